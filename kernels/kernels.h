@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * kernels.h - the arithmetic of the model, behind one C ABI
+ *
+ * A backend is a table of functions. kernels/ref is the readable truth in FP32, kernels/cpu the SIMD implementation (one
+ * source, compiled once for each instruction set). The engine names no backend: it calls through the table.
+ *
+ * Letters: T rows (tokens), D hidden, E experts, K experts per token, F expert width, N outputs of a matrix, V vocabulary.
+ * Activations are float, row-major. Weights are described by struct sy_weight and stay in their published type in memory;
+ * BF16 and FP16 are widened in registers.
+ *
+ * Exactness (DESIGN 3.2): what a row gets depends on that row, its position and the weights alone; never on T, on the
+ * other rows, on the number of threads or on how a range was cut. Each dot product is summed in one fixed order.
+ *
+ * Rounding. "compute bf16" means that activations are rounded to BF16 before each product; the rounding is done by the
+ * kernel that makes the activation (a `round` argument), so a matrix kernel never rounds its input.
+ *
+ * A queue is where kernels run: for a CPU the rank's thread pool, and every call is done when it returns; for a GPU a
+ * stream. All pointers below are buffers of the backend (plain memory on a CPU).
+ */
+#ifndef SY_KERNELS_H
+#define SY_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "base/status.h"
+
+enum sy_dtype {
+    SY_F32,
+    SY_F16,
+    SY_BF16,
+    SY_I32,
+    SY_I64,
+    SY_U8,
+    SY_I8,
+    SY_F8_E4M3,
+    SY_F8_E5M2,
+    SY_N_DTYPES,
+};
+
+/* Bytes of one element; name as in safetensors ("BF16"). */
+size_t sy_dtype_bytes(enum sy_dtype dtype);
+const char *sy_dtype_name(enum sy_dtype dtype);
+
+/* How a matrix [N, K] (N outputs, K inputs, as nn.Linear stores it) lies in memory. */
+enum sy_layout {
+    SY_LAYOUT_ROWS,    /* as published: N rows of K */
+    SY_LAYOUT_PANELS,  /* panels of SY_PANEL outputs: [ceil(N / SY_PANEL)][K][SY_PANEL]; missing outputs are zero */
+};
+
+#define SY_PANEL 16
+
+/* A weight matrix of N outputs and K inputs. For a fused gate-and-up matrix (see gate_up below) the panels alternate:
+ * panel 2p holds gate outputs p * SY_PANEL .., panel 2p + 1 the up outputs of the same numbers, and n counts the outputs
+ * of one half (F). scale_dtype and scales are for quantised types and unused (SY_F32, NULL) for BF16, F16 and F32. */
+struct sy_weight {
+    enum sy_dtype dtype, scale_dtype;
+    enum sy_layout layout;
+    int n, k;
+    const void *data, *scales;
+};
+
+/* Rows as they travel: element type of a row, its bytes, and bytes of scales that follow it (0 for now). */
+struct sy_rows {
+    enum sy_dtype dtype;
+    size_t row_bytes, scale_bytes;
+};
+
+/* Activation rounding: what the consumer's compute type asks for. */
+enum sy_round { SY_ROUND_NONE, SY_ROUND_BF16 };
+
+/* One run of rows for one expert. rows[i] names a row of the input buffer; outputs are written densely from out_row. */
+struct sy_tile {
+    const struct sy_weight *gate_up, *down; /* [2F, D] interleaved panels; [D, F] panels */
+    const uint32_t *rows;                   /* [n_rows] */
+    int n_rows, out_row;
+};
+
+enum sy_router_kind {
+    SY_ROUTER_SOFTMAX, /* softmax over all experts, then the K largest (Mixtral, Qwen, OLMoE) */
+};
+
+struct sy_router_rule {
+    enum sy_router_kind kind;
+    int n_experts, top_k;
+    bool normalise; /* divide the K weights by their sum */
+    float scale;    /* multiply them by this afterwards */
+};
+
+/* A paged KV cache of one layer. A page holds SY_KV_PAGE consecutive positions of one sequence; inside it lie
+ * [n_kv_heads][SY_KV_PAGE][head_dim] of K, then the same of V. */
+#define SY_KV_PAGE 16
+
+struct sy_kv_layer {
+    uint8_t *base;             /* page p of this layer is at base + p * page_stride */
+    size_t page_stride;        /* bytes */
+    enum sy_dtype dtype;       /* SY_F32 or SY_BF16 */
+    int n_kv_heads, head_dim;
+};
+
+/* What attention needs to know of each row: where it stands in its sequence and that sequence's pages. */
+struct sy_attention_row {
+    const int32_t *pages; /* page numbers of the sequence, in order */
+    int32_t position;     /* 0-based; keys 0 .. position are visible (fewer with a window) */
+};
+
+struct sy_attention {
+    int n_rows, n_heads, n_kv_heads, head_dim;
+    int head_begin, head_end;  /* query heads to compute: all, or one rank's range under tensor parallelism */
+    int window;                /* > 0: keys position - window + 1 .. position only */
+    float scale;               /* usually head_dim^-0.5 */
+    const struct sy_attention_row *rows; /* [n_rows] */
+    struct sy_kv_layer kv;
+    const float *q;            /* [n_rows][q_stride], head h at h * head_dim */
+    size_t q_stride;
+    enum sy_round round;       /* of the output */
+    float *out;                /* [n_rows][n_heads * head_dim] */
+};
+
+struct sy_queue;
+
+struct sy_kernels {
+    const char *name; /* "ref", "portable", "avx2" */
+
+    /* Buffers and queues. free takes NULL. */
+    void *(*alloc)(size_t bytes);
+    void (*free)(void *buffer, size_t bytes);
+    void (*copy)(struct sy_queue *q, void *dst, const void *src, size_t bytes);
+    enum sy_status (*queue_create)(struct sy_pool *pool, struct sy_queue **q, struct sy_error *err);
+    void (*queue_sync)(struct sy_queue *q);
+    void (*queue_destroy)(struct sy_queue *q);
+
+    /* Packing, at load. Layout this backend wants, bytes of a packed panel of k inputs, and packing of one panel: n_rows
+     * (1 .. SY_PANEL) published rows of k elements, row_stride bytes apart, to dst; missing rows become zero. Runs on
+     * the calling thread, so a loader may pack panels from many threads. */
+    size_t (*panel_bytes)(enum sy_dtype dtype, int k);
+    void (*pack_panel)(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst);
+
+    /* x[t] = row ids[t] of w (an embedding table in either layout), widened. w->n = V, w->k = D. x: [T, D] */
+    void (*embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
+
+    /* y[t] = x[t] * rsqrt(mean(x[t]^2) + eps) * weight, over n_rows rows of width elements; strides in elements; x and y
+     * may be the same. weight repeats for every row. FP32 throughout, rounded at the end. */
+    void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                    float eps, enum sy_round round, float *y, size_t y_stride);
+
+    /* y[t][n] = sum_k x[t][k] * w[n][k] (+ bias[n] if not NULL), for outputs n in [n_begin, n_end); y[t] starts at output
+     * n_begin. n_begin is a multiple of SY_PANEL. x: [T, K], y: [T, y_stride] */
+    void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
+                 int n_end, const float *bias, float *y, size_t y_stride);
+
+    /* Rotate n_heads heads of every row in place (NeoX halves): dims i and i + rotary_dim/2 turn by angle
+     * position * inv_freq[i]; dims from rotary_dim on stay. cos_sin: [max position][rotary_dim] with rotary_dim/2
+     * cosines, then as many sines. Head h of row t is at x + t * x_stride + h * head_dim. */
+    void (*rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
+                 const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+
+    /* Clamp x to [-limit, limit] (OLMoE's clip_qkv). */
+    void (*clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
+
+    /* Write K and V of every row to its place in the cache, converted to the cache's type. k, v: [T] rows at
+     * kv_stride, n_kv_heads * head_dim each. */
+    void (*kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
+                     const float *k, const float *v, size_t kv_stride);
+
+    /* Causal attention of every row over its own sequence's pages, keys in order of position, online softmax over blocks
+     * of SY_KV_PAGE keys that start at multiples of SY_KV_PAGE. */
+    void (*attention)(struct sy_queue *q, const struct sy_attention *a);
+
+    /* logits = x w^T in FP32 (w: FP32 [E, D] in this backend's panel layout), then the rule. Ties go to the lowest expert
+     * id; the K experts of a token are in order of falling score. ids: [T, K], weights: [T, K], logits: scratch [T, E]. */
+    void (*router)(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
+                   int T, float *logits, int32_t *ids, float *weights);
+
+    /* Grouped expert MLP, first half: for each tile and row, act = silu(x gate^T) * (x up^T), rounded by `round`.
+     * x: rows of width gate_up->k, the tile's rows[] index them; x_dtype SY_F32 or SY_BF16. act: [sum of n_rows, F],
+     * row out_row + i of tile. */
+    void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                           enum sy_dtype x_dtype, enum sy_round round, float *act);
+
+    /* Second half: y = act down^T, stored as y_dtype (SY_F32, or SY_BF16 rounded once to nearest even).
+     * act: [.., F], y: [.., D], rows as in expert_gate_up. */
+    void (*expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
+                        enum sy_dtype y_dtype);
+
+    /* The same two for a dense SwiGLU MLP come from one tile whose rows are 0 .. T-1. */
+
+    /* x[t] += sum over k = 0 .. K-1, in that order, of weights[t][k] * y[t][k], all in FP32, plus shared[t] if not NULL
+     * (after the sum, before the residual x). y: [T, K, D] of y_dtype. reverse_k sums k = K-1 .. 0: a negative control for
+     * the tests of exactness. */
+    void (*combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
+                    const float *shared, bool reverse_k, float *x);
+
+    /* x += y, T rows of width. */
+    void (*add)(struct sy_queue *q, float *x, const float *y, int T, int width);
+
+    /* dst = src converted (F32 from F16 and BF16, BF16 from F32 to nearest even, or a copy), n elements. q may be NULL:
+     * then it runs on the calling thread (loading). */
+    void (*convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
+                    size_t n);
+};
+
+/* Instruction sets from lowest to highest. */
+enum sy_isa { SY_ISA_PORTABLE, SY_ISA_AVX2, SY_N_ISAS };
+
+/* The best that this CPU and this build have. */
+enum sy_isa sy_isa_best(void);
+const char *sy_isa_name(enum sy_isa isa);
+
+/* The table of an instruction set; NULL when it was not compiled in or this CPU lacks it. */
+const struct sy_kernels *sy_kernels_cpu(enum sy_isa isa);
+
+/* The readable truth: simple loops, FP32, any layout. */
+const struct sy_kernels *sy_kernels_ref(void);
+
+#endif

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# kernels/local.mk - arithmetic: the readable reference, and the CPU kernels once for each instruction set
+
+noinst_LIBRARIES += libkernels.a libcpu_portable.a
+
+# The reference, and what does not depend on the instruction set.
+libkernels_a_SOURCES = \
+	%D%/kernels.h
+libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
+
+# One source for all instruction sets; SY_ISA_<name> tells it which one it is compiled for.
+sy_cpu_sources =
+
+libcpu_portable_a_SOURCES = $(sy_cpu_sources)
+libcpu_portable_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_portable
+
+if HAVE_AVX2_BUILD
+libkernels_a_CPPFLAGS += -DSY_HAVE_AVX2
+noinst_LIBRARIES += libcpu_avx2.a
+libcpu_avx2_a_SOURCES = $(sy_cpu_sources)
+libcpu_avx2_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_avx2
+libcpu_avx2_a_CFLAGS = $(AM_CFLAGS) $(SY_AVX2_CFLAGS)
+endif

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+# launch/local.mk - scripts that are run from the source folder
+
+EXTRA_DIST += \
+	%D%/setup \
+	%D%/check \
+	%D%/mpi-env.sh

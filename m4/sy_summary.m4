@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# sy_summary.m4 - what configure found, in one box
+
+# SY_SUMMARY_LINE(LABEL, TEXT)
+m4_define([SY_SUMMARY_LINE], [AS_ECHO(["  |  `printf '%-14s' '$1'`  $2"])])
+
+# SY_SUMMARY
+AC_DEFUN([SY_SUMMARY], [
+for sy_name in ucx cuda nccl; do
+  eval "sy_found=\$sy_have_$sy_name; sy_version=\$sy_version_$sy_name; sy_with=\$with_$sy_name"
+  AS_CASE([$sy_found$sy_with],
+    [yes*], [sy_note="found${sy_version:+ ($sy_version)}, not used by this version"],
+    [nono], [sy_note="left out as asked (not used by this version)"],
+    [sy_note="not found (not used by this version)"])
+  eval "sy_note_$sy_name=\$sy_note"
+done
+AS_ECHO(["  +----------------------------------------------------------------------"])
+SY_SUMMARY_LINE([switchyard], [$PACKAGE_VERSION])
+SY_SUMMARY_LINE([compiler], [$CC ($sy_cc_version)])
+SY_SUMMARY_LINE([flags], [$SY_CFLAGS $CFLAGS])
+SY_SUMMARY_LINE([sanitizers], [$enable_sanitizers])
+SY_SUMMARY_LINE([CPU kernels], [portable`test "x$sy_cv_isa_avx2" = xyes && echo ', AVX2'`])
+SY_SUMMARY_LINE([MPI], [${sy_version_mpi:-found}, launcher $MPIRUN])
+SY_SUMMARY_LINE([hwloc], [${sy_version_hwloc:-found}])
+SY_SUMMARY_LINE([jansson], [${sy_version_jansson:-found}])
+SY_SUMMARY_LINE([PCRE2], [${sy_version_pcre2:-found}])
+SY_SUMMARY_LINE([utf8proc], [${sy_version_utf8proc:-found}])
+SY_SUMMARY_LINE([UCX], [$sy_note_ucx])
+SY_SUMMARY_LINE([CUDA], [$sy_note_cuda])
+SY_SUMMARY_LINE([NCCL], [$sy_note_nccl])
+AS_ECHO(["  +----------------------------------------------------------------------"])
+])

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+# src/local.mk - the engine's libraries, in the order that data flows through them, and the program
+
+noinst_LIBRARIES += libbase.a libmodel.a libcomm.a libmoe.a libengine.a
+
+libbase_a_SOURCES = \
+	%D%/base/arena.c %D%/base/arena.h \
+	%D%/base/buf.c %D%/base/buf.h \
+	%D%/base/clock.c %D%/base/clock.h \
+	%D%/base/file.c %D%/base/file.h \
+	%D%/base/json.c %D%/base/json.h \
+	%D%/base/log.c %D%/base/log.h \
+	%D%/base/options.c %D%/base/options.h %D%/base/options_help.c %D%/base/options_private.h \
+	%D%/base/options_value.c \
+	%D%/base/pool.c %D%/base/pool.h \
+	%D%/base/progress.c %D%/base/progress.h \
+	%D%/base/status.c %D%/base/status.h \
+	%D%/base/utf8.c %D%/base/utf8.h
+
+# Checkpoint, model description, tokenizer, shard.
+libmodel_a_SOURCES =
+
+# Groups of ranks, agreement, transports.
+libcomm_a_SOURCES =
+
+# router -> plan -> dispatch -> experts -> combine
+libmoe_a_SOURCES =
+
+# Attention, KV cache, scheduler, sampler, session.
+libengine_a_SOURCES =
+

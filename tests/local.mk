@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/local.mk - every test speaks TAP and is started by tests/run.sh
+#
+# A test in C is one line in a list below and its sources, for example
+#     sy_unit_tests += %D%/unit/json.t
+#     tests_unit_json_t_SOURCES = %D%/unit/json.c
+# It is linked with tests/tap.c and everything but src/cli. A name that ends in .npN.t runs on N ranks; its variable is
+# spelt tests_mpi_NAME_np2_t_SOURCES. A shell test is an executable file NAME.t in a list.
+
+sy_unit_tests =
+# Tests of 2 ranks, which are also run with sanitizers and valgrind.
+sy_np2_tests =
+# Other numbers of ranks, and tests that take too long under valgrind.
+sy_mpi_tests =
+# Shell tests: whole runs of the program. The light ones are also run with sanitizers.
+sy_shell_tests =
+sy_shell_tests_light = \
+	%D%/launch/runner.t \
+	%D%/launch/setup.t
+
+# Groups of ranks and transports.
+
+# The heart and the engine.
+
+# Machines and placement.
+
+# Kernels of every instruction set against the reference and against sums in double.
+
+# Checkpoints and the description of a model.
+sy_folder =
+
+# Tokenizer.
+
+# Whole runs of the program, with small programs that look into what it writes.
+
+check_LIBRARIES += libtap.a
+libtap_a_SOURCES = \
+	%D%/tap.c \
+	%D%/tap.h \
+	%D%/testrand.h
+
+sy_c_tests = $(sy_unit_tests) $(sy_np2_tests) $(sy_mpi_tests)
+sy_all_tests = $(sy_c_tests) $(sy_shell_tests_light) $(sy_shell_tests)
+check_PROGRAMS += $(sy_c_tests)
+dist_check_SCRIPTS += %D%/run.sh $(sy_shell_tests) $(sy_shell_tests_light)
+EXTRA_DIST += \
+	%D%/sh-tap.sh \
+	%D%/valgrind.supp \
+	%D%/style
+TESTS = $(sy_all_tests)
+
+# What the other targets of Makefile.am run.
+sy_style_tests = \
+	%D%/style/build.t \
+	%D%/style/format.t \
+	%D%/style/includes.t \
+	%D%/style/paths.t \
+	%D%/style/shell.t \
+	%D%/style/spdx.t
+sy_asan_tests = $(sy_unit_tests) $(sy_np2_tests) $(sy_shell_tests_light)
+sy_valgrind_tests = $(sy_unit_tests) $(sy_np2_tests)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# topo/local.mk - machines, clusters, and where experts go
+
+noinst_LIBRARIES += libtopo.a
+
+libtopo_a_SOURCES =
