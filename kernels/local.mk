@@ -5,11 +5,34 @@ noinst_LIBRARIES += libkernels.a libcpu_portable.a
 
 # The reference, and what does not depend on the instruction set.
 libkernels_a_SOURCES = \
-	%D%/kernels.h
+	%D%/kernels.h %D%/half.h %D%/dtype.c \
+	%D%/cpu/isa.c \
+	%D%/cpu/pack.c \
+	%D%/cpu/queue.c %D%/cpu/queue.h \
+	%D%/ref/attention.c \
+	%D%/ref/experts.c \
+	%D%/ref/gemm.c \
+	%D%/ref/ref.h \
+	%D%/ref/rope.c \
+	%D%/ref/router.c \
+	%D%/ref/rows.c \
+	%D%/ref/table.c
 libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
 # One source for all instruction sets; SY_ISA_<name> tells it which one it is compiled for.
-sy_cpu_sources =
+sy_cpu_sources = \
+	%D%/cpu/cpu.h \
+	%D%/cpu/vec.h %D%/cpu/vec_avx2.h %D%/cpu/vec_portable.h \
+	%D%/cpu/attention.c \
+	%D%/cpu/combine.c \
+	%D%/cpu/embed.c \
+	%D%/cpu/experts.c \
+	%D%/cpu/gemm.c \
+	%D%/cpu/panel.c %D%/cpu/panel.h \
+	%D%/cpu/rope.c \
+	%D%/cpu/router.c \
+	%D%/cpu/rows.c \
+	%D%/cpu/table.c
 
 libcpu_portable_a_SOURCES = $(sy_cpu_sources)
 libcpu_portable_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_portable

@@ -25,6 +25,13 @@ sy_shell_tests_light = \
 # Machines and placement.
 
 # Kernels of every instruction set against the reference and against sums in double.
+sy_unit_tests += %D%/kernels/attention.t %D%/kernels/experts.t %D%/kernels/gemm.t %D%/kernels/router.t \
+	%D%/kernels/rows.t
+tests_kernels_attention_t_SOURCES = %D%/kernels/attention.c %D%/kernels/common.h
+tests_kernels_experts_t_SOURCES = %D%/kernels/experts.c %D%/kernels/common.h
+tests_kernels_gemm_t_SOURCES = %D%/kernels/gemm.c %D%/kernels/common.h
+tests_kernels_router_t_SOURCES = %D%/kernels/router.c %D%/kernels/common.h
+tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 
 # Checkpoints and the description of a model.
 sy_folder =

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cpu.h - the kernels of one instruction set, for its table
+ *
+ * Every file that includes this is compiled once for each instruction set, with -DSY_ISA_<name> and that set's compiler
+ * flags. SY_CPU(x) is the name of x in this compilation; all else is static.
+ */
+#ifndef SY_KERNELS_CPU_CPU_H
+#define SY_KERNELS_CPU_CPU_H
+
+#include "cpu/queue.h"
+
+#if defined(SY_ISA_avx2)
+#define SY_CPU(name) sy_cpu_avx2_##name
+#define SY_CPU_TABLE sy_kernels_cpu_avx2
+#define SY_CPU_NAME  "avx2"
+#elif defined(SY_ISA_portable)
+#define SY_CPU(name) sy_cpu_portable_##name
+#define SY_CPU_TABLE sy_kernels_cpu_portable
+#define SY_CPU_NAME  "portable"
+#else
+#error "compile with -DSY_ISA_portable or -DSY_ISA_avx2"
+#endif
+
+extern const struct sy_kernels SY_CPU_TABLE;
+
+/* embed.c */
+void SY_CPU(embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
+
+/* rows.c: what works on a row or an element at a time */
+void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                     float eps, enum sy_round round, float *y, size_t y_stride);
+void SY_CPU(clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
+void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width);
+void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
+                     size_t n);
+
+/* rope.c */
+void SY_CPU(rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
+                  const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+
+/* gemm.c */
+void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
+                  int n_end, const float *bias, float *y, size_t y_stride);
+
+/* attention.c */
+void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
+                      const float *k, const float *v, size_t kv_stride);
+void SY_CPU(attention)(struct sy_queue *q, const struct sy_attention *a);
+
+/* router.c */
+void SY_CPU(router)(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
+                    int T, float *logits, int32_t *ids, float *weights);
+
+/* experts.c */
+void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                            enum sy_dtype x_dtype, enum sy_round round, float *act);
+void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
+                         enum sy_dtype y_dtype);
+
+/* combine.c */
+void SY_CPU(combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,
+                     int D, const float *shared, bool reverse_k, float *x);
+
+#endif

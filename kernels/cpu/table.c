@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * table.c - the backend of one instruction set
+ */
+#include "cpu/cpu.h"
+
+const struct sy_kernels SY_CPU_TABLE = {
+    .name = SY_CPU_NAME,
+    .alloc = sy_cpu_alloc,
+    .free = sy_cpu_free,
+    .copy = sy_cpu_copy,
+    .queue_create = sy_cpu_queue_create,
+    .queue_sync = sy_cpu_queue_sync,
+    .queue_destroy = sy_cpu_queue_destroy,
+    .panel_bytes = sy_cpu_panel_bytes,
+    .pack_panel = sy_cpu_pack_panel,
+    .embed = SY_CPU(embed),
+    .rmsnorm = SY_CPU(rmsnorm),
+    .gemm = SY_CPU(gemm),
+    .rope = SY_CPU(rope),
+    .clamp = SY_CPU(clamp),
+    .kv_write = SY_CPU(kv_write),
+    .attention = SY_CPU(attention),
+    .router = SY_CPU(router),
+    .expert_gate_up = SY_CPU(expert_gate_up),
+    .expert_down = SY_CPU(expert_down),
+    .combine = SY_CPU(combine),
+    .add = SY_CPU(add),
+    .convert = SY_CPU(convert),
+};

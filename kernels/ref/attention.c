@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attention.c - the paged KV cache: writing it, and attention over it
+ */
+#include "ref/ref.h"
+
+/* Element i of K (v = 0) or V (v = 1) of a KV head at a position: its page, and its index inside the page. */
+static uint8_t *page_of(const struct sy_kv_layer *kv, const struct sy_attention_row *row, int position)
+{
+    return kv->base + (size_t)row->pages[position / SY_KV_PAGE] * kv->page_stride;
+}
+
+static size_t index_of(const struct sy_kv_layer *kv, int v, int head, int position, int i)
+{
+    int row = (v * kv->n_kv_heads + head) * SY_KV_PAGE + position % SY_KV_PAGE;
+    return (size_t)row * (size_t)kv->head_dim + (size_t)i;
+}
+
+void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
+                     const float *k, const float *v, size_t kv_stride)
+{
+    (void)q;
+    for (int t = 0; t < T; t++, k += kv_stride, v += kv_stride) {
+        int position = rows[t].position;
+        uint8_t *page = page_of(kv, &rows[t], position);
+        for (int h = 0; h < kv->n_kv_heads; h++) {
+            for (int i = 0; i < kv->head_dim; i++) {
+                sy_ref_store(kv->dtype, page, index_of(kv, 0, h, position, i), k[h * kv->head_dim + i]);
+                sy_ref_store(kv->dtype, page, index_of(kv, 1, h, position, i), v[h * kv->head_dim + i]);
+            }
+        }
+    }
+}
+
+static float score(const struct sy_attention *a, const struct sy_attention_row *row, const float *q, int kv_head,
+                   int position)
+{
+    const uint8_t *page = page_of(&a->kv, row, position);
+    float sum = 0.0f;
+
+    for (int i = 0; i < a->head_dim; i++)
+        sum += q[i] * sy_float_at(a->kv.dtype, page, index_of(&a->kv, 0, kv_head, position, i));
+    return sum * a->scale;
+}
+
+/* Softmax in three passes: the largest score, the sum of exponentials, the weighted values. */
+static void attend(const struct sy_attention *a, const struct sy_attention_row *row, const float *q, int kv_head,
+                   float *out)
+{
+    int last = row->position, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
+    float largest = -INFINITY, sum = 0.0f;
+
+    for (int i = 0; i < a->head_dim; i++)
+        out[i] = 0.0f;
+    for (int p = first; p <= last; p++)
+        largest = fmaxf(largest, score(a, row, q, kv_head, p));
+    for (int p = first; p <= last; p++) {
+        const uint8_t *page = page_of(&a->kv, row, p);
+        float e = expf(score(a, row, q, kv_head, p) - largest);
+        sum += e;
+        for (int i = 0; i < a->head_dim; i++)
+            out[i] += e * sy_float_at(a->kv.dtype, page, index_of(&a->kv, 1, kv_head, p, i));
+    }
+    for (int i = 0; i < a->head_dim; i++)
+        out[i] = sy_round_float(out[i] / sum, a->round);
+}
+
+void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a)
+{
+    int group = a->n_heads / a->n_kv_heads;
+
+    (void)q;
+    for (int t = 0; t < a->n_rows; t++) {
+        for (int h = a->head_begin; h < a->head_end; h++) {
+            size_t at = (size_t)h * (size_t)a->head_dim;
+            attend(a, &a->rows[t], a->q + (size_t)t * a->q_stride + at, h / group,
+                   a->out + (size_t)t * (size_t)(a->n_heads * a->head_dim) + at);
+        }
+    }
+}

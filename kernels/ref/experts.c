@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * experts.c - grouped expert MLP, and the combination of its results
+ */
+#include "ref/ref.h"
+
+/* Row of the fused matrix that holds gate output f (up = 0) or up output f (up = 1): alternating panels, or, unpacked,
+ * all gate rows before all up rows. */
+static int fused_row(const struct sy_weight *w, int f, int up)
+{
+    if (w->layout == SY_LAYOUT_ROWS)
+        return f + up * w->n;
+    return (f / SY_PANEL * 2 + up) * SY_PANEL + f % SY_PANEL;
+}
+
+void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                           enum sy_dtype x_dtype, enum sy_round round, float *act)
+{
+    (void)q;
+    for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
+        const struct sy_weight *w = tile->gate_up;
+        size_t row_bytes = (size_t)w->k * sy_dtype_bytes(x_dtype);
+        for (int i = 0; i < tile->n_rows; i++) {
+            const uint8_t *row = (const uint8_t *)x + tile->rows[i] * row_bytes;
+            for (int f = 0; f < w->n; f++) {
+                float gate = sy_ref_dot(w, fused_row(w, f, 0), row, x_dtype);
+                float up = sy_ref_dot(w, fused_row(w, f, 1), row, x_dtype);
+                float silu = gate / (1.0f + expf(-gate));
+                act[(size_t)(tile->out_row + i) * (size_t)w->n + (size_t)f] = sy_round_float(silu * up, round);
+            }
+        }
+    }
+}
+
+void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
+                        enum sy_dtype y_dtype)
+{
+    (void)q;
+    for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
+        const struct sy_weight *w = tile->down;
+        for (size_t row = (size_t)tile->out_row; row < (size_t)(tile->out_row + tile->n_rows); row++) {
+            for (int n = 0; n < w->n; n++)
+                sy_ref_store(y_dtype, y, row * (size_t)w->n + (size_t)n,
+                             sy_ref_dot(w, n, act + row * (size_t)w->k, SY_F32));
+        }
+    }
+}
+
+void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
+                    const float *shared, bool reverse_k, float *x)
+{
+    (void)q;
+    for (int t = 0; t < T; t++) {
+        for (int i = 0; i < D; i++) {
+            size_t at = (size_t)t * (size_t)D + (size_t)i;
+            float sum = 0.0f;
+            for (int j = 0; j < K; j++) {
+                size_t k = (size_t)t * (size_t)K + (size_t)(reverse_k ? K - 1 - j : j);
+                sum += weights[k] * sy_float_at(y_dtype, y, k * (size_t)D + (size_t)i);
+            }
+            if (shared)
+                sum += shared[at];
+            x[at] += sum;
+        }
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * gemm.c - dense matrices and the embedding table
+ */
+#include "ref/ref.h"
+
+void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x)
+{
+    (void)q;
+    for (int t = 0; t < T; t++) {
+        for (int k = 0; k < w->k; k++)
+            x[(size_t)t * (size_t)w->k + (size_t)k] = sy_ref_weight(w, ids[t], k);
+    }
+}
+
+void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
+                 int n_end, const float *bias, float *y, size_t y_stride)
+{
+    (void)q;
+    for (int t = 0; t < T; t++) {
+        for (int n = n_begin; n < n_end; n++) {
+            float sum = sy_ref_dot(w, n, x + (size_t)t * x_stride, SY_F32);
+            y[(size_t)t * y_stride + (size_t)(n - n_begin)] = bias ? sum + bias[n] : sum;
+        }
+    }
+}

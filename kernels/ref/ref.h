@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ref.h - the readable truth: every kernel as plain loops in FP32
+ *
+ * Each file is one family of kernels; kernels.h says what they do. They run on the calling thread, take weights in
+ * either layout and share the CPU backends' buffers, queues and panels, so that the table is a whole, slow backend.
+ */
+#ifndef SY_KERNELS_REF_REF_H
+#define SY_KERNELS_REF_REF_H
+
+#include "half.h"
+#include "kernels.h"
+
+/* w[n][k], widened. */
+static inline float sy_ref_weight(const struct sy_weight *w, int n, int k)
+{
+    size_t K = (size_t)w->k, row = (size_t)n;
+
+    if (w->layout == SY_LAYOUT_ROWS)
+        return sy_float_at(w->dtype, w->data, row * K + (size_t)k);
+    return sy_float_at(w->dtype, w->data, (row / SY_PANEL * K + (size_t)k) * SY_PANEL + row % SY_PANEL);
+}
+
+/* x . w[n], x of x_dtype */
+static inline float sy_ref_dot(const struct sy_weight *w, int n, const void *x, enum sy_dtype x_dtype)
+{
+    float sum = 0.0f;
+
+    for (int k = 0; k < w->k; k++)
+        sum += sy_float_at(x_dtype, x, (size_t)k) * sy_ref_weight(w, n, k);
+    return sum;
+}
+
+/* Store f as SY_F32 or SY_BF16. */
+static inline void sy_ref_store(enum sy_dtype dtype, void *data, size_t i, float f)
+{
+    if (dtype == SY_F32)
+        ((float *)data)[i] = f;
+    else
+        ((uint16_t *)data)[i] = sy_bf16_round(f);
+}
+
+void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
+void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                    float eps, enum sy_round round, float *y, size_t y_stride);
+void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
+                 int n_end, const float *bias, float *y, size_t y_stride);
+void sy_ref_rope(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
+                 const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+void sy_ref_clamp(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
+void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
+                     const float *k, const float *v, size_t kv_stride);
+void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a);
+void sy_ref_router(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
+                   int T, float *logits, int32_t *ids, float *weights);
+void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                           enum sy_dtype x_dtype, enum sy_round round, float *act);
+void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
+                        enum sy_dtype y_dtype);
+void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
+                    const float *shared, bool reverse_k, float *x);
+void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);
+void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
+                    size_t n);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rows.c - RMSNorm, and what works on one element at a time
+ */
+#include <assert.h>
+
+#include "ref/ref.h"
+
+void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                    float eps, enum sy_round round, float *y, size_t y_stride)
+{
+    (void)q;
+    for (int t = 0; t < n_rows; t++, x += x_stride, y += y_stride) {
+        float sum = 0.0f, scale;
+        for (int i = 0; i < width; i++)
+            sum += x[i] * x[i];
+        scale = 1.0f / sqrtf(sum / (float)width + eps);
+        for (int i = 0; i < width; i++)
+            y[i] = sy_round_float(x[i] * scale * weight[i], round);
+    }
+}
+
+void sy_ref_clamp(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit)
+{
+    (void)q;
+    for (int t = 0; t < T; t++, x += x_stride) {
+        for (int i = 0; i < width; i++)
+            x[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
+    }
+}
+
+void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width)
+{
+    (void)q;
+    for (size_t i = 0; i < (size_t)T * (size_t)width; i++)
+        x[i] += y[i];
+}
+
+void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
+                    size_t n)
+{
+    (void)q;
+    if (dst_dtype == src_dtype) {
+        memmove(dst, src, n * sy_dtype_bytes(src_dtype));
+        return;
+    }
+    assert((dst_dtype == SY_F32 || dst_dtype == SY_BF16) &&
+           (src_dtype == SY_F32 || src_dtype == SY_BF16 || src_dtype == SY_F16));
+    for (size_t i = 0; i < n; i++)
+        sy_ref_store(dst_dtype, dst, i, sy_float_at(src_dtype, src, i));
+}

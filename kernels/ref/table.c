@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * table.c - the reference as a backend
+ */
+#include "cpu/queue.h"
+#include "ref/ref.h"
+
+static const struct sy_kernels table = {
+    .name = "ref",
+    .alloc = sy_cpu_alloc,
+    .free = sy_cpu_free,
+    .copy = sy_cpu_copy,
+    .queue_create = sy_cpu_queue_create,
+    .queue_sync = sy_cpu_queue_sync,
+    .queue_destroy = sy_cpu_queue_destroy,
+    .panel_bytes = sy_cpu_panel_bytes,
+    .pack_panel = sy_cpu_pack_panel,
+    .embed = sy_ref_embed,
+    .rmsnorm = sy_ref_rmsnorm,
+    .gemm = sy_ref_gemm,
+    .rope = sy_ref_rope,
+    .clamp = sy_ref_clamp,
+    .kv_write = sy_ref_kv_write,
+    .attention = sy_ref_attention,
+    .router = sy_ref_router,
+    .expert_gate_up = sy_ref_expert_gate_up,
+    .expert_down = sy_ref_expert_down,
+    .combine = sy_ref_combine,
+    .add = sy_ref_add,
+    .convert = sy_ref_convert,
+};
+
+const struct sy_kernels *sy_kernels_ref(void)
+{
+    return &table;
+}

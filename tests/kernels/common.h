@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * common.h - what the kernel tests share: random inputs, matrices, guarded outputs, the backends of this machine
+ */
+#ifndef SY_TESTS_KERNELS_COMMON_H
+#define SY_TESTS_KERNELS_COMMON_H
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "half.h"
+#include "kernels.h"
+#include "tap.h"
+
+#define EPS ((double)FLT_EPSILON / 2) /* largest relative error of one FP32 rounding */
+
+/* ---- random numbers: a new seed each time, printed; SY_SEED repeats a run ---- */
+
+static uint64_t random_state;
+
+static inline uint64_t random_u64(void)
+{
+    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static inline void random_begin(void)
+{
+    const char *given = getenv("SY_SEED");
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    random_state = given ? strtoull(given, NULL, 10) : (uint64_t)now.tv_sec * 1000000007u + (uint64_t)now.tv_nsec;
+    diag("seed %llu (SY_SEED=%llu repeats this run)", (unsigned long long)random_state,
+         (unsigned long long)random_state);
+}
+
+/* low .. high */
+static inline int random_int(int low, int high)
+{
+    return low + (int)(random_u64() % (uint64_t)(high - low + 1));
+}
+
+/* -1 .. 1 */
+static inline float random_float(void)
+{
+    return (float)((double)(int64_t)random_u64() / 9223372036854775808.0);
+}
+
+static inline void *new_bytes(size_t bytes)
+{
+    void *p = calloc(bytes ? bytes : 1, 1);
+    if (!p)
+        bail("no memory for %zu bytes", bytes);
+    return p;
+}
+
+static inline float *new_floats(size_t n)
+{
+    return new_bytes(n * sizeof(float));
+}
+
+static inline float *random_floats(size_t n)
+{
+    float *p = new_floats(n);
+    for (size_t i = 0; i < n; i++)
+        p[i] = random_float();
+    return p;
+}
+
+/* ---- outputs: filled with a NaN that no kernel makes, and fenced on both sides with it ---- */
+
+#define POISON 0x7fc5dead
+#define FENCE  64
+
+static inline void poison(void *data, size_t bytes)
+{
+    const uint32_t word = POISON;
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)data)[i] = ((const uint8_t *)&word)[i % 4];
+}
+
+static inline void *new_output(size_t bytes)
+{
+    uint8_t *p = new_bytes(bytes + 2 * FENCE);
+    poison(p, bytes + 2 * FENCE);
+    return p + FENCE;
+}
+
+static inline bool is_poisoned(const void *data, size_t bytes)
+{
+    const uint32_t word = POISON;
+    for (size_t i = 0; i < bytes; i++) {
+        if (((const uint8_t *)data)[i] != ((const uint8_t *)&word)[i % 4])
+            return false;
+    }
+    return true;
+}
+
+/* Nothing was written just before or behind an output of so many bytes. */
+static inline bool fences_hold(const void *output, size_t bytes)
+{
+    const uint32_t word = POISON;
+    const uint8_t *p = output;
+
+    for (size_t i = 0; i < FENCE; i++) {
+        size_t behind = bytes + i;
+        if (p[(ptrdiff_t)i - FENCE] != ((const uint8_t *)&word)[i % 4] ||
+            p[behind] != ((const uint8_t *)&word)[behind % 4])
+            return false;
+    }
+    return true;
+}
+
+static inline void free_output(void *output)
+{
+    if (output)
+        free((uint8_t *)output - FENCE);
+}
+
+/* ---- matrices: random values of a type, as published and packed ---- */
+
+struct matrix {
+    struct sy_weight rows, panels;
+    void *published; /* [n][k] */
+    void *packed;
+};
+
+static inline void random_elements(enum sy_dtype dtype, void *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (dtype == SY_F32)
+            ((float *)data)[i] = random_float();
+        else if (dtype == SY_BF16)
+            ((uint16_t *)data)[i] = sy_bf16_round(random_float());
+        else /* exponents from subnormal to just under 1 */
+            ((uint16_t *)data)[i] = (uint16_t)(random_u64() & 0x83ff) | (uint16_t)(random_int(0, 14) << 10);
+    }
+}
+
+static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *m)
+{
+    size_t element = sy_dtype_bytes(m->rows.dtype), row = element * (size_t)m->rows.k;
+    size_t panel = backend->panel_bytes(m->rows.dtype, m->rows.k);
+    int n_panels = (m->rows.n + SY_PANEL - 1) / SY_PANEL;
+
+    m->packed = new_output(panel * (size_t)n_panels);
+    for (int p = 0; p < n_panels; p++) {
+        int n_rows = m->rows.n - p * SY_PANEL < SY_PANEL ? m->rows.n - p * SY_PANEL : SY_PANEL;
+        backend->pack_panel(m->rows.dtype, m->rows.k, n_rows, (uint8_t *)m->published + (size_t)p * SY_PANEL * row, row,
+                            (uint8_t *)m->packed + (size_t)p * panel);
+    }
+    m->panels = m->rows;
+    m->panels.layout = SY_LAYOUT_PANELS;
+    m->panels.data = m->packed;
+}
+
+static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy_dtype dtype, int n, int k)
+{
+    struct matrix m;
+
+    m.published = new_bytes((size_t)n * (size_t)k * sy_dtype_bytes(dtype));
+    random_elements(dtype, m.published, (size_t)n * (size_t)k);
+    m.rows = (struct sy_weight){.dtype = dtype, .layout = SY_LAYOUT_ROWS, .n = n, .k = k, .data = m.published};
+    matrix_pack(backend, &m);
+    return m;
+}
+
+static inline void free_matrix(struct matrix *m)
+{
+    free(m->published);
+    free_output(m->packed);
+}
+
+static inline double matrix_at(const struct matrix *m, int n, int k)
+{
+    return (double)sy_float_at(m->rows.dtype, m->published, (size_t)n * (size_t)m->rows.k + (size_t)k);
+}
+
+/* x . row n in double, and how far an FP32 sum in any order may be from it. */
+static inline double exact_dot(const struct matrix *m, int n, const void *x, enum sy_dtype x_dtype, double *bound)
+{
+    double sum = 0.0, magnitude = 0.0;
+
+    for (int k = 0; k < m->rows.k; k++) {
+        double term = matrix_at(m, n, k) * (double)sy_float_at(x_dtype, x, (size_t)k);
+        sum += term;
+        magnitude += fabs(term);
+    }
+    *bound = (m->rows.k + 2) * EPS * magnitude + 1e-37;
+    return sum;
+}
+
+/* ---- backends and queues ---- */
+
+#define BACKENDS_MAX (1 + SY_N_ISAS)
+
+static inline int all_backends(const struct sy_kernels **backends)
+{
+    int n = 0;
+
+    backends[n++] = sy_kernels_ref();
+    for (int isa = 0; isa < SY_N_ISAS; isa++) {
+        const struct sy_kernels *backend = sy_kernels_cpu((enum sy_isa)isa);
+        if (backend)
+            backends[n++] = backend;
+        else
+            diag("no %s kernels on this machine", sy_isa_name((enum sy_isa)isa));
+    }
+    return n;
+}
+
+#define THREADS_MAX 3
+
+/* queues[i] has i + 1 threads */
+static struct sy_queue *queues[THREADS_MAX];
+static struct sy_pool *pools[THREADS_MAX];
+
+static inline void queues_begin(const struct sy_kernels *backend)
+{
+    struct sy_error err = SY_ERROR_INIT;
+
+    for (int i = 0; i < THREADS_MAX; i++) {
+        if (sy_pool_create(i + 1, NULL, 0, &pools[i], &err) || backend->queue_create(pools[i], &queues[i], &err))
+            bail("%s", err.text);
+    }
+}
+
+static inline void queues_end(const struct sy_kernels *backend)
+{
+    for (int i = 0; i < THREADS_MAX; i++) {
+        backend->queue_sync(queues[i]);
+        backend->queue_destroy(queues[i]);
+        sy_pool_destroy(pools[i]);
+    }
+}
+
+/* Largest |found - expected| / tolerance so far; NaN counts as infinitely wrong. */
+static inline void worst(double *ratio, double found, double expected, double tolerance)
+{
+    double r = fabs(found - expected) / tolerance;
+    if (!(r <= *ratio))
+        *ratio = r == r ? r : INFINITY;
+}
+
+static inline bool ok_worst(double ratio, const char *backend, const char *what)
+{
+    bool held = ok(ratio <= 1.0, "%s: %s", backend, what);
+    if (!held)
+        diag("largest error is %.3g times its tolerance", ratio);
+    return held;
+}
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rows.c - RMSNorm, RoPE, clamp, add, convert, buffers, element types and instruction sets
+ */
+#include "common.h"
+
+static void test_rmsnorm(const struct sy_kernels *backend)
+{
+    static const int widths[] = {1, 7, 8, 64, 129, 1000, 2048};
+    double ratio = 0.0;
+    bool outside = false, exact = true;
+
+    for (int i = 0; i < 7; i++) {
+        int n_rows = i % 2 ? 19 : 64, width = widths[i];
+        size_t x_stride = (size_t)(width + i), y_stride = (size_t)(width + 2 * i), n_y = (size_t)n_rows * y_stride;
+        enum sy_round round = i % 3 == 1 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+        float *x = random_floats((size_t)n_rows * x_stride), *weight = random_floats((size_t)width);
+        float *y = new_output(n_y * sizeof *y), *again = new_floats((size_t)width * 3);
+        backend->rmsnorm(queues[i % THREADS_MAX], x, x_stride, n_rows, width, weight, 1e-5f, round, y, y_stride);
+        for (int t = 0; t < n_rows; t++) {
+            const float *from = x + (size_t)t * x_stride, *to = y + (size_t)t * y_stride;
+            double sum = 0.0;
+            for (int k = 0; k < width; k++)
+                sum += (double)from[k] * (double)from[k];
+            double scale = 1.0 / sqrt(sum / width + 1e-5);
+            for (int k = 0; k < width; k++) {
+                double want = (double)from[k] * scale * (double)weight[k];
+                double slack = round == SY_ROUND_BF16 ? 1.0 / 256 : 0.0;
+                worst(&ratio, (double)to[k], want, ((width + 8) * EPS + slack) * fabs(want) + 1e-37);
+            }
+            outside = outside || !is_poisoned(to + width, (y_stride - (size_t)width) * sizeof *y);
+        }
+        outside = outside || !fences_hold(y, n_y * sizeof *y);
+        /* In place, a few rows alone. */
+        for (int t = 0; t + 3 <= n_rows; t += 3) {
+            for (int k = 0; k < 3; k++)
+                memcpy(again + k * width, x + (size_t)(t + k) * x_stride, (size_t)width * sizeof *y);
+            backend->rmsnorm(queues[0], again, (size_t)width, 3, width, weight, 1e-5f, round, again, (size_t)width);
+            for (int k = 0; k < 3; k++)
+                exact = exact && !memcmp(again + k * width, y + (size_t)(t + k) * y_stride, (size_t)width * sizeof *y);
+        }
+        free(x);
+        free(weight);
+        free(again);
+        free_output(y);
+    }
+    ok_worst(ratio, backend->name, "rmsnorm");
+    ok(!outside, "%s: rmsnorm writes nothing outside y", backend->name);
+    ok(exact, "%s: rmsnorm: the same bits in place and with any other rows", backend->name);
+}
+
+/* x in double, turned by the table's entries. */
+static void exact_rope(const float *x, float *const *table, int rotary_dim, int i, double *want, double *bound)
+{
+    int half = rotary_dim / 2;
+
+    *want = (double)x[i];
+    *bound = 0.0;
+    if (i < 2 * half) {
+        double a = (double)x[i % half], b = (double)x[i % half + half];
+        double c = (double)(*table)[i % half], s = (double)(*table)[half + i % half];
+        *want = i < half ? a * c - b * s : b * c + a * s;
+        *bound = 3 * EPS * (fabs(a) + fabs(b));
+    }
+}
+
+static void test_rope(const struct sy_kernels *backend)
+{
+    static const int dims[][2] = {{64, 64}, {128, 128}, {20, 20}, {64, 16}, {37, 10}, {2, 2}, {8, 0}};
+    double ratio = 0.0;
+    bool outside = false, exact = true, rounded = true;
+
+    for (int i = 0; i < 14; i++) {
+        int head_dim = dims[i % 7][0], rotary = dims[i % 7][1], T = 41, n_heads = random_int(1, 5), n_positions = 50;
+        enum sy_round round = i >= 7 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+        size_t width = (size_t)(n_heads * head_dim), stride = width + 3, n = (size_t)T * stride;
+        float *before = random_floats(n), *x = new_output(n * sizeof *x), *table = random_floats(50 * 128);
+        struct sy_attention_row rows[41];
+        for (int t = 0; t < T; t++) {
+            rows[t] = (struct sy_attention_row){NULL, random_int(0, n_positions - 1)};
+            memcpy(x + (size_t)t * stride, before + (size_t)t * stride, width * sizeof *x);
+        }
+        backend->rope(queues[i % THREADS_MAX], x, stride, T, n_heads, head_dim, rotary, rows, table, round);
+        for (int t = 0; t < T; t++) {
+            float *turn = table + rows[t].position * rotary, *row = before + (size_t)t * stride;
+            for (size_t k = 0; k < width; k++) {
+                double want, bound;
+                float found = x[(size_t)t * stride + k];
+                exact_rope(row + k / (size_t)head_dim * (size_t)head_dim, &turn, rotary, (int)(k % (size_t)head_dim),
+                           &want, &bound);
+                worst(&ratio, (double)found, want, bound + (round == SY_ROUND_BF16 ? fabs(want) / 255 : 0.0) + 1e-37);
+                rounded = rounded && (round == SY_ROUND_NONE || found == sy_round_float(found, round));
+            }
+            outside = outside || !is_poisoned(x + (size_t)t * stride + width, 3 * sizeof *x);
+            backend->rope(queues[0], row, stride, 1, n_heads, head_dim, rotary, &rows[t], table, round);
+            exact = exact && memcmp(row, x + (size_t)t * stride, width * sizeof *x) == 0;
+        }
+        free(before);
+        free(table);
+        free_output(x);
+    }
+    ok_worst(ratio, backend->name, "rope turns pairs of halves, other dims stay");
+    ok(rounded, "%s: rope rounds the whole head", backend->name);
+    ok(!outside, "%s: rope writes nothing outside the heads", backend->name);
+    ok(exact, "%s: rope: a row alone has the same bits", backend->name);
+}
+
+static void test_elementwise(const struct sy_kernels *backend)
+{
+    int T = 67, width = random_int(900, 1100);
+    size_t stride = (size_t)width + 7, n = (size_t)T * stride;
+    float *before = random_floats(n), *x = new_output(n * sizeof *x), limit = 0.3f;
+    float *y = random_floats((size_t)(T * width)), *sum = new_output((size_t)(T * width) * sizeof *sum);
+    bool clamped = true, added = true;
+
+    before[3] = NAN;
+    before[4] = INFINITY;
+    before[5] = -INFINITY;
+    for (int t = 0; t < T; t++)
+        memcpy(x + (size_t)t * stride, before + (size_t)t * stride, (size_t)width * sizeof *x);
+    backend->clamp(queues[1], x, stride, T, width, limit);
+    for (int t = 0; t < T; t++) {
+        for (int i = 0; i < width; i++) {
+            float a = before[(size_t)t * stride + (size_t)i], b = x[(size_t)t * stride + (size_t)i];
+            clamped = clamped && (a != a ? b != b : b == fmaxf(-limit, fminf(limit, a)));
+        }
+        clamped = clamped && is_poisoned(x + (size_t)t * stride + width, 7 * sizeof *x);
+    }
+    ok(clamped && fences_hold(x, n * sizeof *x), "%s: clamp, and NaN stays", backend->name);
+    memcpy(sum, before, (size_t)(T * width) * sizeof *sum);
+    backend->add(queues[2], sum, y, T, width);
+    for (int i = 0; i < T * width; i++)
+        added = added && (sum[i] == before[i] + y[i] || before[i] != before[i]);
+    ok(added && fences_hold(sum, (size_t)(T * width) * sizeof *sum), "%s: add", backend->name);
+    free(before);
+    free_output(x);
+    free(y);
+    free_output(sum);
+}
+
+/* All BF16 values there and back, and floats around every rounding border. */
+static void test_convert(const struct sy_kernels *backend)
+{
+    static const uint32_t offsets[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    size_t n = 65536 * 6 + 5;
+    uint16_t *half = new_output(n * 2), *all = new_bytes(65536 * 2);
+    float *wide = new_bytes(n * 4), *widened = new_output(65536 * 4);
+    bool narrow = true, widen = true, f16 = true;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)(i / 6 % 65536) << 16 | offsets[i % 6];
+        memcpy(&wide[i], &bits, 4);
+    }
+    for (int i = 0; i < 65536; i++)
+        all[i] = (uint16_t)i;
+    backend->convert(queues[1], half, SY_BF16, wide, SY_F32, n);
+    backend->convert(queues[2], widened, SY_F32, all, SY_BF16, 65535);
+    for (size_t i = 0; i < n; i++)
+        narrow = narrow && half[i] == sy_bf16_round(wide[i]) && isnan(wide[i]) == isnan(sy_bf16_widen(half[i]));
+    for (int i = 0; i < 65535; i++) {
+        uint32_t bits;
+        memcpy(&bits, &widened[i], 4);
+        widen = widen && bits == (uint32_t)i << 16;
+    }
+    ok(narrow && fences_hold(half, n * 2), "%s: F32 to BF16, ties to even, NaN kept", backend->name);
+    ok(widen && is_poisoned(widened + 65535, 4), "%s: BF16 to F32, exactly n elements", backend->name);
+    backend->convert(queues[0], widened, SY_F32, all, SY_F16, 65536);
+    for (int i = 0; i < 65536; i++) {
+        float want = sy_f16_widen((uint16_t)i);
+        f16 = f16 && (want != want ? widened[i] != widened[i] : memcmp(&want, &widened[i], 4) == 0);
+    }
+    backend->convert(queues[0], half, SY_F32, wide, SY_F32, 70000);
+    ok(f16, "%s: every F16 value to F32", backend->name);
+    ok(memcmp(half, wide, 70000 * 4) == 0, "%s: to the same type, every bit", backend->name);
+    free_output(half);
+    free_output(widened);
+    free(all);
+    free(wide);
+}
+
+static void test_buffers(const struct sy_kernels *backend)
+{
+    static const size_t sizes[] = {0, 1, 4096, 100001, (size_t)5 << 20};
+    bool held = true;
+
+    for (int i = 0; i < 5; i++) {
+        uint8_t *p = backend->alloc(sizes[i]);
+        held = held && p && (uintptr_t)p % 4096 == 0;
+        for (size_t b = 0; held && b < sizes[i]; b++)
+            held = p[b] == 0;
+        if (held && sizes[i]) {
+            memset(p, 0x5a, sizes[i]);
+            backend->copy(queues[0], p, p + sizes[i] / 2, sizes[i] / 2);
+        }
+        backend->free(p, sizes[i]);
+    }
+    backend->free(NULL, 4096);
+    ok(held, "%s: buffers are zeroed and lie at page boundaries", backend->name);
+    ok(backend->alloc(SIZE_MAX) == NULL && backend->alloc((size_t)1 << 60) == NULL, "%s: too large a buffer is NULL",
+       backend->name);
+}
+
+static void test_tables(void)
+{
+    is_int((int64_t)sy_dtype_bytes(SY_BF16), 2, "bytes of BF16");
+    is_int((int64_t)sy_dtype_bytes(SY_I64), 8, "bytes of I64");
+    is_int((int64_t)sy_dtype_bytes((enum sy_dtype)99), 0, "an unknown type has no bytes");
+    is_str(sy_dtype_name(SY_F8_E4M3), "F8_E4M3", "names are those of safetensors");
+    ok(sy_kernels_cpu(SY_ISA_PORTABLE) != NULL, "portable kernels are always there");
+    ok(sy_kernels_cpu(sy_isa_best()) != NULL, "the best instruction set has kernels");
+    is_str(sy_kernels_cpu(sy_isa_best())->name, sy_isa_name(sy_isa_best()), "a table has its instruction set's name");
+    ok(sy_kernels_cpu((enum sy_isa)SY_N_ISAS) == NULL, "no table for an unknown instruction set");
+}
+
+int main(void)
+{
+    const struct sy_kernels *backends[BACKENDS_MAX];
+    int n = all_backends(backends);
+
+    plan(8 + n * 15);
+    random_begin();
+    test_tables();
+    for (int b = 0; b < n; b++) {
+        queues_begin(backends[b]);
+        test_rmsnorm(backends[b]);
+        test_rope(backends[b]);
+        test_elementwise(backends[b]);
+        test_convert(backends[b]);
+        test_buffers(backends[b]);
+        queues_end(backends[b]);
+    }
+    return tap_exit();
+}
