@@ -23,6 +23,10 @@ sy_shell_tests_light = \
 # The heart and the engine.
 
 # Machines and placement.
+sy_unit_tests += %D%/topo/cgroup.t %D%/topo/discover.t %D%/topo/placement.t
+tests_topo_cgroup_t_SOURCES = %D%/topo/cgroup.c
+tests_topo_discover_t_SOURCES = %D%/topo/discover.c
+tests_topo_placement_t_SOURCES = %D%/topo/placement.c
 
 # Kernels of every instruction set against the reference and against sums in double.
 sy_unit_tests += %D%/kernels/attention.t %D%/kernels/experts.t %D%/kernels/gemm.t %D%/kernels/router.t \

@@ -3,4 +3,7 @@
 
 noinst_LIBRARIES += libtopo.a
 
-libtopo_a_SOURCES =
+libtopo_a_SOURCES = \
+	%D%/cgroup.c %D%/cgroup.h \
+	%D%/discover.c %D%/discover.h \
+	%D%/placement.c %D%/placement.h
