@@ -21,7 +21,14 @@ libbase_a_SOURCES = \
 libmodel_a_SOURCES =
 
 # Groups of ranks, agreement, transports.
-libcomm_a_SOURCES =
+libcomm_a_SOURCES = \
+	%D%/comm/collective.c \
+	%D%/comm/fabric.c \
+	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
+	%D%/comm/mpi.c \
+	%D%/comm/self.c \
+	%D%/comm/share.c \
+	%D%/comm/transport.h
 
 # router -> plan -> dispatch -> experts -> combine
 libmoe_a_SOURCES =

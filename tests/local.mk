@@ -19,6 +19,25 @@ sy_shell_tests_light = \
 	%D%/launch/setup.t
 
 # Groups of ranks and transports.
+sy_np2_tests += %D%/mpi/group.np2.t %D%/mpi/transport.np2.t
+sy_mpi_tests += %D%/mpi/group.np1.t %D%/mpi/group.np5.t %D%/mpi/group.np8.t \
+	%D%/mpi/transport.np1.t %D%/mpi/transport.np3.t %D%/mpi/transport.np4.t %D%/mpi/transport.np5.t \
+	%D%/mpi/transport.np6.t %D%/mpi/transport.np7.t %D%/mpi/transport.np8.t
+tests_mpi_group_np1_t_SOURCES = %D%/mpi/group.c
+tests_mpi_group_np2_t_SOURCES = %D%/mpi/group.c
+tests_mpi_group_np5_t_SOURCES = %D%/mpi/group.c
+tests_mpi_group_np8_t_SOURCES = %D%/mpi/group.c
+tests_mpi_transport_np1_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np2_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np3_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np4_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np5_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c
+sy_shell_tests_light += %D%/mpi/fault.t
+check_PROGRAMS += %D%/mpi/fault_job
+tests_mpi_fault_job_SOURCES = %D%/mpi/fault_job.c
 
 # The heart and the engine.
 
@@ -48,6 +67,8 @@ check_LIBRARIES += libtap.a
 libtap_a_SOURCES = \
 	%D%/tap.c \
 	%D%/tap.h \
+	%D%/tap_mpi.c \
+	%D%/tap_mpi.h \
 	%D%/testrand.h
 
 sy_c_tests = $(sy_unit_tests) $(sy_np2_tests) $(sy_mpi_tests)

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * transport.h - moves chunks of rows between ranks
+ *
+ * Between each ordered pair of ranks there is one ring for each lane. The producer puts chunk 0, 1, 2, ... and may be at
+ * most n_slots chunks ahead of what the consumer has released (its credit); the consumer polls chunks in order and releases
+ * them. Counters only grow. Nothing is allocated, registered or connected after attach(), nobody waits inside a transport:
+ * every call returns at once, SY_AGAIN meaning "not now".
+ *
+ * Failures are SY_ERR_PEER (or SY_ERR_INTERNAL) with a sentence that names the rank; only cli aborts.
+ * Thread: the rank's main thread.
+ */
+#ifndef SY_COMM_TRANSPORT_H
+#define SY_COMM_TRANSPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "comm/group.h"
+
+enum sy_lane {
+    SY_LANE_DISPATCH, /* tokens to their experts */
+    SY_LANE_COMBINE,  /* expert outputs back */
+    SY_N_LANES,
+};
+
+struct sy_transport_config {
+    size_t chunk_bytes[SY_N_LANES]; /* largest chunk of a lane */
+    int n_slots;                    /* chunks in flight in each ring, >= 1 */
+};
+
+/* A transport's state; each implementation embeds it first in its own struct. */
+struct sy_transport {
+    const struct sy_transport_ops *ops;
+    struct sy_group *group;
+    struct sy_transport_config config;
+};
+
+/* Where a ring stands, for the message of a passed deadline. */
+struct sy_ring_state {
+    /* Producer: chunks put, chunks released by the peer. Consumer: chunks polled, chunks released. */
+    uint64_t head, tail;
+};
+
+struct sy_transport_ops {
+    const char *name;
+
+    /* peers[r] tells which ranks this transport serves. Collective over the group. */
+    enum sy_status (*open)(struct sy_group *group, const struct sy_transport_config *config, const uint8_t *peers,
+                           struct sy_transport **t, struct sy_error *err);
+    void (*close)(struct sy_transport *t);
+
+    /* Bytes of the arena that attach() will take; then give it the arena. Collective. */
+    size_t (*arena_bytes)(const struct sy_transport *t);
+    enum sy_status (*attach)(struct sy_transport *t, struct sy_arena *arena, struct sy_error *err);
+
+    /* Send chunk number `chunk` (0, 1, 2, ... for each peer and lane) made of n_iov pieces; the bytes are copied before the
+     * call returns. SY_AGAIN: no credit, call progress() and poll() and try again. */
+    enum sy_status (*put)(struct sy_transport *t, int peer, enum sy_lane lane, uint64_t chunk, const struct iovec *iov,
+                          int n_iov, struct sy_error *err);
+
+    /* The next chunk from peer, in order; valid until released. Polling again without release gives the one after it. */
+    enum sy_status (*poll)(struct sy_transport *t, int peer, enum sy_lane lane, const void **data, size_t *bytes,
+                           struct sy_error *err);
+
+    /* Give n polled chunks (the oldest ones) back to the producer. */
+    enum sy_status (*release)(struct sy_transport *t, int peer, enum sy_lane lane, int n, struct sy_error *err);
+
+    /* Let the fabric move. Call it often; costs little. */
+    enum sy_status (*progress)(struct sy_transport *t, struct sy_error *err);
+
+    /* State of the ring to (outgoing != 0) or from peer. */
+    struct sy_ring_state (*state)(const struct sy_transport *t, int peer, enum sy_lane lane, int outgoing);
+
+    /* Payload bytes put to other ranks since open. */
+    uint64_t (*wire_bytes)(const struct sy_transport *t);
+};
+
+extern const struct sy_transport_ops sy_transport_self;
+extern const struct sy_transport_ops sy_transport_mpi;
+
+/* All ranks' rings behind one face: which transport serves which peer is chosen here, once, at start. */
+struct sy_fabric;
+
+/* Open transports for every pair of ranks and give them an arena. Collective. */
+enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_config *config,
+                              struct sy_fabric **fabric, struct sy_error *err);
+void sy_fabric_close(struct sy_fabric *fabric);
+
+struct sy_group *sy_fabric_group(const struct sy_fabric *fabric);
+const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabric);
+/* One line: which transport serves which peers, and why. */
+const char *sy_fabric_describe(const struct sy_fabric *fabric);
+size_t sy_fabric_arena_bytes(const struct sy_fabric *fabric);
+uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric);
+
+/* As the functions of the table; the chunk numbers are kept here. */
+enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
+                             struct sy_error *err);
+enum sy_status sy_fabric_poll(struct sy_fabric *fabric, int peer, enum sy_lane lane, const void **data, size_t *bytes,
+                              struct sy_error *err);
+enum sy_status sy_fabric_release(struct sy_fabric *fabric, int peer, enum sy_lane lane, int n, struct sy_error *err);
+enum sy_status sy_fabric_progress(struct sy_fabric *fabric, struct sy_error *err);
+struct sy_ring_state sy_fabric_state(const struct sy_fabric *fabric, int peer, enum sy_lane lane, int outgoing);
+
+#endif
