@@ -18,7 +18,30 @@ libbase_a_SOURCES = \
 	%D%/base/utf8.c %D%/base/utf8.h
 
 # Checkpoint, model description, tokenizer, shard.
-libmodel_a_SOURCES =
+libmodel_a_SOURCES = \
+	%D%/model/load.c \
+	%D%/model/shard.c \
+	%D%/model/shard.h \
+	%D%/model/shard_job.h \
+	%D%/model/scan.c \
+	%D%/model/scan.h \
+	%D%/model/safetensors.c \
+	%D%/model/safetensors.h \
+	%D%/model/shard_index.c \
+	%D%/model/shard_index.h \
+	%D%/model/meta.c \
+	%D%/model/meta.h \
+	%D%/model/checkpoint.c \
+	%D%/model/checkpoint.h \
+	%D%/model/families.c \
+	%D%/model/families.h \
+	%D%/model/config.c \
+	%D%/model/config.h \
+	%D%/model/rope.c \
+	%D%/model/bind.c \
+	%D%/model/bind.h \
+	%D%/model/model.c \
+	%D%/model/model.h
 
 # Groups of ranks, agreement, transports.
 libcomm_a_SOURCES = \

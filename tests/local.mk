@@ -57,7 +57,13 @@ tests_kernels_router_t_SOURCES = %D%/kernels/router.c %D%/kernels/common.h
 tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 
 # Checkpoints and the description of a model.
-sy_folder =
+sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t
+sy_folder = %D%/model/folder.c %D%/model/folder.h
+tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
+tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
+tests_model_config_t_SOURCES = %D%/model/config.c $(sy_folder)
+tests_model_rope_t_SOURCES = %D%/model/rope.c
+tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 
 # Tokenizer.
 
@@ -75,10 +81,7 @@ sy_c_tests = $(sy_unit_tests) $(sy_np2_tests) $(sy_mpi_tests)
 sy_all_tests = $(sy_c_tests) $(sy_shell_tests_light) $(sy_shell_tests)
 check_PROGRAMS += $(sy_c_tests)
 dist_check_SCRIPTS += %D%/run.sh $(sy_shell_tests) $(sy_shell_tests_light)
-EXTRA_DIST += \
-	%D%/sh-tap.sh \
-	%D%/valgrind.supp \
-	%D%/style
+EXTRA_DIST += %D%/sh-tap.sh %D%/valgrind.supp %D%/data %D%/style
 TESTS = $(sy_all_tests)
 
 # What the other targets of Makefile.am run.

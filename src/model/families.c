@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * families.c - the table of architectures
+ */
+#include "model/families.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+/* Source: the configuration classes of transformers 5 (configuration_{qwen3_moe,mixtral,olmoe}.py), checked against the
+ * published config.json files. Mixtral divides by the sum without having a key for it. */
+static const struct sy_family families[] = {
+    {
+        .architecture = "Qwen3MoeForCausalLM",
+        .model_type = "qwen3_moe",
+        .normalise = false,
+        .windowed = false,
+        .top_k = 8,
+        .max_context = 32768,
+        .norm_eps = 1e-6,
+        .rope_theta = 1e4,
+        .eos = -1,
+        .bos = -1,
+    },
+    {
+        .architecture = "MixtralForCausalLM",
+        .model_type = "mixtral",
+        .normalise = true,
+        .windowed = true,
+        .top_k = 2,
+        .max_context = 131072,
+        .norm_eps = 1e-5,
+        .rope_theta = 1e6,
+        .eos = 2,
+        .bos = 1,
+    },
+    {
+        .architecture = "OlmoeForCausalLM",
+        .model_type = "olmoe",
+        .normalise = false,
+        .windowed = true,
+        .top_k = 8,
+        .max_context = 4096,
+        .norm_eps = 1e-5,
+        .rope_theta = 1e4,
+        .eos = 50279,
+        .bos = -1,
+    },
+};
+
+#define N_FAMILIES (sizeof families / sizeof families[0])
+
+static enum sy_status unsupported(const char *path, const char *key, const char *found, struct sy_error *err)
+{
+    char known[512] = "";
+
+    for (size_t i = 0; i < N_FAMILIES; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s (%s)", i ? ", " : "",
+                 families[i].architecture, families[i].model_type);
+    return sy_error_set(err, SY_ERR_DATA, "%s: architecture %s (key %s) is not supported, supported: %s", path, found, key,
+                        known);
+}
+
+enum sy_status sy_family_find(const char *path, const json_t *config, const struct sy_family **family,
+                              struct sy_error *err)
+{
+    const json_t *list = json_object_get(config, "architectures");
+    const json_t *first = json_is_array(list) ? json_array_get(list, 0) : NULL;
+    const json_t *type = json_object_get(config, "model_type");
+    const json_t *value = first ? first : type;
+    const char *key = first ? "architectures[0]" : "model_type";
+    char shown[80];
+
+    if (!value)
+        return sy_error_set(err, SY_ERR_DATA, "%s: neither \"architectures\" nor \"model_type\" names the architecture",
+                            path);
+    for (size_t i = 0; json_is_string(value) && i < N_FAMILIES; i++) {
+        if (!strcmp(json_string_value(value), first ? families[i].architecture : families[i].model_type)) {
+            *family = &families[i];
+            return SY_OK;
+        }
+    }
+    return unsupported(path, key, sy_json_show(value, shown, sizeof shown), err);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * model.c - an architecture made from a checkpoint
+ */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/bind.h"
+#include "model/config.h"
+
+enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model **out, struct sy_error *err)
+{
+    struct sy_config *c = malloc(sizeof *c);
+    struct sy_model *m = calloc(1, sizeof *m);
+    enum sy_status st;
+
+    *out = NULL;
+    if (!c || !m) {
+        st = sy_error_set(err, SY_ERR_SYSTEM, "%s: no memory for the model's description", sy_checkpoint_dir(ckpt));
+        goto err_free;
+    }
+    if ((st = sy_config_read(ckpt, c, err)))
+        goto err_free;
+    snprintf(m->architecture, sizeof m->architecture, "%s", c->family->architecture);
+    m->n_layers = c->n_layers;
+    m->hidden = c->hidden;
+    m->n_heads = c->n_heads;
+    m->n_kv_heads = c->n_kv_heads;
+    m->head_dim = c->head_dim;
+    m->n_experts = c->n_experts;
+    m->top_k = c->top_k;
+    m->max_context = c->max_context;
+    m->norm_eps = (float)c->norm_eps;
+    m->attention_scale = (float)(1 / sqrt(c->head_dim));
+    m->clip_qkv = (float)c->clip_qkv;
+    m->rope = c->rope;
+    m->router = (struct sy_router_rule){SY_ROUTER_SOFTMAX, 0, c->top_k, c->normalise, (float)c->router_scale};
+    m->n_eos = c->n_eos;
+    memcpy(m->eos, c->eos, sizeof m->eos);
+    m->bos = c->bos;
+    if ((st = sy_model_bind(m, c, ckpt, err)))
+        goto err_free;
+    m->router.n_experts = m->n_experts;
+    free(c);
+    *out = m;
+    return SY_OK;
+
+err_free:
+    free(c);
+    sy_model_destroy(m);
+    return st;
+}
+
+void sy_model_destroy(struct sy_model *model)
+{
+    if (!model)
+        return;
+    for (int i = 0; model->layers && i < model->n_layers; i++)
+        free(model->layers[i].experts);
+    free(model->layers);
+    free(model);
+}
+
+static int64_t elements(const struct sy_tensor *t)
+{
+    int64_t n = t ? 1 : 0;
+
+    for (int i = 0; t && i < t->n_dims; i++)
+        n *= t->dims[i];
+    return n;
+}
+
+static int64_t source_elements(const struct sy_source *s)
+{
+    return s->tensor ? (int64_t)s->n * s->k : 0;
+}
+
+static int64_t mlp_elements(const struct sy_expert_sources *x)
+{
+    return source_elements(&x->gate) + source_elements(&x->up) + source_elements(&x->down);
+}
+
+void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active)
+{
+    int64_t all = source_elements(&model->embed) + elements(model->final_norm), idle = 0;
+
+    if (!model->tied)
+        all += source_elements(&model->lm_head);
+    for (int i = 0; i < model->n_layers; i++) {
+        const struct sy_layer_sources *l = &model->layers[i];
+        all += elements(l->attention_norm) + elements(l->mlp_norm) + elements(l->q_norm) + elements(l->k_norm) +
+               elements(l->q_bias) + elements(l->k_bias) + elements(l->v_bias) + elements(l->o_bias) +
+               source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) + source_elements(&l->o) +
+               source_elements(&l->router) + mlp_elements(&l->dense);
+        if (!l->moe)
+            continue;
+        all += model->n_experts * mlp_elements(&l->experts[0]);
+        idle += (model->n_experts - model->top_k) * mlp_elements(&l->experts[0]);
+    }
+    *total = all;
+    *active = all - idle;
+}
+
+size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype)
+{
+    return (size_t)2 * (size_t)model->n_layers * (size_t)model->n_kv_heads * (size_t)model->head_dim *
+           sy_dtype_bytes(kv_dtype);
+}

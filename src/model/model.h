@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * model.h - what an architecture is: shapes and variants, as data
+ *
+ * Made from config.json and the names and shapes of the tensors. A family is a row of the table in families.c plus, where
+ * it needs one, a variant of an existing piece; nothing in the engine asks for a model's name.
+ *
+ * Letters: D hidden, E experts, K experts per token, F expert width, V vocabulary, L layers, Hq query heads, Hkv key and
+ * value heads, dh head size.
+ */
+#ifndef SY_MODEL_MODEL_H
+#define SY_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels.h"
+#include "model/checkpoint.h"
+
+#define SY_EOS_MAX 16
+
+enum sy_qk_norm {
+    SY_QK_NORM_NONE,
+    SY_QK_NORM_HEAD, /* weight [dh], each head on its own (Qwen3) */
+    SY_QK_NORM_FULL, /* weight [H * dh], over the whole projection (OLMoE) */
+};
+
+enum sy_rope_kind { SY_ROPE_DEFAULT, SY_ROPE_LINEAR, SY_ROPE_YARN };
+
+struct sy_rope {
+    enum sy_rope_kind kind;
+    double theta, factor, original_context, beta_fast, beta_slow, attention_factor;
+    bool truncate;  /* YaRN: whole dims at both ends of the ramp */
+    int rotary_dim; /* dims of a head that turn */
+};
+
+/* Where a matrix [n, k] lies in the checkpoint: rows row_begin .. row_begin + n - 1 of slice `slice` of a tensor whose last
+ * two dims are [rows, k] (slice counts the dims before them; 0 for a 2-D tensor). */
+struct sy_source {
+    const struct sy_tensor *tensor; /* NULL: not there */
+    int64_t slice, row_begin;
+    int n, k;
+};
+
+struct sy_expert_sources {
+    struct sy_source gate, up, down; /* [F, D], [F, D], [D, F] */
+};
+
+struct sy_layer_sources {
+    bool moe;
+    int window; /* sliding window in tokens, 0: full */
+    const struct sy_tensor *attention_norm, *mlp_norm;            /* [D] */
+    struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
+    const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without */
+    const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
+    struct sy_source router;                                      /* [E, D], moe only */
+    struct sy_expert_sources *experts;                            /* [E], moe only */
+    struct sy_expert_sources dense;                               /* [dense_width, D], ..., dense only */
+};
+
+struct sy_model {
+    char architecture[80];
+    int n_layers, n_moe_layers, hidden, n_heads, n_kv_heads, head_dim, vocab;
+    int n_experts, top_k, expert_width, dense_width;
+    int max_context; /* max_position_embeddings */
+    float norm_eps, attention_scale, clip_qkv; /* clip_qkv 0: none */
+    struct sy_rope rope;
+    enum sy_qk_norm qk_norm;
+    struct sy_router_rule router;
+    bool tied; /* lm_head is the embedding */
+    enum sy_dtype dtype; /* of the matrices; all of a model have one type */
+    int n_eos;
+    int32_t eos[SY_EOS_MAX];
+    int32_t bos; /* -1: none */
+
+    struct sy_source embed, lm_head; /* [V, D]; lm_head.tensor == embed.tensor when tied */
+    const struct sy_tensor *final_norm;
+    struct sy_layer_sources *layers; /* [n_layers] */
+};
+
+/* Read the architecture of a checkpoint and bind every tensor it needs. Checks each shape; a missing tensor, a wrong
+ * shape or an unsupported architecture is SY_ERR_DATA that names the tensor or key, what was expected and what was found
+ * (for an architecture: the key that decided it and the supported ones). The model keeps pointers into ckpt.
+ * Source: shared facts of the families; config keys in both styles (rope_theta + rope_scaling, rope_parameters). */
+enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model **model, struct sy_error *err);
+
+void sy_model_destroy(struct sy_model *model);
+
+/* Parameters in all, and those that one token uses. */
+void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active);
+
+/* Bytes of K and V of one token in all layers for a cache type. */
+size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype);
+
+/* cos_sin[position][rotary_dim] for positions 0 .. n - 1, as kernels.h wants it; angles in double, stored as float. */
+void sy_rope_table(const struct sy_rope *rope, int n_positions, float *cos_sin);
+
+#endif

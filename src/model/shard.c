@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shard.c - lay out a rank's weights; loading is in load.c
+ */
+#include "model/shard.h"
+
+#include <stdlib.h>
+
+#include "model/shard_job.h"
+
+#define ALIGN 64
+
+static size_t panels_bytes(const struct sy_shard *shard, enum sy_dtype dtype, int n, int k, int n_streams)
+{
+    size_t panels = (size_t)(n + SY_PANEL - 1) / SY_PANEL * (size_t)n_streams;
+
+    return panels * shard->kernels->panel_bytes(dtype, k);
+}
+
+static struct sy_shard_job *new_job(struct sy_shard *shard, bool expert, size_t bytes)
+{
+    struct sy_shard_job *job = &shard->jobs[shard->n_jobs++];
+    size_t *used = expert ? &shard->expert_bytes : &shard->dense_bytes;
+
+    *job = (struct sy_shard_job){.expert = expert, .offset = *used};
+    *used += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return job;
+}
+
+static void count_read(struct sy_shard *shard, bool expert, uint64_t bytes)
+{
+    *(expert ? &shard->expert_read_bytes : &shard->dense_read_bytes) += bytes;
+}
+
+/* A matrix of panels made of n_streams streams (gate and up: 2) of stacked segments. */
+static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_dtype dtype, int n_streams,
+                                   int n_segments, const struct sy_source *const *segments)
+{
+    int n = 0, k = segments[0]->k;
+
+    for (int i = 0; i < n_segments / n_streams; i++)
+        n += segments[i]->n;
+    struct sy_shard_job *job = new_job(shard, expert, panels_bytes(shard, dtype, n, k, n_streams));
+    job->kind = SY_JOB_PANELS;
+    job->dtype = dtype;
+    job->n = n;
+    job->k = k;
+    job->n_streams = n_streams;
+    job->n_segments = n_segments / n_streams;
+    for (int i = 0; i < n_segments; i++) {
+        job->segments[i] = *segments[i];
+        count_read(shard, expert,
+                   (uint64_t)segments[i]->n * (uint64_t)k * sy_dtype_bytes(segments[i]->tensor->dtype));
+    }
+    return (struct sy_weight){.dtype = dtype,
+                              .layout = SY_LAYOUT_PANELS,
+                              .n = n,
+                              .k = k,
+                              .data = (const void *)(uintptr_t)job->offset};
+}
+
+/* Stack up to three vectors, widened to FP32; those that are missing are zero. Returns NULL when all are. */
+static const float *add_vectors(struct sy_shard *shard, int n_vectors, const struct sy_tensor *const *tensors,
+                                const int *lengths)
+{
+    int n = 0;
+    bool any = false;
+
+    for (int i = 0; i < n_vectors; i++) {
+        n += lengths[i];
+        any |= tensors[i] != NULL;
+    }
+    if (!any)
+        return NULL;
+    struct sy_shard_job *job = new_job(shard, false, (size_t)n * sizeof(float));
+    job->kind = SY_JOB_VECTORS;
+    job->n_segments = n_vectors;
+    for (int i = 0; i < n_vectors; i++) {
+        job->segments[i] = (struct sy_source){.tensor = tensors[i], .n = lengths[i], .k = 1};
+        if (tensors[i])
+            count_read(shard, false, tensors[i]->bytes);
+    }
+    /* Offset 0 would read as "not there": pointers carry offset + 1 until sy_shard_place(). */
+    return (const float *)(uintptr_t)(job->offset + 1);
+}
+
+static const float *add_vector(struct sy_shard *shard, const struct sy_tensor *tensor, int length)
+{
+    return add_vectors(shard, 1, &tensor, &length);
+}
+
+static void lay_out_layer(struct sy_shard *shard, int l)
+{
+    const struct sy_model *model = shard->model;
+    const struct sy_layer_sources *from = &model->layers[l];
+    struct sy_layer_weights *to = &shard->layers[l];
+    int nq = model->n_heads * model->head_dim, nkv = model->n_kv_heads * model->head_dim;
+    bool full = model->qk_norm == SY_QK_NORM_FULL;
+
+    to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
+    to->qkv = add_matrix(shard, false, model->dtype, 1, 3, (const struct sy_source *[]){&from->q, &from->k, &from->v});
+    to->qkv_bias = add_vectors(shard, 3, (const struct sy_tensor *[]){from->q_bias, from->k_bias, from->v_bias},
+                               (int[]){nq, nkv, nkv});
+    to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
+    to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
+    to->o = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&from->o});
+    to->o_bias = add_vector(shard, from->o_bias, model->hidden);
+    to->mlp_norm = add_vector(shard, from->mlp_norm, model->hidden);
+    if (from->moe) {
+        to->router = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->router});
+    } else {
+        to->dense_gate_up = add_matrix(shard, false, model->dtype, 2, 2,
+                                       (const struct sy_source *[]){&from->dense.gate, &from->dense.up});
+        to->dense_down = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&from->dense.down});
+    }
+}
+
+static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_experts *experts, int l)
+{
+    const struct sy_layer_sources *from = &shard->model->layers[l];
+
+    for (int slot = 0; from->moe && slot < experts->n_slots(experts->ctx, l); slot++) {
+        const struct sy_expert_sources *expert = &from->experts[experts->expert_at(experts->ctx, l, slot)];
+        struct sy_expert_weights *to = &shard->experts[l * shard->max_slots + slot];
+        to->gate_up = add_matrix(shard, true, shard->model->dtype, 2, 2,
+                                 (const struct sy_source *[]){&expert->gate, &expert->up});
+        to->down = add_matrix(shard, true, shard->model->dtype, 1, 1, (const struct sy_source *[]){&expert->down});
+    }
+}
+
+enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_kernels *kernels,
+                               const struct sy_shard_experts *experts, struct sy_shard **out, struct sy_error *err)
+{
+    struct sy_shard *shard = calloc(1, sizeof *shard);
+    size_t L = (size_t)model->n_layers;
+
+    if (!shard)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the table of weights");
+    shard->model = model;
+    shard->kernels = kernels;
+    shard->max_slots = experts->max_slots;
+    shard->max_jobs = 3 + model->n_layers * (10 + 2 * experts->max_slots);
+    shard->layers = calloc(L, sizeof *shard->layers);
+    shard->experts = calloc(L * (size_t)experts->max_slots + 1, sizeof *shard->experts);
+    shard->jobs = calloc((size_t)shard->max_jobs, sizeof *shard->jobs);
+    if (!shard->layers || !shard->experts || !shard->jobs) {
+        sy_shard_destroy(shard);
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the table of weights");
+    }
+    shard->embed = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&model->embed});
+    for (int l = 0; l < model->n_layers; l++)
+        lay_out_layer(shard, l);
+    shard->final_norm = add_vector(shard, model->final_norm, model->hidden);
+    shard->lm_head = model->tied ? shard->embed
+                                 : add_matrix(shard, false, model->dtype, 1, 1,
+                                              (const struct sy_source *[]){&model->lm_head});
+    for (int l = 0; l < model->n_layers; l++)
+        lay_out_experts(shard, experts, l);
+    *out = shard;
+    return SY_OK;
+}
+
+static void place_weight(struct sy_weight *weight, void *block)
+{
+    if (weight->n)
+        weight->data = (const char *)block + (uintptr_t)weight->data;
+}
+
+static void place_vector(const float **vector, void *block)
+{
+    if (*vector)
+        *vector = (const float *)((const char *)block + ((uintptr_t)*vector - 1));
+}
+
+void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
+{
+    place_weight(&shard->embed, dense);
+    place_weight(&shard->lm_head, dense);
+    place_vector(&shard->final_norm, dense);
+    for (int l = 0; l < shard->model->n_layers; l++) {
+        struct sy_layer_weights *layer = &shard->layers[l];
+        struct sy_weight *weights[] = {&layer->qkv, &layer->o, &layer->router, &layer->dense_gate_up,
+                                       &layer->dense_down};
+        const float **vectors[] = {&layer->attention_norm, &layer->mlp_norm, &layer->q_norm,
+                                   &layer->k_norm,         &layer->qkv_bias, &layer->o_bias};
+        for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+            place_weight(weights[i], dense);
+        for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+            place_vector(vectors[i], dense);
+    }
+    for (int i = 0; i < shard->model->n_layers * shard->max_slots; i++) {
+        place_weight(&shard->experts[i].gate_up, experts);
+        place_weight(&shard->experts[i].down, experts);
+    }
+    for (int i = 0; i < shard->n_jobs; i++)
+        shard->jobs[i].dst = (char *)(shard->jobs[i].expert ? experts : dense) + shard->jobs[i].offset;
+}
+
+void sy_shard_destroy(struct sy_shard *shard)
+{
+    if (!shard)
+        return;
+    free(shard->layers);
+    free(shard->experts);
+    free(shard->jobs);
+    free(shard);
+}

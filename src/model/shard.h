@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shard.h - a rank's share of the weights: what is read, where it goes, and how it is packed
+ *
+ * sy_shard_create() lays out two blocks, one for dense weights (shared by the ranks of a node) and one for this rank's
+ * experts, and lists the jobs that fill them. It reads nothing; sizes are known before anything is allocated. Each job
+ * packs one matrix or vector. sy_shard_load() runs a share of the jobs.
+ *
+ * Letters: D hidden, F expert width, El experts on this rank, V vocabulary, Hq, Hkv heads, dh head size.
+ */
+#ifndef SY_MODEL_SHARD_H
+#define SY_MODEL_SHARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "kernels.h"
+#include "model/checkpoint.h"
+#include "model/model.h"
+
+/* Weights of one layer. Vectors are FP32; a NULL vector is not there. */
+struct sy_layer_weights {
+    const float *attention_norm, *mlp_norm; /* [D] */
+    const float *q_norm, *k_norm;           /* [dh], or [Hq * dh] and [Hkv * dh] */
+    struct sy_weight qkv, o;                /* [(Hq + 2 Hkv) dh, D], [D, Hq dh] */
+    const float *qkv_bias, *o_bias;
+    struct sy_weight router;                /* [E, D] FP32; moe layers */
+    struct sy_weight dense_gate_up, dense_down; /* dense layers */
+};
+
+/* One expert: [2F, D] interleaved panels, and [D, F] panels. */
+struct sy_expert_weights {
+    struct sy_weight gate_up, down;
+};
+
+/* Which experts a rank holds: expert_at(ctx, layer, slot) for slots 0 .. n_slots(layer) - 1. */
+struct sy_shard_experts {
+    int (*n_slots)(const void *ctx, int layer);
+    int (*expert_at)(const void *ctx, int layer, int slot);
+    const void *ctx;
+    int max_slots;
+};
+
+struct sy_shard {
+    const struct sy_model *model;
+    const struct sy_kernels *kernels;
+    size_t dense_bytes, expert_bytes;           /* of the two blocks */
+    uint64_t dense_read_bytes, expert_read_bytes; /* checkpoint bytes behind them */
+    struct sy_weight embed, lm_head;
+    const float *final_norm;
+    struct sy_layer_weights *layers;            /* [n_layers] */
+    struct sy_expert_weights *experts;           /* [n_layers * max_slots] */
+    int max_slots;
+    struct sy_shard_job *jobs;
+    int n_jobs, max_jobs;
+};
+
+/* Lay everything out. The block addresses are set later by sy_shard_place(), so until then the weights' data pointers are
+ * offsets. Errors: SY_ERR_SYSTEM. */
+enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_kernels *kernels,
+                               const struct sy_shard_experts *experts, struct sy_shard **shard, struct sy_error *err);
+
+/* Give the blocks their memory (zeroed, dense_bytes and expert_bytes long, aligned to 64). */
+void sy_shard_place(struct sy_shard *shard, void *dense, void *experts);
+
+/* Read and pack this rank's experts, and part `part` of n_parts of the dense weights (n_parts ranks share one dense block;
+ * 0 of 1 where it is private). Reads are large and sequential; packing uses the pool. progress may be NULL. */
+enum sy_status sy_shard_load(struct sy_shard *shard, struct sy_checkpoint *ckpt, int part, int n_parts,
+                             struct sy_pool *pool, struct sy_progress *progress, struct sy_error *err);
+
+void sy_shard_destroy(struct sy_shard *shard);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * shard_job.h - one packed matrix or vector to be filled (private to shard.c and load.c)
+ */
+#ifndef SY_MODEL_SHARD_JOB_H
+#define SY_MODEL_SHARD_JOB_H
+
+#include "model/shard.h"
+
+enum sy_job_kind {
+    SY_JOB_PANELS,  /* streams of stacked matrices, their panels alternating */
+    SY_JOB_VECTORS, /* stacked vectors, widened to FP32 */
+};
+
+struct sy_shard_job {
+    enum sy_job_kind kind;
+    bool expert;   /* in the block of experts, else in the dense one */
+    size_t offset; /* in its block */
+    char *dst;     /* set by sy_shard_place() */
+    enum sy_dtype dtype; /* of the packed panels */
+    int n, k;      /* outputs of one stream, inputs */
+    int n_streams, n_segments; /* segments of one stream */
+    struct sy_source segments[3]; /* stream by stream */
+};
+
+#endif
