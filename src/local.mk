@@ -20,28 +20,31 @@ libbase_a_SOURCES = \
 # Checkpoint, model description, tokenizer, shard.
 libmodel_a_SOURCES = \
 	%D%/model/load.c \
-	%D%/model/shard.c \
-	%D%/model/shard.h \
-	%D%/model/shard_job.h \
-	%D%/model/scan.c \
-	%D%/model/scan.h \
-	%D%/model/safetensors.c \
-	%D%/model/safetensors.h \
-	%D%/model/shard_index.c \
-	%D%/model/shard_index.h \
-	%D%/model/meta.c \
-	%D%/model/meta.h \
-	%D%/model/checkpoint.c \
-	%D%/model/checkpoint.h \
-	%D%/model/families.c \
-	%D%/model/families.h \
-	%D%/model/config.c \
-	%D%/model/config.h \
+	%D%/model/shard.c %D%/model/shard.h %D%/model/shard_job.h \
+	%D%/model/scan.c %D%/model/scan.h \
+	%D%/model/safetensors.c %D%/model/safetensors.h \
+	%D%/model/shard_index.c %D%/model/shard_index.h \
+	%D%/model/meta.c %D%/model/meta.h \
+	%D%/model/checkpoint.c %D%/model/checkpoint.h \
+	%D%/model/families.c %D%/model/families.h \
+	%D%/model/config.c %D%/model/config.h \
 	%D%/model/rope.c \
-	%D%/model/bind.c \
-	%D%/model/bind.h \
-	%D%/model/model.c \
-	%D%/model/model.h
+	%D%/model/bind.c %D%/model/bind.h \
+	%D%/model/model.c %D%/model/model.h \
+	%D%/model/tokenizer.c %D%/model/tokenizer.h %D%/model/tokenizer_impl.h \
+	%D%/model/tokenizer_read.c \
+	%D%/model/added.c %D%/model/added.h \
+	%D%/model/normalizer.c %D%/model/normalizer.h \
+	%D%/model/nfc.c %D%/model/nfc.h \
+	%D%/model/pretokenizer.c %D%/model/pretokenizer.h %D%/model/pretokenizer_impl.h \
+	%D%/model/pretokenizer_read.c \
+	%D%/model/pattern.c %D%/model/pattern.h \
+	%D%/model/bpe.c %D%/model/bpe.h \
+	%D%/model/vocab.c %D%/model/vocab.h \
+	%D%/model/postprocessor.c %D%/model/postprocessor.h \
+	%D%/model/decoder.c %D%/model/decoder.h \
+	%D%/model/bytelevel.c %D%/model/bytelevel.h \
+	%D%/model/detokenizer.c
 
 # Groups of ranks, agreement, transports.
 libcomm_a_SOURCES = \

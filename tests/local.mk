@@ -66,6 +66,14 @@ tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 
 # Tokenizer.
+sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t \
+	%D%/model/tokenizer.t %D%/model/tokenizer_errors.t
+tests_unit_utf8_t_SOURCES = %D%/unit/utf8.c
+tests_model_bpe_t_SOURCES = %D%/model/bpe.c
+tests_model_normalizer_t_SOURCES = %D%/model/normalizer.c
+tests_model_pretokenizer_t_SOURCES = %D%/model/pretokenizer.c
+tests_model_tokenizer_t_SOURCES = %D%/model/tokenizer.c
+tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
 
 # Whole runs of the program, with small programs that look into what it writes.
 

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pretokenizer.c - pieces of every kind of pre-tokenizer; expected values are those of the reference library
+ */
+#include "model/pretokenizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "tap.h"
+
+static struct sy_error err = SY_ERROR_INIT;
+
+static enum sy_status collect(void *arg, const uint8_t *text, size_t len, struct sy_error *e)
+{
+    (void)e;
+    return sy_buf_printf(arg, "[%.*s]", (int)len, (const char *)text) ? SY_OK : SY_ERR_SYSTEM;
+}
+
+/* Pieces as "[a][b]"; the message of an error. */
+static const char *pieces(const char *json, const char *text, size_t len)
+{
+    static struct sy_buf out;
+    struct sy_pretokenizer *pt = NULL;
+    struct sy_pretokenizer_scratch *scratch = sy_pretokenizer_scratch_create();
+    json_error_t at;
+    json_t *value = json_loads(json, JSON_DECODE_ANY, &at);
+
+    if (!value)
+        bail("%s: %s", json, at.text);
+    out.len = 0;
+    sy_buf_printf(&out, "%s", "");
+    if (sy_pretokenizer_create("T", value, &pt, &err) ||
+        sy_pretokenizer_split(pt, scratch, (const uint8_t *)text, len, collect, &out, &err)) {
+        out.len = 0;
+        sy_buf_printf(&out, "%s", err.text);
+    }
+    sy_pretokenizer_destroy(pt);
+    sy_pretokenizer_scratch_destroy(scratch);
+    json_decref(value);
+    return (const char *)out.data;
+}
+
+#define SPLIT(regex, behavior, more) \
+    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"" behavior "\"" more "}"
+#define INVERT ",\"invert\":true"
+
+static void check_kinds(void)
+{
+    static const struct {
+        const char *json, *text, *pieces;
+    } CASES[] = {
+        {"null", "a b", "[a b]"},
+        {SPLIT("-", "Isolated", ""), "a-b--c-", "[a][-][b][-][-][c][-]"},
+        {SPLIT("-", "Removed", ""), "a-b--c-", "[a][b][c]"},
+        {SPLIT("-", "MergedWithPrevious", ""), "-a-b--c", "[-][a-][b-][-][c]"},
+        {SPLIT("-", "MergedWithNext", ""), "-a-b--c-", "[-a][-b][-][-c][-]"},
+        {SPLIT("-", "Contiguous", ""), "-a-b--c", "[-][a][-][b][--][c]"},
+        {SPLIT("[a-z]+", "Removed", INVERT), "1ab2c3", "[ab][c]"},
+        {SPLIT("[a-z]+", "MergedWithPrevious", INVERT), "1ab2c3", "[1][ab2][c3]"},
+        {SPLIT("(?=[A-Z])", "Isolated", ""), "oneTwoThree", "[one][Two][Three]"},
+        {SPLIT("x*", "Isolated", ""), "axxb", "[a][xx][b]"},
+        {SPLIT("$", "Isolated", ""), "a\nb", "[a][\nb]"},
+        {"{\"type\":\"Split\",\"pattern\":{\"String\":\". \"},\"behavior\":\"MergedWithPrevious\",\"invert\":false}",
+         "a. b.c. ", "[a. ][b.c. ]"},
+        {"{\"type\":\"Digits\",\"individual_digits\":true}", "a123", "[a][1][2][3]"},
+        {"{\"type\":\"Digits\",\"individual_digits\":false}", "a123b4", "[a][123][b][4]"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false}", "it's  12 o!\n", "[it]['s][ ][ 12][ o][!][\n]"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", "ab c", "[ ab][ c]"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", " ab", "[ ab]"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}", "ab c", "[ ab c]"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("-", "Removed",
+                                                            "") ",{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]}",
+         "ab- c-d", "[ ab][ c][ d]"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("\\\\p{N}{1,3}", "Isolated", "") "," SPLIT(
+             "[\xe4\xb8\x80-\xe9\xbe\xa5]+", "Isolated", "") "," SPLIT("\\\\s+", "MergedWithNext", "") "]}",
+         "a 1234\xe4\xbd\xa0 \xe4\xbd\xa0", "[a][ ][123][4][\xe4\xbd\xa0][ ][\xe4\xbd\xa0]"},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        is_str(pieces(CASES[i].json, CASES[i].text, strlen(CASES[i].text)), CASES[i].pieces, "%.100s", CASES[i].json);
+}
+
+/* Where the reference's engine and PCRE2 read a pattern differently. Matches are removed. */
+static void check_patterns(void)
+{
+    static const struct {
+        const char *json, *text, *pieces;
+    } CASES[] = {
+        {SPLIT("\\\\s", "Removed", ""),
+         "a\xe1\xa0\x8e"
+         "b\xc2\x85"
+         "c\xe3\x80\x80"
+         "d",
+         "[a\xe1\xa0\x8e"
+         "b][c][d]"},
+        {SPLIT("[^\\\\S\\\\n]", "Removed", ""), "a \nb\tc", "[a][\nb][c]"},
+        {SPLIT("\\\\w+", "Removed", ""), "e\xcc\x81!_1-", "[!][-]"},
+        {SPLIT("\\\\b", "Isolated", ""), "ab e\xcc\x81!", "[ab][ ][e\xcc\x81][!]"},
+        {SPLIT("\\\\h+", "Removed", ""), "xfFg9", "[x][g]"},
+        {SPLIT("\\\\u0041", "Removed", ""), "xAy", "[x][y]"},
+        {SPLIT("a.b", "Removed", ""), "a\nb", "[a\nb]"},
+        {SPLIT("(?m:a.b)", "Removed", ""), "xa\nb", "[x]"},
+        {SPLIT("^b", "Removed", ""), "a\nbc", "[a\n][c]"},
+        {SPLIT("xa{,2}y", "Removed", ""), "xy.xaay.xaaay", "[.][.xaaay]"},
+        {SPLIT("a{x", "Removed", ""), "ba{xb", "[b][b]"},
+        {SPLIT("\\\\p{Han}", "Removed", ""), "\xe3\x80\x82\xe4\xbd\xa0", "[\xe3\x80\x82]"},
+        {SPLIT("\\\\p{^L}", "Removed", ""), "a1b", "[a][b]"},
+        {SPLIT("(?i:'s|'LL)", "Removed", ""), "x'Sy'll'\xc5\xbf", "[x][y]"},
+        {SPLIT("(?i)b|c", "Removed", ""), "aBdCe", "[a][d][e]"},
+        {SPLIT("(?<n>a)\\\\k<n>", "Removed", ""), "baab", "[b][b]"},
+    };
+    static const struct {
+        const char *pattern, *part;
+    } REFUSED[] = {
+        {"[a[b]]", "a character set inside a character set at byte 2 of the pattern is not supported"},
+        {"[a&&b]", "an intersection of character sets at byte 2"},
+        {"[]", "an empty character set"},
+        {"x[ab", "a character set without its end at byte 1"},
+        {"(*UTF)a", "this kind of group at byte 0"},
+        {"a(?R)", "this kind of group at byte 1"},
+        {"a(?i)b|c", "an option in the middle of a pattern at byte 1"},
+        {"(?z:a)", "this kind of group"},
+        {"a{1,2}+", "a second quantifier after an interval"},
+        {"\\\\Kab", "\\K in this place"},
+        {"[\\\\W]", "\\W in this place"},
+        {"\\\\u12", "\\u without four hexadecimal digits"},
+        {"\\\\p{L", "a brace without its end"},
+        {"a\\\\", "a backslash with nothing after it"},
+        {"(a", "not a regular expression that can be used: missing closing parenthesis"},
+        {"\\\\p{Nothing}", "not a regular expression that can be used"},
+        {"((a{1,100}){1,100}){1,100}", "not a regular expression that can be used: regular expression is too large"},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        is_str(pieces(CASES[i].json, CASES[i].text, strlen(CASES[i].text)), CASES[i].pieces, "%.60s", CASES[i].json);
+    for (size_t i = 0; i < sizeof REFUSED / sizeof *REFUSED; i++) {
+        char json[256];
+        snprintf(json, sizeof json, SPLIT("%s", "Isolated", ""), REFUSED[i].pattern);
+        const char *message = pieces(json, "a", 1);
+        has_str(message, REFUSED[i].part, "pattern %s", REFUSED[i].pattern);
+        if (strncmp(message, "T: pre_tokenizer.pattern.Regex: ", 32))
+            ok(false, "the message begins with the JSON path: %s", message);
+    }
+}
+
+static void check_refused(void)
+{
+    static const struct {
+        const char *json, *part;
+    } CASES[] = {
+        {"{\"type\":\"Whitespace\"}",
+         "T: pre_tokenizer.type is \"Whitespace\", supported: Split, Digits, ByteLevel, Seq"},
+        {"[]", "T: pre_tokenizer.type is missing"},
+        {"{\"type\":7}", "T: pre_tokenizer.type is 7"},
+        {"{\"type\":\"Split\"}", "T: pre_tokenizer.pattern: expected an object"},
+        {SPLIT("a", "Sideways", ""), "T: pre_tokenizer.behavior is Sideways, supported: Removed, Isolated"},
+        {SPLIT("a", "Removed", ",\"invert\":1"), "\"invert\" is 1, expected true or false"},
+        {"{\"type\":\"Sequence\"}", "T: pre_tokenizer.pretokenizers: expected an array"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]}",
+         "T: pre_tokenizer.pretokenizers[1]: a pre-tokenizer after ByteLevel is not supported"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"X\"}]}]}",
+         "T: pre_tokenizer.pretokenizers[0].pretokenizers[0].type is \"X\""},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        has_str(pieces(CASES[i].json, "a", 1), CASES[i].part, "refused: %.70s", CASES[i].json);
+
+    struct sy_buf many = SY_BUF_INIT;
+    sy_buf_printf(&many, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}");
+    for (int i = 0; i < 16; i++)
+        sy_buf_printf(&many, ",{\"type\":\"Digits\"}");
+    sy_buf_printf(&many, "]}");
+    has_str(pieces((char *)many.data, "a", 1), "more than 16 pre-tokenizers", "17 stages are refused");
+    sy_buf_fini(&many);
+}
+
+/* Patterns that backtrack without end get a sentence, soon. */
+static void check_hostile(void)
+{
+    enum { LEN = 40000 };
+    char *text = malloc(LEN);
+
+    if (!text)
+        bail("no memory");
+    memset(text, 'a', LEN);
+    has_str(pieces(SPLIT("^(([a-z])+.)+[A-Z]([a-z])+$", "Isolated", ""), text, LEN),
+            "pre_tokenizer.pattern.Regex: the pattern fails on a text of 40000 bytes", "exponential backtracking");
+    has_str(pieces(SPLIT("(.*)(.*)(.*)(.*)(.*)[^\\\\s\\\\S]", "Isolated", ""), text, LEN), "the pattern fails",
+            "backtracking to the fifth power");
+    /* An honest one on a long run of one class. */
+    memset(text, ' ', LEN);
+    const char *found = pieces(SPLIT("\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+", "Isolated", ""), text, LEN);
+    ok(strlen(found) == LEN + 2 && found[LEN + 1] == ']', "a run of 40000 spaces is one piece");
+    free(text);
+}
+
+int main(void)
+{
+    check_kinds();
+    check_patterns();
+    check_refused();
+    check_hostile();
+    done();
+    return tap_exit();
+}
