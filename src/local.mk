@@ -57,7 +57,15 @@ libcomm_a_SOURCES = \
 	%D%/comm/transport.h
 
 # router -> plan -> dispatch -> experts -> combine
-libmoe_a_SOURCES =
+libmoe_a_SOURCES = \
+	%D%/moe/moe.c %D%/moe/moe.h %D%/moe/batch.h %D%/moe/wire.h \
+	%D%/moe/layer.c \
+	%D%/moe/router.c \
+	%D%/moe/plan.c %D%/moe/plan.h \
+	%D%/moe/dispatch.c \
+	%D%/moe/residency.h \
+	%D%/moe/experts.c \
+	%D%/moe/combine.c
 
 # Attention, KV cache, scheduler, sampler, session.
 libengine_a_SOURCES =

@@ -40,6 +40,9 @@ check_PROGRAMS += %D%/mpi/fault_job
 tests_mpi_fault_job_SOURCES = %D%/mpi/fault_job.c
 
 # The heart and the engine.
+sy_unit_tests += \
+	%D%/unit/plan.t
+tests_unit_plan_t_SOURCES = %D%/unit/plan.c
 
 # Machines and placement.
 sy_unit_tests += %D%/topo/cgroup.t %D%/topo/discover.t %D%/topo/placement.t

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * dispatch.c - tokens to the ranks that hold their experts
+ *
+ * Each rank sends every rank, itself included, its rows in chunks; the last one is marked, so no counts travel ahead.
+ * Arriving chunks are copied out at once and their slots released, so credit never waits for compute.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "moe/moe.h"
+#include "moe/wire.h"
+
+void sy_dispatch_begin(struct sy_moe *moe, const float *h)
+{
+    const struct sy_moe_config *config = &moe->config;
+    int64_t begin_ns = sy_clock_ns();
+
+    moe->rows_out = (const uint8_t *)h;
+    if (config->wire != SY_F32) {
+        config->kernels->convert(config->queue, moe->converted, config->wire, h, SY_F32,
+                                 (size_t)moe->T * (size_t)config->hidden);
+        moe->rows_out = moe->converted;
+    }
+    moe->n_rows_in = moe->n_pairs = moe->n_pending = moe->n_out = 0;
+    moe->n_slots = sy_placement_n_local(config->placement, moe->layer, moe->rank);
+    memset(moe->slot_head, 0xff, (size_t)moe->n_slots * sizeof(int));
+    memset(moe->slot_count, 0, (size_t)moe->n_slots * sizeof(int));
+    for (int p = 0; p < moe->n_ranks; p++)
+        moe->peers[p] = (struct sy_peer_state){
+            .next_row = moe->plan.row_first[p],
+            .n_outstanding = sy_plan_n_pairs(&moe->plan, p),
+        };
+    moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
+}
+
+/* Send the next chunk to peer p. */
+static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err)
+{
+    const struct sy_plan *plan = &moe->plan;
+    struct sy_peer_state *peer = &moe->peers[p];
+    int left = plan->row_first[p + 1] - peer->next_row;
+    int n_rows = left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
+    int first_pair = plan->pair_first[peer->next_row];
+    int n_pairs = plan->pair_first[peer->next_row + n_rows] - first_pair;
+    struct sy_chunk_header header = {.sequence = moe->sequence,
+                                     .n_rows = (uint32_t)n_rows,
+                                     .n_pairs = (uint32_t)n_pairs,
+                                     .last = n_rows == left};
+    struct sy_chunk_pair *pairs = (struct sy_chunk_pair *)(moe->meta + n_rows);
+
+    for (int i = 0; i < n_rows; i++) {
+        int row = peer->next_row + i;
+        moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
+        moe->iov[2 + i] = (struct iovec){(void *)(moe->rows_out + plan->row_token[row] * moe->rows.row_bytes),
+                                         moe->rows.row_bytes};
+    }
+    for (int i = 0; i < n_pairs; i++)
+        pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};
+    moe->iov[0] = (struct iovec){&header, sizeof header};
+    moe->iov[1] = (struct iovec){moe->meta, (size_t)n_rows * sizeof(uint32_t) + (size_t)n_pairs * sizeof *pairs};
+    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + n_rows, err);
+    if (st)
+        return st;
+    peer->next_row += n_rows;
+    peer->sent_last = header.last;
+    return SY_OK;
+}
+
+enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err)
+{
+    int64_t begin_ns = sy_clock_ns();
+    enum sy_status st = SY_OK;
+
+    /* Each rank starts with its right neighbour, so that not all send to rank 0 first; its own rows come last. */
+    for (int i = 1; i <= moe->n_ranks; i++) {
+        int p = (moe->rank + i) % moe->n_ranks;
+        while (!moe->peers[p].sent_last) {
+            struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
+            if (ring.head - ring.tail >= (uint64_t)sy_fabric_config(moe->config.fabric)->n_slots)
+                break;
+            st = push_chunk(moe, p, err);
+            if (st == SY_AGAIN)
+                break;
+            if (st)
+                return st;
+            *moved = true;
+        }
+    }
+    moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
+    return SY_OK;
+}
+
+static enum sy_status malformed(const struct sy_moe *moe, int p, const char *what, struct sy_error *err)
+{
+    return sy_error_set(err, SY_ERR_INTERNAL, "dispatch layer %d: malformed chunk from rank %d: %s", moe->layer, p, what);
+}
+
+/* Put a pair at the end of its slot's list. */
+static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, int source)
+{
+    int i = moe->n_pairs++;
+
+    moe->pairs[i] = (struct sy_pair){.row = row, .index = index, .source = source, .next = -1};
+    if (moe->slot_head[slot] < 0)
+        moe->slot_head[slot] = i;
+    else
+        moe->pairs[moe->slot_tail[slot]].next = i;
+    moe->slot_tail[slot] = i;
+    moe->slot_count[slot]++;
+    moe->n_pending++;
+}
+
+/* Copy a chunk's rows out and queue its pairs. What a peer sends is checked before it is used as an index. */
+static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data, size_t bytes, struct sy_error *err)
+{
+    struct sy_peer_state *peer = &moe->peers[p];
+    struct sy_chunk_header header;
+
+    if (bytes < sizeof header)
+        return malformed(moe, p, "shorter than its header", err);
+    memcpy(&header, data, sizeof header);
+    if (header.sequence != moe->sequence)
+        return malformed(moe, p, "it belongs to another step", err);
+    if (header.n_rows > (uint32_t)moe->config.chunk_rows || header.n_pairs > header.n_rows * (uint32_t)moe->plan.top_k ||
+        bytes != sy_dispatch_chunk_bytes(header.n_rows, header.n_pairs, moe->rows.row_bytes))
+        return malformed(moe, p, "its size is not what its counts say", err);
+    if (moe->n_rows_in + (int)header.n_rows > moe->n_ranks * moe->config.max_tokens ||
+        moe->n_pairs + (int)header.n_pairs > moe->max_pairs)
+        return malformed(moe, p, "more rows than a step can have", err);
+    const uint32_t *counts = (const uint32_t *)(data + sizeof header);
+    const struct sy_chunk_pair *pairs = (const struct sy_chunk_pair *)(counts + header.n_rows);
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < header.n_rows; i++) {
+        if (counts[i] > header.n_pairs - used)
+            return malformed(moe, p, "rows claim more pairs than there are", err);
+        for (uint32_t j = 0; j < counts[i]; j++, used++) {
+            if (pairs[used].slot >= (uint32_t)moe->n_slots)
+                return malformed(moe, p, "an expert slot that is not here", err);
+            enqueue(moe, (int)pairs[used].slot, (uint32_t)moe->n_rows_in + i, pairs[used].index, p);
+        }
+    }
+    memcpy(moe->rows_in + (size_t)moe->n_rows_in * moe->rows.row_bytes, pairs + header.n_pairs,
+           header.n_rows * moe->rows.row_bytes);
+    moe->n_rows_in += (int)header.n_rows;
+    peer->n_incoming += (int)header.n_pairs;
+    peer->received_last = header.last != 0;
+    return SY_OK;
+}
+
+enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err)
+{
+    int64_t begin_ns = sy_clock_ns();
+    struct sy_fabric *fabric = moe->config.fabric;
+    enum sy_status st = sy_fabric_progress(fabric, err);
+
+    for (int p = 0; p < moe->n_ranks && !st; p++) {
+        while (!moe->peers[p].received_last) {
+            const void *data;
+            size_t bytes;
+            st = sy_fabric_poll(fabric, p, SY_LANE_DISPATCH, &data, &bytes, err);
+            if (!st)
+                st = take_chunk(moe, p, data, bytes, err);
+            if (!st)
+                st = sy_fabric_release(fabric, p, SY_LANE_DISPATCH, 1, err);
+            if (st)
+                break;
+            *moved = true;
+        }
+        if (st == SY_AGAIN)
+            st = SY_OK;
+    }
+    moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
+    return st;
+}
+
+bool sy_dispatch_arrived(const struct sy_moe *moe)
+{
+    for (int p = 0; p < moe->n_ranks; p++)
+        if (!moe->peers[p].received_last)
+            return false;
+    return true;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * moe.h - one rank's part of the mixture-of-experts layers: buffers and state
+ *
+ * Made once; every buffer is sized for the largest step and lies in one arena. layer.c runs a layer and is the page to
+ * read first; router.c, plan.c, dispatch.c, experts.c and combine.c are its arrows.
+ *
+ * Letters: T tokens of this rank in this step, D hidden, E experts, El experts on this rank, K experts per token, F expert
+ * width, R ranks, C rows of a chunk. "Wire type" is the type of a row between kernels and ranks: FP32 under compute f32,
+ * BF16 under bf16; a row that stays on its rank has it too (DESIGN 3.2, rule 2).
+ * Thread: the rank's main thread.
+ */
+#ifndef SY_MOE_MOE_H
+#define SY_MOE_MOE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "comm/transport.h"
+#include "kernels.h"
+#include "moe/plan.h"
+#include "moe/residency.h"
+#include "placement.h"
+
+struct sy_moe_config {
+    const struct sy_kernels *kernels;
+    struct sy_queue *queue;
+    struct sy_fabric *fabric;
+    const struct sy_placement *placement;
+    struct sy_residency *residency;
+    struct sy_router_rule rule;
+    int hidden, expert_width, max_tokens; /* D, F, largest T */
+    int chunk_rows;                       /* C */
+    enum sy_dtype wire;                   /* SY_F32 or SY_BF16 */
+    bool reverse_k;                       /* negative control of the exactness tests */
+};
+
+/* Time spent, for the summary; nanoseconds. */
+struct sy_moe_times {
+    int64_t router_ns, dispatch_ns, experts_ns, combine_ns, wait_ns;
+};
+
+/* A (row, expert) product that this rank owes somebody. */
+struct sy_pair {
+    uint32_t row;    /* in rows_in */
+    uint32_t index;  /* place of the result at its source */
+    int32_t source;  /* rank */
+    int32_t next;    /* next pair of the same slot, -1 at the end */
+};
+
+/* Where one peer stands in this layer. */
+struct sy_peer_state {
+    int next_row;       /* next row of the plan to send */
+    bool sent_last;     /* my last dispatch chunk is on its way */
+    bool received_last; /* its last dispatch chunk is here */
+    int n_incoming;     /* pairs that it sent so far */
+    int n_returned;     /* results staged or sent back to it */
+    int n_outstanding;  /* results that I wait for */
+    int n_staged;       /* results in its staging chunk */
+};
+
+struct sy_moe {
+    struct sy_moe_config config;
+    int rank, n_ranks;
+    struct sy_rows rows;        /* the wire type's row of D elements */
+    struct sy_arena arena;
+    struct sy_plan plan;
+    uint32_t sequence;          /* MoE layers run so far */
+    int T, layer;               /* of the layer that runs now */
+
+    float *logits, *weights;    /* [T, E], [T, K] */
+    int32_t *ids;               /* [T, K] */
+    uint8_t *converted;         /* [T] own rows in the wire type, when that is not FP32 */
+    const uint8_t *rows_out;    /* the same, or h itself */
+    uint8_t *results;           /* [T * K] rows of the wire type */
+
+    struct sy_peer_state *peers; /* [R] */
+    int *incoming;              /* [R] pairs that each peer sent, for the plan's formula */
+    uint8_t *rows_in;           /* [R * max_tokens] rows received for this rank's experts */
+    int n_rows_in;
+    struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */
+    int n_pairs, max_pairs;
+    int *slot_head, *slot_tail, *slot_count; /* [El max] pending pairs of each slot */
+    int n_slots;                /* El of this layer */
+    int n_pending;              /* pairs not yet computed */
+
+    struct sy_tile *tiles;      /* one batch of expert tiles */
+    uint32_t *tile_rows;        /* [batch rows] */
+    float *act;                 /* [batch rows, F] */
+    uint8_t *out;               /* [batch rows] rows of the wire type */
+    int *out_row, *out_pair;    /* [batch rows] rows of `out` not yet on their way back, and the pair behind each */
+    int n_out;
+
+    uint32_t *staged_index;     /* [R, C] */
+    uint8_t *staged_rows;       /* [R, C] rows */
+    struct iovec *iov;          /* [C + 2] */
+    uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
+
+    struct sy_moe_times times;
+    uint64_t wire_bytes_planned;
+};
+
+/* Bytes of the largest chunk of each lane, for the transport's configuration. */
+size_t sy_moe_chunk_bytes(enum sy_lane lane, int chunk_rows, int top_k, size_t row_bytes);
+
+/* Bytes of buffers that sy_moe_create() will take. */
+size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks);
+
+enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **moe, struct sy_error *err);
+void sy_moe_destroy(struct sy_moe *moe);
+
+/* ---- layer.c: the whole layer ---- */
+
+/* x[t] += sum over the K experts of token t of weight * expert(h[t]). Collective over the ranks: every rank calls it for
+ * every MoE layer, T may be 0.
+ *   layer   number of the layer, for placement and messages
+ *   router  [E, D] FP32 panels
+ *   h       [T, D] normalised hidden states, FP32, not rounded
+ *   x       [T, D] residual stream
+ * Errors: SY_ERR_PEER when a peer sends nothing for the group's timeout; SY_ERR_INTERNAL for a malformed chunk. */
+enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weight *router, const float *h, int T,
+                            float *x, struct sy_error *err);
+
+/* ---- router.c ---- */
+void sy_router_run(struct sy_moe *moe, const struct sy_weight *router, const float *h);
+
+/* ---- dispatch.c ---- */
+void sy_dispatch_begin(struct sy_moe *moe, const float *h);
+/* Send what credit allows, take in what has come. *moved is set when anything happened. */
+enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
+enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);
+/* All rows for this rank's experts are here. */
+bool sy_dispatch_arrived(const struct sy_moe *moe);
+
+/* ---- experts.c ---- */
+/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles if some expert has
+ * enough rows, or if everything has arrived and any pair is pending. */
+void sy_experts_run_ready(struct sy_moe *moe, bool *moved);
+
+/* ---- combine.c ---- */
+/* Put a result row in place, or stage it for its source. False when that peer's staging chunk is full. */
+bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row);
+/* Send staged chunks that are full or final; take in results of others. */
+enum sy_status sy_combine_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
+enum sy_status sy_combine_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);
+/* Every result is where it belongs: mine here, the peers' on their way. */
+bool sy_combine_done(const struct sy_moe *moe);
+/* The exact combine: weights in FP32, k order, then the residual. */
+void sy_combine_finish(struct sy_moe *moe, float *x);
+
+#endif

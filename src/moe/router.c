@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * router.c - which experts each token goes to, and with what weight; always FP32
+ */
+#include "base/clock.h"
+#include "moe/moe.h"
+
+void sy_router_run(struct sy_moe *moe, const struct sy_weight *router, const float *h)
+{
+    int64_t begin_ns = sy_clock_ns();
+
+    moe->config.kernels->router(moe->config.queue, &moe->config.rule, router, h, moe->T, moe->logits, moe->ids,
+                                moe->weights);
+    moe->times.router_ns += sy_clock_ns() - begin_ns;
+}
