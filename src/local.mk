@@ -68,5 +68,16 @@ libmoe_a_SOURCES = \
 	%D%/moe/combine.c
 
 # Attention, KV cache, scheduler, sampler, session.
-libengine_a_SOURCES =
+libengine_a_SOURCES = \
+	%D%/engine/attention.c %D%/engine/attention.h \
+	%D%/engine/forward.c %D%/engine/forward.h \
+	%D%/engine/kvcache.c %D%/engine/kvcache.h \
+	%D%/engine/protocol.c %D%/engine/protocol.h \
+	%D%/engine/sampler.c %D%/engine/sampler.h \
+	%D%/engine/scheduler.c %D%/engine/scheduler.h \
+	%D%/engine/sequence.c %D%/engine/sequence.h \
+	%D%/engine/session.c %D%/engine/session.h %D%/engine/session_private.h \
+	%D%/engine/stats.c \
+	%D%/engine/step.c \
+	%D%/engine/tokens.c
 

@@ -40,9 +40,21 @@ check_PROGRAMS += %D%/mpi/fault_job
 tests_mpi_fault_job_SOURCES = %D%/mpi/fault_job.c
 
 # The heart and the engine.
-sy_unit_tests += \
-	%D%/unit/plan.t
+sy_unit_tests += %D%/unit/plan.t %D%/unit/sampler.t %D%/unit/scheduler.t
 tests_unit_plan_t_SOURCES = %D%/unit/plan.c
+tests_unit_sampler_t_SOURCES = %D%/unit/sampler.c
+tests_unit_scheduler_t_SOURCES = %D%/unit/scheduler.c
+sy_np2_tests += %D%/mpi/sharding.np2.t %D%/mpi/golden.np2.t
+sy_mpi_tests += %D%/mpi/sharding.np1.t %D%/mpi/sharding.np5.t %D%/mpi/golden.np1.t %D%/mpi/golden.np3.t
+tests_mpi_sharding_np1_t_SOURCES = %D%/mpi/sharding.c
+tests_mpi_sharding_np2_t_SOURCES = %D%/mpi/sharding.c
+tests_mpi_sharding_np5_t_SOURCES = %D%/mpi/sharding.c
+tests_mpi_golden_np1_t_SOURCES = %D%/mpi/golden.c
+tests_mpi_golden_np2_t_SOURCES = %D%/mpi/golden.c
+tests_mpi_golden_np3_t_SOURCES = %D%/mpi/golden.c
+sy_shell_tests += %D%/mpi/exact.t
+check_PROGRAMS += %D%/mpi/exact_hash
+tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c
 
 # Machines and placement.
 sy_unit_tests += %D%/topo/cgroup.t %D%/topo/discover.t %D%/topo/placement.t
@@ -81,12 +93,7 @@ tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
 # Whole runs of the program, with small programs that look into what it writes.
 
 check_LIBRARIES += libtap.a
-libtap_a_SOURCES = \
-	%D%/tap.c \
-	%D%/tap.h \
-	%D%/tap_mpi.c \
-	%D%/tap_mpi.h \
-	%D%/testrand.h
+libtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/tap_mpi.c %D%/tap_mpi.h %D%/testrand.h %D%/fixture.c %D%/fixture.h
 
 sy_c_tests = $(sy_unit_tests) $(sy_np2_tests) $(sy_mpi_tests)
 sy_all_tests = $(sy_c_tests) $(sy_shell_tests_light) $(sy_shell_tests)

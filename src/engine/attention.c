@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * attention.c - projections, norms, rotary embedding, cache and attention of one layer
+ */
+#include "engine/attention.h"
+
+/* Normalise queries and keys as the architecture wants it: each head on its own, or the whole projection. */
+static void normalise_qk(struct sy_forward *forward, int T, const struct sy_layer_weights *weights, size_t stride)
+{
+    const struct sy_model *model = forward->config.model;
+    const struct sy_kernels *k = forward->config.kernels;
+    int dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
+    float *q = forward->qkv, *key = forward->qkv + nq;
+
+    if (model->qk_norm == SY_QK_NORM_FULL) {
+        k->rmsnorm(forward->config.queue, q, stride, T, nq, weights->q_norm, model->norm_eps, SY_ROUND_NONE, q, stride);
+        k->rmsnorm(forward->config.queue, key, stride, T, nkv, weights->k_norm, model->norm_eps, SY_ROUND_NONE, key,
+                   stride);
+    } else if (model->qk_norm == SY_QK_NORM_HEAD) {
+        for (int head = 0; head < model->n_heads; head++)
+            k->rmsnorm(forward->config.queue, q + head * dh, stride, T, dh, weights->q_norm, model->norm_eps,
+                       SY_ROUND_NONE, q + head * dh, stride);
+        for (int head = 0; head < model->n_kv_heads; head++)
+            k->rmsnorm(forward->config.queue, key + head * dh, stride, T, dh, weights->k_norm, model->norm_eps,
+                       SY_ROUND_NONE, key + head * dh, stride);
+    }
+}
+
+void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_model *model = config->model;
+    const struct sy_kernels *k = config->kernels;
+    const struct sy_layer_weights *weights = &config->shard->layers[l];
+    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, l);
+    struct sy_queue *queue = config->queue;
+    int T = batch->T, dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
+    size_t stride = (size_t)(nq + 2 * nkv);
+    float *key = forward->qkv + nq, *value = key + nkv;
+
+    k->gemm(queue, &weights->qkv, forward->h, (size_t)model->hidden, T, 0, (int)stride, weights->qkv_bias, forward->qkv,
+            stride);
+    if (model->clip_qkv > 0)
+        k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
+    normalise_qk(forward, T, weights, stride);
+    k->rope(queue, forward->qkv, stride, T, model->n_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,
+            config->round);
+    k->rope(queue, key, stride, T, model->n_kv_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,
+            config->round);
+    k->kv_write(queue, &kv, batch->rows, T, key, value, stride);
+    k->attention(queue, &(struct sy_attention){.n_rows = T,
+                                               .n_heads = model->n_heads,
+                                               .n_kv_heads = model->n_kv_heads,
+                                               .head_dim = dh,
+                                               .head_begin = head_begin,
+                                               .head_end = head_end,
+                                               .window = model->layers[l].window,
+                                               .scale = model->attention_scale,
+                                               .rows = batch->rows,
+                                               .kv = kv,
+                                               .q = forward->qkv,
+                                               .q_stride = stride,
+                                               .round = config->round,
+                                               .out = forward->context});
+    k->gemm(queue, &weights->o, forward->context, (size_t)nq, T, 0, model->hidden, weights->o_bias, forward->delta,
+            (size_t)model->hidden);
+}

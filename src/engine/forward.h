@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * forward.h - one step of this rank's batch through all layers
+ *
+ *   embed ─> [norm ─> qkv ─> rope ─> attention ─> o ─> + ─> norm ─> MoE layer or dense MLP ─> +] x layers ─> norm ─> logits
+ *
+ * Every rank runs it together with the others, because every MoE layer is an exchange; T may be 0.
+ * The residual stream is FP32 under every compute type.
+ */
+#ifndef SY_ENGINE_FORWARD_H
+#define SY_ENGINE_FORWARD_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "engine/kvcache.h"
+#include "engine/scheduler.h"
+#include "kernels.h"
+#include "model/model.h"
+#include "model/shard.h"
+#include "moe/moe.h"
+
+/* Rows whose logits are computed at a time. */
+#define SY_LOGIT_ROWS 32
+
+struct sy_forward_config {
+    const struct sy_model *model;
+    const struct sy_shard *shard;
+    const struct sy_kernels *kernels;
+    struct sy_queue *queue;
+    struct sy_kv_cache *cache;
+    struct sy_moe *moe;
+    enum sy_round round;   /* activations before each product */
+    enum sy_dtype rows;    /* type of MLP input rows: the wire type */
+    int max_tokens, n_pages; /* of a step; of the cache */
+};
+
+struct sy_forward {
+    struct sy_forward_config config;
+    struct sy_arena arena;
+    float *x, *h;          /* [T, D] residual stream and normalised rows */
+    float *qkv;            /* [T, (Hq + 2 Hkv) dh] */
+    float *context;        /* [T, Hq dh] */
+    float *delta;          /* [T, D] */
+    uint8_t *rows;         /* [T] MLP input rows of a dense layer */
+    float *act;            /* [T, dense width] */
+    uint32_t *row_numbers; /* [T] 0, 1, 2, ... */
+    float *cos_sin;        /* [positions, rotary dim] */
+    float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
+    float *logits;         /* [SY_LOGIT_ROWS, V] */
+    int64_t attention_ns, dense_ns, logits_ns;
+};
+
+/* Bytes of buffers. */
+size_t sy_forward_bytes(const struct sy_forward_config *config);
+enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forward_config *config,
+                               struct sy_error *err);
+void sy_forward_fini(struct sy_forward *forward);
+
+/* Run the batch through all layers; its final residual stream stays in forward->x. Collective. */
+enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err);
+
+/* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch; the result, forward->logits [n_rows, V], lasts until the next
+ * call. Not collective. */
+void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows);
+
+#endif

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session.c - set-up of a session, and what rank 0 asks of it; a step is in step.c
+ */
+#include "engine/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/session_private.h"
+
+#define KV_BYTES_DEFAULT_MAX ((size_t)1 << 30)
+#define LOAD_BYTES_PER_MS 20000 /* a rank that loads at less than 20 MB/s may be taken for dead */
+
+void sy_session_config_init(struct sy_session_config *config)
+{
+    *config = (struct sy_session_config){.compute = SY_COMPUTE_BF16,
+                                         .n_threads = 1,
+                                         .max_tokens = 512,
+                                         .max_sequences = 64,
+                                         .prefill_chunk = 256,
+                                         .chunk_rows = 64,
+                                         .n_slots = 4};
+}
+
+static enum sy_dtype wire_type(const struct sy_session *session)
+{
+    return session->config.compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16;
+}
+
+static int slots_of(const void *ctx, int layer)
+{
+    const struct sy_session *session = ctx;
+
+    return sy_placement_n_local(session->placement, layer, session->rank);
+}
+
+static int expert_in(const void *ctx, int layer, int slot)
+{
+    const struct sy_session *session = ctx;
+
+    return sy_placement_expert_at(session->placement, layer, session->rank, slot);
+}
+
+static size_t default_kv_bytes(const struct sy_session *session)
+{
+    const struct sy_model *model = session->model;
+    size_t page = sy_kv_page_bytes(model->n_layers, model->n_kv_heads, model->head_dim, wire_type(session));
+    size_t want = page * (size_t)sy_kv_pages(model->max_context) * (size_t)session->config.max_sequences;
+
+    if (want > KV_BYTES_DEFAULT_MAX)
+        want = KV_BYTES_DEFAULT_MAX;
+    return want < page ? page : want;
+}
+
+static struct sy_moe_config moe_config(struct sy_session *session)
+{
+    const struct sy_model *model = session->model;
+
+    return (struct sy_moe_config){.kernels = session->config.kernels,
+                                  .queue = session->queue,
+                                  .fabric = session->fabric,
+                                  .placement = session->placement,
+                                  .residency = &session->residency,
+                                  .rule = model->router,
+                                  .hidden = model->hidden,
+                                  .expert_width = model->expert_width,
+                                  .max_tokens = session->config.max_tokens,
+                                  .chunk_rows = session->config.chunk_rows,
+                                  .wire = wire_type(session),
+                                  .reverse_k = session->config.reverse_k};
+}
+
+static struct sy_forward_config forward_config(struct sy_session *session)
+{
+    return (struct sy_forward_config){
+        .model = session->model,
+        .shard = session->shard,
+        .kernels = session->config.kernels,
+        .queue = session->queue,
+        .cache = &session->cache,
+        .moe = session->moe,
+        .round = session->config.compute == SY_COMPUTE_F32 ? SY_ROUND_NONE : SY_ROUND_BF16,
+        .rows = wire_type(session),
+        .max_tokens = session->config.max_tokens,
+        .n_pages = session->cache.n_pages};
+}
+
+static enum sy_status check_config(const struct sy_session_config *config, struct sy_error *err)
+{
+    if (config->max_sequences > config->max_tokens)
+        return sy_error_set(err, SY_ERR_USAGE, "%d sequences in a step need at least as many tokens, but a step has %d",
+                            config->max_sequences, config->max_tokens);
+    if (config->prefill_chunk > config->max_tokens)
+        return sy_error_set(err, SY_ERR_USAGE, "a prefill chunk of %d tokens does not fit into a step of %d tokens",
+                            config->prefill_chunk, config->max_tokens);
+    return SY_OK;
+}
+
+/* First stage, without memory of any size: who holds what, and how much that is. */
+static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
+{
+    const struct sy_model *model = session->model;
+    enum sy_status st = check_config(&session->config, err);
+
+    if (st)
+        return st;
+    st = sy_placement_even(model->n_layers, model->n_experts, session->n_ranks, &session->placement, err);
+    if (st)
+        return st;
+    struct sy_shard_experts experts = {slots_of, expert_in, session,
+                                       (model->n_experts + session->n_ranks - 1) / session->n_ranks};
+    st = sy_shard_create(model, session->config.kernels, &experts, &session->shard, err);
+    if (st)
+        return st;
+    session->residency = (struct sy_residency){model->n_layers, experts.max_slots, session->shard->experts};
+    if (!session->config.kv_bytes_max)
+        session->config.kv_bytes_max = default_kv_bytes(session);
+    struct sy_moe_config moe = moe_config(session);
+    struct sy_forward_config forward = forward_config(session);
+    forward.n_pages = (int)(session->config.kv_bytes_max /
+                            sy_kv_page_bytes(model->n_layers, model->n_kv_heads, model->head_dim, wire_type(session)));
+    session->need = (struct sy_memory_need){
+        .dense_bytes = session->shard->dense_bytes,
+        .expert_bytes = session->shard->expert_bytes,
+        .kv_bytes = session->config.kv_bytes_max,
+        .buffer_bytes = sy_moe_bytes(&moe, session->rank, session->n_ranks) + sy_forward_bytes(&forward)};
+    return SY_OK;
+}
+
+static enum sy_status start_compute(struct sy_session *session, struct sy_error *err)
+{
+    const struct sy_session_config *config = &session->config;
+    const struct sy_model *model = session->model;
+    enum sy_status st = sy_pool_create(config->n_threads, config->cpus, config->spin_us, &session->pool, err);
+
+    if (!st)
+        st = config->kernels->queue_create(session->pool, &session->queue, err);
+    if (!st)
+        st = sy_kv_cache_init(&session->cache, config->kernels, model->n_layers, model->n_kv_heads, model->head_dim,
+                              wire_type(session), config->kv_bytes_max, err);
+    if (st)
+        return st;
+    session->experts = config->kernels->alloc(session->shard->expert_bytes);
+    session->scratch = calloc((size_t)config->n_threads, sizeof *session->scratch);
+    session->logit_jobs = calloc(SY_LOGIT_ROWS, sizeof *session->logit_jobs);
+    session->reports = calloc((size_t)session->n_ranks, sizeof *session->reports);
+    session->rank_sequences = calloc((size_t)session->n_ranks, sizeof *session->rank_sequences);
+    session->rank_tokens = calloc((size_t)session->n_ranks, sizeof *session->rank_tokens);
+    bool enough = session->experts && session->scratch && session->logit_jobs && session->reports &&
+                  session->rank_sequences && session->rank_tokens;
+    for (int i = 0; i < config->n_threads && enough; i++) {
+        session->scratch[i].candidates = malloc((size_t)model->vocab * sizeof *session->scratch[i].candidates);
+        enough = session->scratch[i].candidates != NULL;
+    }
+    if (!enough)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of experts and the session's tables",
+                            session->shard->expert_bytes);
+    return sy_scheduler_init(&session->scheduler, &session->cache, config->max_tokens, config->max_sequences,
+                             config->prefill_chunk, err);
+}
+
+/* Read this rank's part. Dense weights are read together by the ranks of a node when they share them. */
+static enum sy_status load(struct sy_session *session, struct sy_error *err)
+{
+    struct sy_progress progress;
+    struct sy_shard *shard = session->shard;
+    int part = session->dense_shared ? sy_group_node_rank(session->group) : 0;
+    int n_parts = session->dense_shared ? sy_group_node_size(session->group) : 1;
+    int64_t begin_ns = sy_clock_ns();
+
+    sy_shard_place(shard, session->dense, session->experts);
+    sy_progress_begin(&progress, "loading", "B", shard->dense_read_bytes / (uint64_t)n_parts + shard->expert_read_bytes,
+                      session->config.show_progress && session->rank == 0);
+    enum sy_status st = sy_shard_load(shard, session->ckpt, part, n_parts, session->pool, &progress, err);
+    sy_progress_end(&progress);
+    session->stats.load_s = (double)(sy_clock_ns() - begin_ns) * 1e-9;
+    return st;
+}
+
+static enum sy_status open_fabric(struct sy_session *session, struct sy_error *err)
+{
+    struct sy_transport_config config = {.n_slots = session->config.n_slots};
+    size_t row_bytes = (size_t)session->model->hidden * sy_dtype_bytes(wire_type(session));
+
+    for (int lane = 0; lane < SY_N_LANES; lane++)
+        config.chunk_bytes[lane] = sy_moe_chunk_bytes((enum sy_lane)lane, session->config.chunk_rows,
+                                                      session->model->router.top_k, row_bytes);
+    return sy_fabric_open(session->group, &config, &session->fabric, err);
+}
+
+static enum sy_status start_layers(struct sy_session *session, struct sy_error *err)
+{
+    struct sy_moe_config moe = moe_config(session);
+    enum sy_status st = sy_moe_create(&moe, &session->moe, err);
+
+    if (st)
+        return st;
+    struct sy_forward_config forward = forward_config(session);
+    return sy_forward_init(&session->forward, &forward, err);
+}
+
+static void say_memory(const struct sy_session *session)
+{
+    const struct sy_memory_need *need = &session->need;
+
+    if (session->rank == 0)
+        sy_log(SY_LOG_INFO,
+               "memory: dense weights %.1f MB a node, experts %.1f MB, KV cache up to %.1f MB (%d pages of %d tokens) and "
+               "buffers up to %.1f MB a rank",
+               (double)need->dense_bytes * 1e-6, (double)need->expert_bytes * 1e-6, (double)need->kv_bytes * 1e-6,
+               session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
+}
+
+/* Ranks do not finish loading at the same moment: the deadline grows with what there is to read. */
+static int64_t load_timeout_ms(const struct sy_session *session, int64_t timeout_ms)
+{
+    const struct sy_shard *shard = session->shard;
+    uint64_t bytes = shard->dense_read_bytes + shard->expert_read_bytes;
+
+    return timeout_ms > 0 ? timeout_ms + (int64_t)(bytes / LOAD_BYTES_PER_MS) : timeout_ms;
+}
+
+/* The set-up stages. Each is followed by an agreement, so that all ranks leave together with the first rank's message. */
+static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
+{
+    struct sy_group *group = session->group;
+    enum sy_status st = sy_group_agree(group, lay_out(session, err), err);
+
+    if (!st)
+        st = sy_group_agree(group, start_compute(session, err), err);
+    if (st)
+        return st;
+    session->n_pages = session->cache.n_pages;
+    say_memory(session);
+    st = sy_group_share(group, session->shard->dense_bytes, &session->dense, &session->dense_shared, err);
+    if (st)
+        return st;
+    if (!session->dense_shared && sy_group_node_size(group) > 1 && session->rank == 0)
+        sy_log(SY_LOG_WARN, "the ranks of a node cannot share memory here: each holds its own %.1f MB of dense weights",
+               (double)session->shard->dense_bytes * 1e-6);
+    int64_t timeout_ms = sy_group_timeout_ms(group);
+    sy_group_set_timeout(group, load_timeout_ms(session, timeout_ms));
+    st = sy_group_agree(group, load(session, err), err);
+    sy_group_set_timeout(group, timeout_ms);
+    if (!st)
+        st = open_fabric(session, err);
+    if (!st)
+        st = sy_group_agree(group, start_layers(session, err), err);
+    /* The dense block is complete once every rank of the node has read its part, which the agreement has shown. */
+    return st;
+}
+
+enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *ckpt, const struct sy_model *model,
+                                 const struct sy_session_config *config, struct sy_session **out,
+                                 struct sy_error *err)
+{
+    struct sy_session *session = calloc(1, sizeof *session);
+    enum sy_status st = SY_OK;
+
+    if (!session)
+        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
+    st = sy_group_agree(group, st, err);
+    if (st) {
+        free(session);
+        return st;
+    }
+    session->group = group;
+    session->ckpt = ckpt;
+    session->model = model;
+    session->config = *config;
+    session->rank = sy_group_rank(group);
+    session->n_ranks = sy_group_size(group);
+    uint64_t read_before = sy_checkpoint_bytes_read(ckpt);
+    st = set_up(session, err);
+    session->stats.load_bytes_max = sy_checkpoint_bytes_read(ckpt) - read_before;
+    if (st) {
+        sy_session_destroy(session);
+        return st;
+    }
+    *out = session;
+    return SY_OK;
+}
+
+void sy_session_destroy(struct sy_session *session)
+{
+    if (!session)
+        return;
+    const struct sy_kernels *kernels = session->config.kernels;
+    sy_forward_fini(&session->forward);
+    sy_moe_destroy(session->moe);
+    sy_fabric_close(session->fabric);
+    sy_group_unshare(session->dense, session->shard ? session->shard->dense_bytes : 0);
+    if (session->experts)
+        kernels->free(session->experts, session->shard->expert_bytes);
+    sy_scheduler_fini(&session->scheduler);
+    if (session->cache.base)
+        sy_kv_cache_fini(&session->cache);
+    for (int i = 0; session->scratch && i < session->config.n_threads; i++)
+        free(session->scratch[i].candidates);
+    for (int r = 0; session->reports && r < session->n_ranks; r++)
+        sy_buf_fini(&session->reports[r]);
+    for (int i = 0; i < session->n_flights; i++)
+        free(session->flights[i].prompt);
+    free(session->scratch);
+    free(session->logit_jobs);
+    free(session->reports);
+    free(session->rank_sequences);
+    free(session->rank_tokens);
+    free(session->flights);
+    free(session->cancelled);
+    sy_buf_fini(&session->header);
+    sy_buf_fini(&session->report);
+    sy_shard_destroy(session->shard);
+    sy_placement_destroy(session->placement);
+    if (session->queue)
+        kernels->queue_destroy(session->queue);
+    sy_pool_destroy(session->pool);
+    free(session);
+}
+
+/* ---- rank 0 ---- */
+
+static enum sy_status check_request(const struct sy_session *session, const struct sy_request *request,
+                                    struct sy_error *err)
+{
+    const struct sy_model *model = session->model;
+    int64_t all = (int64_t)request->n_prompt + request->max_tokens;
+    int64_t kv_tokens = (int64_t)session->n_pages * SY_KV_PAGE;
+
+    if (request->n_prompt < 1)
+        return sy_error_set(err, SY_ERR_DATA, "the prompt is empty: give at least one token");
+    if (request->n_prompt > model->max_context || (request->n_prompt == model->max_context && request->max_tokens > 0))
+        return sy_error_set(err, SY_ERR_DATA, "the prompt has %d tokens, but the model's context is %d%s",
+                            request->n_prompt, model->max_context,
+                            request->n_prompt == model->max_context ? " and leaves no room to generate" : "");
+    if (all > model->max_context)
+        all = model->max_context;
+    if (all > kv_tokens)
+        return sy_error_set(err, SY_ERR_DATA,
+                            "prompt and completion may need %lld tokens, but the KV cache holds %lld; ask for fewer or give "
+                            "more with --kv-bytes",
+                            (long long)all, (long long)kv_tokens);
+    for (int i = 0; i < request->n_prompt; i++)
+        if (request->prompt[i] < 0 || request->prompt[i] >= model->vocab)
+            return sy_error_set(err, SY_ERR_DATA, "token %d of the prompt is %d, but ids go from 0 to %d", i,
+                                (int)request->prompt[i], model->vocab - 1);
+    if (request->max_tokens < 0 || request->n_logprobs > SY_TOP_LOGPROBS_MAX)
+        return sy_error_set(err, SY_ERR_DATA, "max_tokens must be at least 0 and logprobs at most %d",
+                            SY_TOP_LOGPROBS_MAX);
+    return SY_OK;
+}
+
+enum sy_status sy_session_submit(struct sy_session *session, const struct sy_request *request, struct sy_error *err)
+{
+    enum sy_status st = check_request(session, request, err);
+
+    if (st)
+        return st;
+    if (session->n_flights == session->max_flights) {
+        int max = session->max_flights ? 2 * session->max_flights : 64;
+        struct sy_flight *flights = realloc(session->flights, (size_t)max * sizeof *flights);
+        if (!flights)
+            return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %d requests", max);
+        session->flights = flights;
+        session->max_flights = max;
+    }
+    struct sy_flight *flight = &session->flights[session->n_flights];
+    size_t bytes = (size_t)request->n_prompt * sizeof *flight->prompt;
+    *flight = (struct sy_flight){.request = *request, .prompt = malloc(bytes), .rank = -1};
+    if (!flight->prompt)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a prompt of %d tokens", request->n_prompt);
+    memcpy(flight->prompt, request->prompt, bytes);
+    flight->request.prompt = flight->prompt;
+    session->n_flights++;
+    session->n_queued++;
+    return SY_OK;
+}
+
+void sy_session_cancel(struct sy_session *session, uint64_t request_id)
+{
+    if (session->n_cancelled == session->max_cancelled) {
+        int max = session->max_cancelled ? 2 * session->max_cancelled : 16;
+        uint64_t *cancelled = realloc(session->cancelled, (size_t)max * sizeof *cancelled);
+        /* Without memory for the note the request runs on to its own end, which is right too. */
+        if (!cancelled)
+            return;
+        session->cancelled = cancelled;
+        session->max_cancelled = max;
+    }
+    session->cancelled[session->n_cancelled++] = request_id;
+}
+
+int sy_session_n_pending(const struct sy_session *session)
+{
+    return session->n_flights;
+}
+
+void sy_session_end(struct sy_session *session)
+{
+    session->end = true;
+}
+
+void sy_session_drain(struct sy_session *session)
+{
+    session->drain = true;
+}
+
+bool sy_session_draining(const struct sy_session *session)
+{
+    return session->drain || session->drain_seen;
+}
+
+void sy_session_set_prefill_chunk(struct sy_session *session, int prefill_chunk)
+{
+    session->scheduler.prefill_chunk = prefill_chunk;
+}
+
+struct sy_memory_need sy_session_memory(const struct sy_session *session)
+{
+    return session->need;
+}
+
+struct sy_group *sy_session_group(const struct sy_session *session)
+{
+    return session->group;
+}
+
+const char *sy_session_transports(const struct sy_session *session)
+{
+    return sy_fabric_describe(session->fabric);
+}
+
+int sy_session_n_pages(const struct sy_session *session)
+{
+    return session->n_pages;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tokens.c - from the logits of a step to tokens, log-probabilities and events
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/protocol.h"
+#include "engine/session_private.h"
+
+enum sy_status sy_session_emit(struct sy_session *session, const struct sy_token_event *event, uint32_t *n_events,
+                               struct sy_error *err)
+{
+    if (!sy_put_event(&session->report, event))
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a step's tokens");
+    ++*n_events;
+    return SY_OK;
+}
+
+/* Does anybody want the logits of this position? */
+static bool wants_logits(const struct sy_sequence *sequence, int position)
+{
+    const struct sy_request *request = &sequence->request;
+
+    if (position < sequence->n_reported)
+        return false;
+    if (request->keep_logits)
+        return true;
+    if (position + 1 < request->n_prompt)
+        return request->echo && request->n_logprobs >= 0;
+    return position + 1 == sequence->n_tokens && request->max_tokens > 0;
+}
+
+/* One row on one thread: draw the next token if it is not known, and its log-probability if that is wanted. */
+static void run_logit_job(void *arg, int item, int thread)
+{
+    struct sy_session *session = arg;
+    struct sy_logit_job *job = &session->logit_jobs[item];
+    const struct sy_request *request = &job->sequence->request;
+    int vocab = session->model->vocab;
+
+    if (job->draw)
+        job->token = sy_sample(request, job->position + 1 - request->n_prompt, job->logits, vocab,
+                               &session->scratch[thread]);
+    job->has_logprob = request->n_logprobs >= 0 && job->token >= 0;
+    job->n_top = job->has_logprob ? request->n_logprobs : 0;
+    if (!job->has_logprob)
+        return;
+    double lse = sy_log_sum_exp(job->logits, vocab);
+    job->logprob = (double)job->logits[job->token] - lse;
+    if (job->n_top > vocab)
+        job->n_top = vocab;
+    sy_top_tokens(job->logits, vocab, job->n_top, job->top_ids);
+    for (int i = 0; i < job->n_top; i++)
+        job->top_logprobs[i] = (float)((double)job->logits[job->top_ids[i]] - lse);
+}
+
+static enum sy_finish finish_of(const struct sy_session *session, const struct sy_sequence *sequence, int32_t token)
+{
+    const struct sy_model *model = session->model;
+
+    for (int i = 0; i < model->n_eos && !sequence->request.ignore_eos; i++)
+        if (token == model->eos[i])
+            return SY_FINISH_STOP;
+    return sequence->n_tokens == sequence->max_tokens ? SY_FINISH_LENGTH : SY_FINISH_NONE;
+}
+
+/* Hand a job's logits and token on. Ends the sequence when this was its last token. */
+static enum sy_status finish_logit_job(struct sy_session *session, struct sy_logit_job *job, uint32_t *n_events,
+                                       struct sy_error *err)
+{
+    struct sy_sequence *sequence = job->sequence;
+    const struct sy_request *request = &sequence->request;
+    enum sy_status st = SY_OK;
+    struct sy_token_event event = {
+        .request_id = request->id,
+        .token = job->token,
+        .position = job->position + 1,
+        .is_prompt = !job->draw,
+        .has_logprob = job->has_logprob,
+        .logprob = job->logprob,
+        .n_top = job->n_top,
+        .top_ids = job->top_ids,
+        .top_logprobs = job->top_logprobs,
+        .rank = session->rank,
+    };
+
+    if (request->keep_logits && session->config.on_logits)
+        st = session->config.on_logits(session->config.ctx, request->id, job->position, job->logits,
+                                       session->model->vocab, err);
+    sequence->n_reported = job->position + 1;
+    if (st || job->token < 0 || (!job->draw && !request->echo))
+        return st;
+    if (job->draw) {
+        sequence->tokens[sequence->n_tokens++] = job->token;
+        event.finish = finish_of(session, sequence, job->token);
+    }
+    st = sy_session_emit(session, &event, n_events, err);
+    if (event.finish)
+        sy_scheduler_remove(&session->scheduler, sequence);
+    return st;
+}
+
+static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t *n_events, struct sy_error *err)
+{
+    int rows[SY_LOGIT_ROWS] = {0};
+    enum sy_status st = SY_OK;
+
+    for (int i = 0; i < n_jobs; i++)
+        rows[i] = session->logit_jobs[i].row;
+    sy_forward_logits(&session->forward, rows, n_jobs);
+    int64_t begin_ns = sy_clock_ns();
+    for (int i = 0; i < n_jobs; i++)
+        session->logit_jobs[i].logits = session->forward.logits + (size_t)i * (size_t)session->model->vocab;
+    sy_pool_run(session->pool, n_jobs, run_logit_job, session);
+    for (int i = 0; i < n_jobs && !st; i++)
+        st = finish_logit_job(session, &session->logit_jobs[i], n_events, err);
+    session->forward.logits_ns += sy_clock_ns() - begin_ns;
+    return st;
+}
+
+/* Prompt tokens that are echoed without log-probabilities need no logits; the first one never has any. */
+static enum sy_status echo_span(struct sy_session *session, const struct sy_span *span, uint32_t *n_events,
+                                struct sy_error *err)
+{
+    struct sy_sequence *sequence = span->sequence;
+    const struct sy_request *request = &sequence->request;
+    bool scored = request->n_logprobs >= 0 || request->keep_logits;
+
+    for (int i = 0; i < span->n_rows && request->echo; i++) {
+        int position = span->first_position + i;
+        if (position >= request->n_prompt || position < sequence->n_echoed || (scored && position > 0))
+            continue;
+        enum sy_status st = sy_session_emit(session,
+                                            &(struct sy_token_event){.request_id = request->id,
+                                                                     .token = sequence->tokens[position],
+                                                                     .is_prompt = true,
+                                                                     .position = position,
+                                                                     .rank = session->rank},
+                                            n_events, err);
+        if (st)
+            return st;
+        sequence->n_echoed = position + 1;
+    }
+    return SY_OK;
+}
+
+/* A prompt that is only scored ends with its last position. */
+static enum sy_status finish_prompt(struct sy_session *session, struct sy_sequence *sequence, uint32_t *n_events,
+                                    struct sy_error *err)
+{
+    struct sy_token_event event = {.request_id = sequence->request.id,
+                                   .token = -1,
+                                   .position = sequence->n_tokens,
+                                   .finish = SY_FINISH_PROMPT,
+                                   .rank = session->rank};
+
+    sy_scheduler_remove(&session->scheduler, sequence);
+    return sy_session_emit(session, &event, n_events, err);
+}
+
+enum sy_status sy_session_make_tokens(struct sy_session *session, uint32_t *n_events, struct sy_error *err)
+{
+    const struct sy_batch *batch = &session->scheduler.batch;
+    enum sy_status st = SY_OK;
+    int n_jobs = 0;
+
+    for (int s = 0; s < batch->n_spans && !st; s++) {
+        const struct sy_span *span = &batch->spans[s];
+        struct sy_sequence *sequence = span->sequence;
+        sequence->n_computed += span->n_rows;
+        st = echo_span(session, span, n_events, err);
+        for (int i = 0; i < span->n_rows && !st; i++) {
+            int position = span->first_position + i;
+            if (!wants_logits(sequence, position))
+                continue;
+            bool last = position + 1 == sequence->n_tokens;
+            session->logit_jobs[n_jobs++] =
+                (struct sy_logit_job){.sequence = sequence,
+                                      .row = span->first_row + i,
+                                      .position = position,
+                                      .draw = last && sequence->request.max_tokens > 0,
+                                      .token = last ? -1 : sequence->tokens[position + 1]};
+            if (n_jobs == SY_LOGIT_ROWS) {
+                st = run_jobs(session, n_jobs, n_events, err);
+                n_jobs = 0;
+            }
+        }
+    }
+    if (!st && n_jobs)
+        st = run_jobs(session, n_jobs, n_events, err);
+    /* Other sequences may be gone by now, those that are only scored are not. */
+    for (int s = 0; s < batch->n_spans && !st; s++) {
+        const struct sy_span *span = &batch->spans[s];
+        if (span->score_only && span->sequence->n_computed == span->sequence->n_tokens)
+            st = finish_prompt(session, span->sequence, n_events, err);
+    }
+    return st;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * exact_hash.c - hash the raw logits of one request under many ways of running it
+ *
+ * usage: mpirun -n R exact_hash [quick]
+ *
+ * For each compute type, rows of a transport chunk, prefill chunk and number of threads the same request runs alone, in a
+ * batch with others, and in a KV cache so small that it is preempted. Each run prints a line
+ *   f32 ranks=3 chunk=7 prefill=16 threads=2 mode=batch preemptions=0 hash=0123456789abcdef
+ * The hash covers the bits of the logits of every prompt and decode position. exact.t compares the lines. The last line is
+ * the negative control, with the combine's order reversed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "fixture.h"
+#include "tap_mpi.h"
+
+#define N_PROMPT 37
+#define N_NEW 12
+#define N_OTHERS 6
+#define TARGET 1000
+
+enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
+
+static const char *const mode_names[] = {"alone", "batch", "preempted"};
+
+struct hash {
+    uint64_t value;
+    int next_position;
+};
+
+/* FNV-1a over the bytes of each position, in order. */
+static enum sy_status on_logits(void *ctx, uint64_t id, int position, const float *logits, int vocab,
+                                struct sy_error *err)
+{
+    struct hash *hash = ctx;
+    const uint8_t *bytes = (const uint8_t *)logits;
+
+    if (id != TARGET)
+        return SY_OK;
+    if (position != hash->next_position++)
+        return sy_error_set(err, SY_ERR_INTERNAL, "logits of position %d came out of order", position);
+    if (!position)
+        hash->value = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < (size_t)vocab * sizeof *logits; i++)
+        hash->value = (hash->value ^ bytes[i]) * 0x100000001b3u;
+    return SY_OK;
+}
+
+static enum sy_status submit(struct sy_session *session, uint64_t id, int n_prompt, int n_new, struct sy_error *err)
+{
+    int32_t prompt[512];
+
+    for (int i = 0; i < n_prompt; i++)
+        prompt[i] = (int32_t)((id * 7919 + (uint64_t)i * 104729 + 13) % 4000);
+    return sy_session_submit(session,
+                             &(struct sy_request){.id = id,
+                                                  .prompt = prompt,
+                                                  .n_prompt = n_prompt,
+                                                  .max_tokens = n_new,
+                                                  .top_p = 1,
+                                                  .n_logprobs = -1,
+                                                  .ignore_eos = true,
+                                                  .keep_logits = id == TARGET},
+                             err);
+}
+
+static enum sy_status run(struct sy_group *group, struct sy_session *session, struct hash *hash, enum mode mode,
+                          const char *label, struct sy_error *err)
+{
+    int rank = sy_group_rank(group), n_ranks = sy_group_size(group);
+    struct sy_session_stats before, after;
+    enum sy_status st = sy_session_stats(session, &before, err);
+
+    *hash = (struct hash){0};
+    /* Others come first and are many enough that the target shares its rank with some, and is the youngest there. */
+    for (int i = 0; rank == 0 && mode != ALONE && i < N_OTHERS * n_ranks && !st; i++)
+        st = submit(session, (uint64_t)i, 20 + 3 * (i % 7), 4 + i % 9 + (mode == PREEMPTED ? 24 : 0), err);
+    if (rank == 0 && !st)
+        st = submit(session, TARGET, N_PROMPT, N_NEW, err);
+    if (!st)
+        st = fixture_run(session, err);
+    if (!st)
+        st = sy_session_stats(session, &after, err);
+    uint64_t all[64], value = 0;
+    if (!st)
+        st = sy_group_allgather(group, &hash->value, sizeof hash->value, all, err);
+    for (int r = 0; r < n_ranks && !st; r++)
+        value ^= all[r];
+    if (rank == 0 && !st) {
+        printf("%s mode=%s preemptions=%llu hash=%016llx\n", label, mode_names[mode],
+               (unsigned long long)(after.n_preemptions - before.n_preemptions), (unsigned long long)value);
+        fflush(stdout);
+    }
+    return st;
+}
+
+struct setting {
+    enum sy_compute compute;
+    int chunk_rows, n_threads;
+    bool reverse_k, small_cache;
+};
+
+static enum sy_status run_setting(struct sy_group *group, struct fixture *fixture, const struct setting *setting,
+                                  const int *prefill_chunks, int n_prefill, struct sy_error *err)
+{
+    struct sy_session_config config;
+    struct sy_session *session;
+    struct hash hash;
+    char label[160];
+
+    sy_session_config_init(&config);
+    config.compute = setting->compute;
+    config.kernels = fixture_kernels();
+    config.n_threads = setting->n_threads;
+    config.chunk_rows = setting->chunk_rows;
+    config.reverse_k = setting->reverse_k;
+    config.on_logits = on_logits;
+    config.ctx = &hash;
+    config.prefill_chunk = config.max_tokens = 512;
+    /* 14 pages in 6 layers with 2 heads of 64: less than the requests of one rank want together. */
+    config.kv_bytes_max = (setting->small_cache ? 14 : 512) * (size_t)6 * 2 * 16 * 2 * 64 * (setting->compute == SY_COMPUTE_F32 ? 4 : 2);
+    enum sy_status st = sy_session_create(group, fixture->ckpt, fixture->model, &config, &session, err);
+    if (st)
+        return st;
+    for (int p = 0; p < n_prefill && !st; p++) {
+        sy_session_set_prefill_chunk(session, prefill_chunks[p]);
+        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d",
+                 setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
+                 sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads);
+        if (setting->small_cache) {
+            st = run(group, session, &hash, PREEMPTED, label, err);
+        } else {
+            st = run(group, session, &hash, ALONE, label, err);
+            if (!st)
+                st = run(group, session, &hash, BATCH, label, err);
+        }
+    }
+    if (!st)
+        st = fixture_end(session, err);
+    sy_session_destroy(session);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    static const int prefill[] = {16, 512}, chunks[] = {1, 7, 64};
+    struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
+    struct sy_error err = SY_ERROR_INIT;
+    struct fixture fixture;
+    enum sy_status st = fixture_open(&fixture, "tests/data/demo") ? SY_OK : SY_ERR_DATA;
+
+    for (int compute = 0; compute < 2 && !st; compute++) {
+        for (int c = 0; c < 3 && !st; c++)
+            for (int threads = 1; threads <= 2 && !st; threads++)
+                st = run_setting(group, &fixture,
+                                 &(struct setting){(enum sy_compute)compute, chunks[c], threads, false, false}, prefill, 2,
+                                 &err);
+        if (!st)
+            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 7, 1, false, true}, prefill, 2,
+                             &err);
+        if (!st)
+            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 64, 1, true, false}, prefill + 1,
+                             1, &err);
+    }
+    if (st) {
+        fprintf(stderr, "exact_hash: %s\n", err.text);
+        sy_group_abort(group, 1);
+    }
+    fixture_close(&fixture);
+    sy_group_fini(group);
+    return 0;
+}
