@@ -3,5 +3,6 @@
 
 EXTRA_DIST += \
 	%D%/setup \
+	%D%/demo \
 	%D%/check \
 	%D%/mpi-env.sh

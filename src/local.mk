@@ -81,3 +81,27 @@ libengine_a_SOURCES = \
 	%D%/engine/step.c \
 	%D%/engine/tokens.c
 
+bin_PROGRAMS += switchyard
+switchyard_SOURCES = \
+	%D%/cli/main.c \
+	%D%/cli/batch.c %D%/cli/batch.h \
+	%D%/cli/cli.h \
+	%D%/cli/completion.c %D%/cli/completion.h \
+	%D%/cli/doctor.c \
+	%D%/cli/help.c \
+	%D%/cli/idset.c %D%/cli/idset.h \
+	%D%/cli/job.c %D%/cli/job.h \
+	%D%/cli/job_line.c %D%/cli/job_line.h \
+	%D%/cli/logits.c %D%/cli/logits.h \
+	%D%/cli/prompt.c %D%/cli/prompt.h \
+	%D%/cli/reader.c %D%/cli/reader.h \
+	%D%/cli/render.c %D%/cli/render.h \
+	%D%/cli/run.c \
+	%D%/cli/score.c \
+	%D%/cli/settings.c %D%/cli/settings.h \
+	%D%/cli/setup.c %D%/cli/setup.h \
+	%D%/cli/signals.c %D%/cli/signals.h \
+	%D%/cli/summary.c %D%/cli/summary.h \
+	%D%/cli/version.c %D%/cli/version.h \
+	%D%/cli/writer.c %D%/cli/writer.h
+switchyard_LDADD = $(sy_libraries) $(sy_libs)

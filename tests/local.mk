@@ -91,6 +91,12 @@ tests_model_tokenizer_t_SOURCES = %D%/model/tokenizer.c
 tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
 
 # Whole runs of the program, with small programs that look into what it writes.
+sy_shell_tests_light += %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t %D%/launch/greedy.t
+sy_shell_tests += %D%/launch/batch.t %D%/launch/drain.t %D%/launch/faults.t %D%/launch/score.t
+check_PROGRAMS += %D%/launch/jsonl %D%/launch/tensors
+tests_launch_jsonl_SOURCES = %D%/launch/jsonl.c
+tests_launch_tensors_SOURCES = %D%/launch/tensors.c
+EXTRA_DIST += %D%/launch/job.sh
 
 check_LIBRARIES += libtap.a
 libtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/tap_mpi.c %D%/tap_mpi.h %D%/testrand.h %D%/fixture.c %D%/fixture.h

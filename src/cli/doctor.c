@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * doctor.c - switchyard doctor: every rank looks at its machine, one table, one verdict
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/setup.h"
+#include "cli/version.h"
+#include "model/tokenizer.h"
+
+#define BARRIERS 100
+/* Files that MPI and the program keep open beside the checkpoint's. */
+#define FILES_SPARE 64
+
+/* What a rank tells of itself; the same bytes layout on all, since all run the same program (its version is checked first). */
+struct rank_report {
+    char version[32], libraries[SY_N_LIBRARIES][64], cpu_model[128];
+    int32_t isa, n_cores, n_cpus, n_numa, n_threads, bound;
+    uint64_t memory_bytes, free_bytes, shm_bytes, n_files;
+    double cpu_quota;
+};
+
+static void look_around(const struct sy_setup *setup, struct rank_report *report)
+{
+    const struct sy_machine *m = &setup->machine;
+    struct rlimit files = {0};
+    struct statvfs shm = {0};
+
+    *report = (struct rank_report){.isa = (int32_t)sy_isa_best(),
+                                   .n_cores = m->n_cores,
+                                   .n_cpus = m->n_cpus,
+                                   .n_numa = m->n_numa,
+                                   .n_threads = setup->n_threads,
+                                   .bound = setup->bound,
+                                   .memory_bytes = m->memory_bytes,
+                                   .free_bytes = m->memory_free_bytes,
+                                   .cpu_quota = m->cpu_quota};
+    snprintf(report->version, sizeof report->version, "%s", sy_version);
+    snprintf(report->cpu_model, sizeof report->cpu_model, "%s", m->cpu_model);
+    for (int i = 0; i < SY_N_LIBRARIES; i++)
+        sy_version_library((enum sy_library)i, report->libraries[i], sizeof report->libraries[i]);
+    if (!getrlimit(RLIMIT_NOFILE, &files))
+        report->n_files = files.rlim_cur;
+    if (!statvfs("/dev/shm", &shm))
+        report->shm_bytes = (uint64_t)shm.f_bavail * shm.f_frsize;
+}
+
+static void print_versions(const struct rank_report *mine)
+{
+    printf("switchyard %s", mine->version);
+    for (int i = 0; i < SY_N_LIBRARIES; i++)
+        printf(", %s %s", i == SY_LIBRARY_MPI ? "" : sy_version_library_name((enum sy_library)i), mine->libraries[i]);
+    printf("\n\n");
+}
+
+static void print_table(const struct sy_setup *setup, const struct rank_report *all)
+{
+    printf("%5s  %-20s %-9s %6s %6s %5s %8s %6s %9s %9s %9s %8s\n", "rank", "node", "isa", "cores", "cpus", "numa",
+           "threads", "bound", "memory", "free", "/dev/shm", "files");
+    for (int r = 0; r < setup->n_ranks; r++) {
+        const struct rank_report *a = &all[r];
+        printf("%5d  %-20.60s %-9s %6d %6d %5d %8d %6s %6.1f GB %6.1f GB %6.1f GB %8" PRIu64 "\n", r,
+               sy_group_host(setup->group, r), sy_isa_name((enum sy_isa)a->isa), (int)a->n_cores, (int)a->n_cpus,
+               (int)a->n_numa, (int)a->n_threads, a->bound ? "yes" : "no", (double)a->memory_bytes * 1e-9,
+               (double)a->free_bytes * 1e-9, (double)a->shm_bytes * 1e-9, a->n_files);
+    }
+    printf("\n");
+}
+
+static void print_job(const struct sy_setup *setup, const struct rank_report *all, double barrier_us)
+{
+    printf("%d ranks on %d nodes; CPU %s", setup->n_ranks, sy_group_n_nodes(setup->group), all[0].cpu_model);
+    if (all[0].cpu_quota > 0)
+        printf(", limited to %.2f cores", all[0].cpu_quota);
+    printf("\ninstruction set of all ranks: %s\n", sy_isa_name(setup->isa));
+    printf("a barrier of all ranks takes %.1f us\n", barrier_us);
+}
+
+/* Notes do not change the verdict. */
+static void print_notes(const struct sy_setup *setup, const struct rank_report *all)
+{
+    for (int r = 0; r < setup->n_ranks; r++) {
+        int node = sy_group_node_of(setup->group, r), n_threads = 0;
+        bool first = true;
+        for (int other = 0; other < setup->n_ranks; other++)
+            if (sy_group_node_of(setup->group, other) == node) {
+                first = first && other >= r;
+                n_threads += all[other].n_threads;
+            }
+        if (first && n_threads > all[r].n_cores)
+            printf("note: node %s has %d threads on %d cores: ranks will wait for one another\n",
+                   sy_group_host(setup->group, r), n_threads, (int)all[r].n_cores);
+        if (all[r].isa != (int32_t)setup->isa)
+            printf("note: rank %d could use %s; another rank or --isa holds all at %s\n", r,
+                   sy_isa_name((enum sy_isa)all[r].isa), sy_isa_name(setup->isa));
+    }
+}
+
+/* All ranks run the same program with the same MPI. */
+static enum sy_status compare_versions(const struct sy_setup *setup, const struct rank_report *all,
+                                       struct sy_error *err)
+{
+    for (int r = 1; r < setup->n_ranks; r++) {
+        if (strcmp(all[r].version, all[0].version))
+            return sy_error_set(err, SY_ERR_SYSTEM, "rank %d (%s) runs switchyard %s, rank 0 runs %s", r,
+                                sy_group_host(setup->group, r), all[r].version, all[0].version);
+        for (int i = 0; i < SY_N_LIBRARIES; i++)
+            if (i == SY_LIBRARY_MPI && strcmp(all[r].libraries[i], all[0].libraries[i]))
+                return sy_error_set(err, SY_ERR_SYSTEM, "rank %d (%s) runs with %s, rank 0 with %s", r,
+                                    sy_group_host(setup->group, r), all[r].libraries[i], all[0].libraries[i]);
+    }
+    return SY_OK;
+}
+
+/* Mean time of a barrier. Collective. */
+static enum sy_status time_barriers(struct sy_setup *setup, double *us, struct sy_error *err)
+{
+    enum sy_status st = sy_group_barrier(setup->group, err);
+    int64_t begin_ns = sy_clock_ns();
+
+    for (int i = 0; i < BARRIERS && !st; i++)
+        st = sy_group_barrier(setup->group, err);
+    *us = (double)(sy_clock_ns() - begin_ns) * 1e-3 / BARRIERS;
+    return st;
+}
+
+/* What this rank finds wrong with the checkpoint on its node. */
+static enum sy_status check_checkpoint(const struct sy_setup *setup, struct sy_error *err)
+{
+    int n_local = sy_group_node_size(setup->group);
+    struct rlimit files;
+    uint64_t bytes = 0;
+    size_t n_tensors;
+
+    enum sy_status st = sy_checkpoint_verify_headers(setup->ckpt, err);
+    if (st)
+        return st;
+    const struct sy_tensor *tensors = sy_checkpoint_tensors(setup->ckpt, &n_tensors);
+    for (size_t i = 0; i < n_tensors; i++)
+        bytes += tensors[i].bytes;
+    int n_shards = sy_checkpoint_n_shards(setup->ckpt);
+    if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < (rlim_t)n_shards + FILES_SPARE)
+        return sy_error_set(err, SY_ERR_SYSTEM,
+                            "the checkpoint has %d files, but this process may open only %llu; raise it with ulimit -n",
+                            n_shards, (unsigned long long)files.rlim_cur);
+    /* Experts are spread over the ranks evenly, so a node holds at least its ranks' part of all weights. */
+    uint64_t need = bytes / (uint64_t)setup->n_ranks * (uint64_t)n_local;
+    if (need > setup->machine.memory_free_bytes)
+        return sy_error_set(err, SY_ERR_SYSTEM,
+                            "%d ranks of this node need at least %.1f GB for weights, but %.1f GB are free; use more nodes",
+                            n_local, (double)need * 1e-9, (double)setup->machine.memory_free_bytes * 1e-9);
+    if (setup->rank)
+        return SY_OK;
+    struct sy_tokenizer *tok = NULL;
+    st = sy_tokenizer_open(setup->settings->model, &tok, err);
+    if (!st)
+        printf("checkpoint: %s, %zu tensors in %d files, %.2f GB, headers the same on all ranks; tokenizer: %s\n",
+               setup->model->architecture, n_tensors, n_shards, (double)bytes * 1e-9,
+               tok ? "found" : "none (token ids only)");
+    sy_tokenizer_close(tok);
+    return st;
+}
+
+static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, struct sy_error *err)
+{
+    struct rank_report mine;
+    double barrier_us = 0;
+
+    look_around(setup, &mine);
+    enum sy_status st = sy_group_allgather(setup->group, &mine, sizeof mine, all, err);
+    if (!st)
+        st = time_barriers(setup, &barrier_us, err);
+    if (st)
+        return st;
+    if (setup->rank == 0) {
+        print_versions(all);
+        print_table(setup, all);
+        print_job(setup, all, barrier_us);
+        print_notes(setup, all);
+    }
+    st = compare_versions(setup, all, err);
+    if (!st && setup->settings->model)
+        st = sy_setup_model(setup, err);
+    if (!st && setup->settings->model)
+        st = sy_setup_agree(setup, check_checkpoint(setup, err), err);
+    if (setup->rank == 0) {
+        if (st)
+            printf("verdict: not ready: %s\n", err->text);
+        else
+            printf("verdict: ready%s\n", setup->settings->model ? "" : " (no checkpoint was checked: give --model DIR)");
+    }
+    return st;
+}
+
+int sy_cli_doctor(struct sy_cli *cli)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_setup setup;
+    enum sy_status st = sy_setup_start(&setup, cli, &err);
+    struct rank_report *all = NULL;
+
+    if (!st)
+        st = sy_setup_machine(&setup, &err);
+    if (!st) {
+        all = calloc((size_t)setup.n_ranks, sizeof *all);
+        st = sy_setup_agree(&setup, all ? SY_OK : sy_error_set(&err, SY_ERR_SYSTEM, "no memory"), &err);
+    }
+    if (!st)
+        st = examine(&setup, all, &err);
+    if (setup.rank == 0 && fflush(stdout) && !st)
+        st = sy_error_errno(&err, SY_ERR_IO, "standard output: cannot write");
+    free(all);
+    return sy_setup_leave(&setup, st, &err);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * main.c - the one place that sees argv, the environment and exit
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/version.h"
+
+static const char *env(const char *name)
+{
+    return getenv(name);
+}
+
+/* Before MPI has started only the launcher's variables tell whether another rank says the same. */
+static bool first_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        if (text)
+            return atoi(text) == 0;
+    }
+    return true;
+}
+
+static bool launched(void)
+{
+    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
+}
+
+static bool is_one_of(const char *text, const char *a, const char *b, const char *c)
+{
+    return !strcmp(text, a) || !strcmp(text, b) || !strcmp(text, c);
+}
+
+/* The first argument when it is no subcommand. */
+static int top_level(int argc, char **argv)
+{
+    const char *names[SY_N_COMMANDS];
+    FILE *out = first_rank() ? stdout : NULL;
+
+    if (argc < 2) {
+        if (out)
+            sy_cli_usage(stderr);
+        return sy_status_exit_code(SY_ERR_USAGE);
+    }
+    if (is_one_of(argv[1], "--help", "-h", "help") || is_one_of(argv[1], "--version", "-V", "version")) {
+        if (out && is_one_of(argv[1], "--version", "-V", "version"))
+            sy_cli_version(out);
+        else if (out)
+            sy_cli_usage(out);
+        return 0;
+    }
+    for (int i = 0; i < SY_N_COMMANDS; i++)
+        names[i] = sy_cli_command_name((enum sy_command)i);
+    const char *near = sy_options_nearest(argv[1], names, SY_N_COMMANDS);
+    if (out)
+        fprintf(stderr, "switchyard: unknown command %s; %s%s%s\n", argv[1], near ? "did you mean " : "see switchyard",
+                near ? near : " --help", near ? "?" : "");
+    return sy_status_exit_code(SY_ERR_USAGE);
+}
+
+/* Fill cli from the arguments after the subcommand. */
+static void read_arguments(struct sy_cli *cli, int argc, char **argv)
+{
+    enum sy_status st = sy_options_parse(sy_settings_table, (int)cli->command, argc - 1, argv + 1, env,
+                                         sy_settings_config, &cli->settings, &cli->options, &cli->err);
+
+    if (!st && sy_options_n_rest(cli->options)) {
+        st = sy_error_set(&cli->err, SY_ERR_USAGE, "%s: unexpected argument \"%.200s\"; options begin with --", argv[1],
+                          sy_options_rest(cli->options, 0));
+        sy_options_destroy(cli->options);
+        cli->options = NULL;
+    }
+    cli->status = st;
+}
+
+static int command_main(enum sy_command command, int argc, char **argv)
+{
+    struct sy_cli cli = {.command = command, .argc = &argc, .argv = &argv, .err = SY_ERROR_INIT};
+    int code = 0;
+
+    read_arguments(&cli, argc, argv);
+    if (!cli.status && (cli.settings.help || cli.settings.print_config)) {
+        if (first_rank() && cli.settings.help)
+            sy_cli_help(command, stdout);
+        else if (first_rank())
+            sy_options_print(cli.options, stdout);
+        sy_options_destroy(cli.options);
+        return 0;
+    }
+    /* Alone, a wrong argument needs no MPI; with other ranks all must leave together. */
+    if (cli.status && !launched()) {
+        fprintf(stderr, "switchyard: %s\n", cli.err.text);
+        return sy_status_exit_code(cli.status);
+    }
+    switch (command) {
+    case SY_COMMAND_RUN:
+        code = sy_cli_run(&cli);
+        break;
+    case SY_COMMAND_SCORE:
+        code = sy_cli_score(&cli);
+        break;
+    case SY_COMMAND_DOCTOR:
+        code = sy_cli_doctor(&cli);
+        break;
+    case SY_N_COMMANDS:
+        break;
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < SY_N_COMMANDS && argc > 1; i++)
+        if (!strcmp(argv[1], sy_cli_command_name((enum sy_command)i)))
+            exit(command_main((enum sy_command)i, argc, argv));
+    int code = top_level(argc, argv);
+    if (fflush(stdout))
+        code = sy_status_exit_code(SY_ERR_IO);
+    exit(code);
+}

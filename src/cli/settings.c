@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * settings.c - every option of every subcommand
+ */
+#include "cli/settings.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN (1u << SY_COMMAND_RUN)
+#define SCORE (1u << SY_COMMAND_SCORE)
+#define DOCTOR (1u << SY_COMMAND_DOCTOR)
+#define ENGINE (RUN | SCORE)
+#define ALL (RUN | SCORE | DOCTOR)
+
+#define AT(field) offsetof(struct sy_settings, field)
+
+const char sy_settings_config[] = "config";
+
+/* name, letter, type, default, unit, choices, min, max, commands, offset, group, help */
+const struct sy_option sy_settings_table[] = {
+    {"model", 'm', SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, ALL, AT(model), "Job",
+     "Checkpoint directory as published: config.json, *.safetensors, tokenizer.json."},
+    {"prompt", 'p', SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(prompt), "Job",
+     "Complete this one text and stream the completion to standard output. For a model without tokenizer: token ids "
+     "separated by spaces or commas."},
+    {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(in), "Job",
+     "Read requests from FILE, one JSON object a line; - is standard input. A pipe may stay open: late lines join the "
+     "running batch."},
+    {"out", 'o', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(out), "Job",
+     "Append one JSON line for each request to FILE, in the order in which they finish; - is standard output."},
+    {"resume", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, ENGINE, AT(resume), "Job",
+     "Go on with an output file: cut off an unfinished last line and leave out requests that have a line there."},
+    {"truncate", 0, SY_OPTION_INT, "0", "N", NULL, 0, 16777215, SCORE, AT(truncate), "Job",
+     "Keep the first N tokens of each text; 0 keeps all, and a text longer than the model's context is an error."},
+    {"logits", 0, SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, SCORE, AT(logits), "Job",
+     "Write DIR/<custom_id>.safetensors with the tensor logits (F32, positions x vocabulary) for each text. Bytes of "
+     "custom_id other than letters, digits, '-', '_' and '.' become %XX. All ranks must see DIR."},
+    {"summary", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(summary), "Job",
+     "Write the closing summary as JSON too."},
+
+    {"max-tokens", 'n', SY_OPTION_INT, NULL, "N", NULL, 0, 16777215, RUN, AT(max_tokens), "Sampling",
+     "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, and 128 for --prompt."},
+    {"temperature", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 100, RUN, AT(temperature), "Sampling",
+     "Sampling temperature, for lines that do not say; 0 takes the most likely token."},
+    {"top-p", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 1, RUN, AT(top_p), "Sampling",
+     "Sample from the most likely tokens that together have probability X; 1 is off."},
+    {"top-k", 0, SY_OPTION_INT, "0", "N", NULL, 0, 16777215, RUN, AT(top_k), "Sampling",
+     "Sample from the N most likely tokens; 0 is off."},
+    {"seed", 0, SY_OPTION_INT, "0", "N", NULL, 0, 0, RUN, AT(seed), "Sampling",
+     "Seed, for lines that do not say. The same request with the same seed gives the same text in any batch."},
+    {"stop", 0, SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(stop), "Sampling",
+     "End a completion before this text, for lines that do not say."},
+    {"ignore-eos", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, RUN, AT(ignore_eos), "Sampling",
+     "Go on to --max-tokens after an end-of-text token."},
+
+    {"kv-bytes", 0, SY_OPTION_BYTES, "0", "BYTES", NULL, 0, 0, ENGINE, AT(kv_bytes), "Batching",
+     "KV cache of each rank; 0 lets the engine choose."},
+    {"prefill-chunk", 0, SY_OPTION_INT, "256", "N", NULL, 1, 1048576, ENGINE, AT(prefill_chunk), "Batching",
+     "Prompt tokens of one sequence in a step."},
+    {"max-tokens-per-step", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(max_tokens_per_step),
+     "Batching", "Tokens of a step on each rank."},
+    {"max-sequences", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(max_sequences), "Batching",
+     "Sequences in a step on each rank."},
+    {"chunk-rows", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(chunk_rows), "Batching",
+     "Rows of a transport chunk between ranks."},
+    {"slots", 0, SY_OPTION_INT, "4", "N", NULL, 1, 1024, ENGINE, AT(slots), "Batching",
+     "Chunks in flight from one rank to another."},
+
+    {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
+     "bf16 rounds activations to BF16 before each product; f32 keeps FP32 throughout. Weights stay as they are."},
+    {"isa", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|avx2|portable", 0, 0, ALL, AT(isa), "Machine",
+     "Instruction set of the kernels; auto takes the best that all ranks have."},
+    {"threads", 't', SY_OPTION_INT, "0", "N", NULL, 0, 4096, ALL, AT(threads), "Machine",
+     "Compute threads of each rank; 0 is the node's cores over its ranks."},
+    {"bind", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|none", 0, 0, ALL, AT(bind), "Machine",
+     "Bind each thread to a core of its own where there are enough cores, or leave it to the system."},
+    {"timeout", 0, SY_OPTION_REAL, "30", "SECONDS", NULL, 0, 1e9, ALL, AT(timeout_s), "Machine",
+     "Longest wait for another rank before the job ends with the name of who is missing; 0 waits for ever."},
+
+    {"config", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ALL, AT(config), "General",
+     "Read options from FILE, lines of name = value. Flags and the environment come before it."},
+    {"log-level", 0, SY_OPTION_CHOICE, "info", NULL, "error|warn|info|debug", 0, 0, ALL, AT(log_level), "General",
+     "How much to say on standard error."},
+    {"progress", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|always|never", 0, 0, ENGINE, AT(progress), "General",
+     "Progress line for work of more than two seconds; auto: if standard error is a terminal, which under mpirun it is "
+     "not."},
+    {"print-config", 0, SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ALL, AT(print_config), "General",
+     "Print every option with its value and where that came from, in a form that --config reads, and exit."},
+    {"help", 'h', SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ALL, AT(help), "General", "Print this help and exit."},
+    {.name = NULL},
+};
+
+enum sy_status sy_settings_write(const struct sy_options *options, struct sy_buf *text, struct sy_error *err)
+{
+    char *data = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&data, &len);
+
+    if (!out)
+        return sy_error_errno(err, SY_ERR_SYSTEM, "no memory for settings");
+    sy_options_print(options, out);
+    bool good = !fclose(out) && sy_buf_append(text, data, len);
+    free(data);
+    return good ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for settings");
+}
+
+enum sy_status sy_settings_read(enum sy_command command, const struct sy_buf *text, struct sy_settings *settings,
+                                struct sy_options **options, struct sy_error *err)
+{
+    char *argv[] = {(char[]){"settings"}, NULL};
+    struct sy_options *fresh = NULL;
+
+    memset(settings, 0, sizeof *settings);
+    enum sy_status st = sy_options_parse(sy_settings_table, command, 1, argv, NULL, NULL, settings, &fresh, err);
+    if (!st && text->len)
+        st = sy_options_read(fresh, "settings of rank 0", (const char *)text->data, text->len, settings, err);
+    if (st) {
+        sy_options_destroy(fresh);
+        return st;
+    }
+    sy_options_destroy(*options);
+    *options = fresh;
+    return SY_OK;
+}
+
+enum sy_log_level sy_settings_log_level(const struct sy_settings *settings)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(settings->log_level, names[i]))
+            return (enum sy_log_level)i;
+    return SY_LOG_INFO;
+}
+
+int64_t sy_settings_timeout_ms(const struct sy_settings *settings)
+{
+    return (int64_t)(settings->timeout_s * 1000);
+}

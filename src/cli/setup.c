@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * setup.c - from arguments to a loaded session
+ */
+#include "cli/setup.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "cli/signals.h"
+
+/* Idle compute threads spin this long where each has a core. */
+#define SPIN_US 50
+
+enum sy_status sy_setup_agree(struct sy_setup *setup, enum sy_status mine, struct sy_error *err)
+{
+    struct sy_error own = *err;
+    enum sy_status st = sy_group_agree(setup->group, mine, err);
+
+    /* With one node the rank's name in front adds nothing to what rank 0 found itself. */
+    if (st && mine && setup->rank == 0 && sy_group_n_nodes(setup->group) == 1)
+        *err = own;
+    return st;
+}
+
+static void apply_log(const struct sy_setup *setup)
+{
+    static const char *const modes[] = {"auto", "always", "never"};
+    /* Rank 0 speaks for all. */
+    int rank = setup->rank ? setup->rank : -1;
+
+    sy_log_init(sy_settings_log_level(setup->settings), rank, setup->n_ranks,
+                sy_group_host(setup->group, setup->rank));
+    for (int i = 0; i < 3; i++)
+        if (setup->settings->progress && !strcmp(setup->settings->progress, modes[i]))
+            sy_progress_set_mode((enum sy_progress_mode)i);
+}
+
+/* A small step leaves less room for what the user did not set. */
+static void fit_defaults(struct sy_cli *cli)
+{
+    struct sy_settings *s = &cli->settings;
+
+    if (cli->command == SY_COMMAND_DOCTOR)
+        return;
+    if (sy_options_source(cli->options, "max-sequences") == SY_FROM_DEFAULT && s->max_sequences > s->max_tokens_per_step)
+        s->max_sequences = s->max_tokens_per_step;
+    if (sy_options_source(cli->options, "prefill-chunk") == SY_FROM_DEFAULT && s->prefill_chunk > s->max_tokens_per_step)
+        s->prefill_chunk = s->max_tokens_per_step;
+}
+
+/* Rank 0's settings become everybody's: mpirun does not carry the environment to other nodes, and a config file may be
+ * on rank 0's node only. */
+static enum sy_status share_settings(struct sy_setup *setup, struct sy_error *err)
+{
+    struct sy_cli *cli = setup->cli;
+    struct sy_buf text = SY_BUF_INIT;
+    enum sy_status st = setup->rank ? SY_OK : cli->status, shared;
+
+    if (setup->rank == 0) {
+        *err = cli->err;
+        if (!st)
+            fit_defaults(cli);
+        if (!st)
+            st = sy_settings_write(cli->options, &text, err);
+    }
+    st = sy_setup_agree(setup, st, err);
+    if (st)
+        goto out;
+    st = sy_group_bcast(setup->group, 0, &text, err);
+    if (st)
+        goto out;
+    shared = setup->rank ? sy_settings_read(cli->command, &text, &cli->settings, &cli->options, err) : SY_OK;
+    st = sy_setup_agree(setup, shared, err);
+out:
+    sy_buf_fini(&text);
+    return st;
+}
+
+enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct sy_error *err)
+{
+    int64_t timeout_ms = cli->status ? 30000 : sy_settings_timeout_ms(&cli->settings);
+
+    memset(setup, 0, sizeof *setup);
+    setup->cli = cli;
+    setup->settings = &cli->settings;
+    sy_signals_install();
+    enum sy_status st = sy_group_init(cli->argc, cli->argv, timeout_ms, &setup->group, err);
+    if (st)
+        return st;
+    setup->rank = sy_group_rank(setup->group);
+    setup->n_ranks = sy_group_size(setup->group);
+    st = share_settings(setup, err);
+    if (st)
+        return st;
+    sy_group_set_timeout(setup->group, sy_settings_timeout_ms(setup->settings));
+    apply_log(setup);
+    return SY_OK;
+}
+
+/* The lowest instruction set that all ranks have, or the one that was asked for if all have it. */
+static enum sy_status choose_isa(struct sy_setup *setup, struct sy_error *err)
+{
+    const char *asked = setup->settings->isa;
+    int32_t mine = (int32_t)sy_isa_best(), *all = malloc((size_t)setup->n_ranks * sizeof *all);
+    enum sy_status st = all ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory");
+
+    if (!st && strcmp(asked, "auto")) {
+        for (mine = 0; mine < SY_N_ISAS && strcmp(sy_isa_name((enum sy_isa)mine), asked); mine++)
+            ;
+        if (mine == SY_N_ISAS || !sy_kernels_cpu((enum sy_isa)mine))
+            st = sy_error_set(err, SY_ERR_USAGE,
+                              "--isa %s: not available on this machine (%s), which has %s; take --isa auto or %s", asked,
+                              setup->machine.cpu_model, sy_isa_name(sy_isa_best()), sy_isa_name(sy_isa_best()));
+    }
+    st = sy_setup_agree(setup, st, err);
+    if (!st)
+        st = sy_group_allgather(setup->group, &mine, sizeof mine, all, err);
+    for (int r = 0; r < setup->n_ranks && !st; r++)
+        if (all[r] < mine)
+            mine = all[r];
+    free(all);
+    if (st)
+        return st;
+    setup->isa = (enum sy_isa)mine;
+    setup->kernels = sy_kernels_cpu(setup->isa);
+    return setup->kernels ? SY_OK : sy_error_set(err, SY_ERR_INTERNAL, "no kernels for %s", sy_isa_name(setup->isa));
+}
+
+enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
+{
+    int n_local = sy_group_node_size(setup->group), local = sy_group_node_rank(setup->group);
+    enum sy_status st = sy_setup_agree(setup, sy_machine_discover(&setup->machine, err), err);
+
+    if (!st)
+        st = choose_isa(setup, err);
+    if (st)
+        return st;
+    setup->n_threads = setup->settings->threads ? (int)setup->settings->threads
+                                                : sy_machine_threads(&setup->machine, n_local);
+    if (setup->n_threads <= SY_CPUS_MAX && !strcmp(setup->settings->bind, "auto"))
+        setup->bound = sy_machine_bind(&setup->machine, local, n_local, setup->n_threads, setup->cpus);
+    return SY_OK;
+}
+
+/* Rank 0 alone touches the metadata; the others parse its copy and check that their node has the same files. */
+static enum sy_status read_checkpoint(struct sy_setup *setup, struct sy_error *err)
+{
+    const char *dir = setup->settings->model;
+    struct sy_buf meta = SY_BUF_INIT;
+    enum sy_status st = setup->rank ? SY_OK : sy_checkpoint_read(dir, &meta, err);
+
+    st = sy_setup_agree(setup, st, err);
+    if (!st)
+        st = sy_group_bcast(setup->group, 0, &meta, err);
+    if (!st) {
+        enum sy_status mine = sy_checkpoint_parse(dir, meta.data, meta.len, &setup->ckpt, err);
+        if (!mine)
+            mine = sy_checkpoint_verify(setup->ckpt, err);
+        st = sy_setup_agree(setup, mine, err);
+    }
+    sy_buf_fini(&meta);
+    return st;
+}
+
+enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err)
+{
+    if (!setup->settings->model)
+        return sy_error_set(err, SY_ERR_USAGE, "--model is missing: the directory of a checkpoint");
+    enum sy_status st = read_checkpoint(setup, err);
+    if (st)
+        return st;
+    return sy_setup_agree(setup, sy_model_create(setup->ckpt, &setup->model, err), err);
+}
+
+static void announce(const struct sy_setup *setup)
+{
+    const struct sy_model *m = setup->model;
+    int64_t total, active;
+
+    if (setup->rank)
+        return;
+    sy_model_parameters(m, &total, &active);
+    sy_log(SY_LOG_INFO, "model %s: %s, %.3g B parameters (%.3g B active), %d layers, %d experts, top-%d, context %d",
+           setup->settings->model, m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers, m->n_experts,
+           m->top_k, m->max_context);
+    sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, instruction set %s, compute %s", setup->n_ranks,
+           setup->n_ranks == 1 ? "" : "s", sy_group_n_nodes(setup->group), sy_group_n_nodes(setup->group) == 1 ? "" : "s",
+           setup->n_threads, setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "",
+           sy_isa_name(setup->isa), setup->settings->compute);
+}
+
+enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy_logits_fn on_logits, void *ctx,
+                                struct sy_error *err)
+{
+    const struct sy_settings *s = setup->settings;
+    struct sy_session_config config;
+
+    sy_session_config_init(&config);
+    config.compute = strcmp(s->compute, "f32") ? SY_COMPUTE_BF16 : SY_COMPUTE_F32;
+    config.kernels = setup->kernels;
+    config.n_threads = setup->n_threads;
+    config.cpus = setup->bound ? setup->cpus : NULL;
+    /* More threads than cores on this node: a spinning thread would hold a core that another needs. */
+    config.spin_us = setup->n_threads * sy_group_node_size(setup->group) <= setup->machine.n_cores ? SPIN_US : 0;
+    config.kv_bytes_max = s->kv_bytes;
+    config.max_tokens = (int)s->max_tokens_per_step;
+    config.max_sequences = (int)s->max_sequences;
+    config.prefill_chunk = (int)s->prefill_chunk;
+    config.chunk_rows = (int)s->chunk_rows;
+    config.n_slots = (int)s->slots;
+    config.on_token = on_token;
+    config.on_logits = on_logits;
+    config.ctx = ctx;
+    config.show_progress = true;
+    announce(setup);
+    return sy_session_create(setup->group, setup->ckpt, setup->model, &config, &setup->session, err);
+}
+
+void sy_setup_die(struct sy_setup *setup, const struct sy_error *err)
+{
+    /* From here on rank 0 speaks for itself only. */
+    sy_log_init(SY_LOG_ERROR, setup->rank, setup->n_ranks, sy_group_host(setup->group, setup->rank));
+    sy_log(SY_LOG_ERROR, "%s", err->text);
+    sy_group_abort(setup->group, sy_status_exit_code(err->status));
+}
+
+int sy_setup_leave(struct sy_setup *setup, enum sy_status st, const struct sy_error *err)
+{
+    /* Whoever waited in vain says so itself, and does not wait for MPI's end, which is as collective as the rest. */
+    if (st == SY_ERR_PEER && setup->group && setup->n_ranks > 1)
+        sy_setup_die(setup, err);
+    if (st && setup->rank == 0)
+        sy_log(SY_LOG_ERROR, "%s", err->text);
+    sy_session_destroy(setup->session);
+    sy_model_destroy(setup->model);
+    sy_checkpoint_close(setup->ckpt);
+    sy_group_fini(setup->group);
+    sy_options_destroy(setup->cli->options);
+    setup->cli->options = NULL;
+    return sy_status_exit_code(st);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * signals.h - SIGUSR1 and SIGTERM ask for a drain: finish what is in flight, start nothing new
+ */
+#ifndef SY_CLI_SIGNALS_H
+#define SY_CLI_SIGNALS_H
+
+#include <stdbool.h>
+
+/* Set the handlers; SIGPIPE is ignored so that a closed pipe is an error with a message. Call after MPI has started,
+ * because MPI libraries set handlers of their own. */
+void sy_signals_install(void);
+
+/* True once one has come. */
+bool sy_signals_drain(void);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * version.c - what this program is and what it was built with
+ */
+#include "config.h"
+
+#include <hwloc.h>
+#include <jansson.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "cli/version.h"
+#include "comm/group.h"
+#include "kernels.h"
+
+const char sy_version[] = PACKAGE_VERSION;
+
+static void print(FILE *out, const char *label, const char *text)
+{
+    fprintf(out, "  %-14s %s\n", label, text);
+}
+
+void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
+{
+    unsigned hwloc = hwloc_get_api_version();
+
+    switch (library) {
+    case SY_LIBRARY_MPI:
+        snprintf(out, out_bytes, "%s", sy_group_mpi_version());
+        break;
+    case SY_LIBRARY_HWLOC:
+        snprintf(out, out_bytes, "%u.%u.%u", hwloc >> 16, hwloc >> 8 & 0xff, hwloc & 0xff);
+        break;
+    case SY_LIBRARY_JANSSON:
+        snprintf(out, out_bytes, "%s", jansson_version_str());
+        break;
+    case SY_LIBRARY_PCRE2: {
+        char text[64] = "";
+        if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) < (int)sizeof text)
+            pcre2_config(PCRE2_CONFIG_VERSION, text);
+        snprintf(out, out_bytes, "%s", text);
+        break;
+    }
+    case SY_LIBRARY_UTF8PROC:
+        snprintf(out, out_bytes, "%s", utf8proc_version());
+        break;
+    case SY_N_LIBRARIES:
+        break;
+    }
+}
+
+const char *sy_version_library_name(enum sy_library library)
+{
+    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc"};
+
+    return names[library];
+}
+
+void sy_cli_version(FILE *out)
+{
+    char text[256] = "";
+
+    fprintf(out, "switchyard %s\n", sy_version);
+    print(out, "compiler", SY_BUILD_COMPILER);
+    print(out, "flags", SY_BUILD_CFLAGS);
+    print(out, "built for", SY_BUILD_MPI);
+#ifdef HAVE_AVX2_BUILD
+    print(out, "CPU kernels", "portable, avx2");
+#else
+    print(out, "CPU kernels", "portable");
+#endif
+    print(out, "this CPU takes", sy_isa_name(sy_isa_best()));
+#ifdef SY_BUILD_ADDRESS_SANITIZER
+    print(out, "sanitizers", "address, undefined behaviour");
+#endif
+    for (int i = 0; i < SY_N_LIBRARIES; i++) {
+        sy_version_library((enum sy_library)i, text, sizeof text);
+        print(out, sy_version_library_name((enum sy_library)i), text);
+    }
+}
