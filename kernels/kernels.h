@@ -141,10 +141,11 @@ struct sy_kernels {
     /* x[t] = row ids[t] of w (an embedding table in either layout), widened. w->n = V, w->k = D. x: [T, D] */
     void (*embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
 
-    /* y[t] = x[t] * rsqrt(mean(x[t]^2) + eps) * weight, over n_rows rows of width elements; strides in elements; x and y
-     * may be the same. weight repeats for every row. FP32 throughout, rounded at the end. */
-    void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
-                    float eps, enum sy_round round, float *y, size_t y_stride);
+    /* y = x * rsqrt(mean(x^2) + eps) * weight for each of n_heads runs of width elements in each of n_rows rows (a whole
+     * hidden state is one run). Run h of row t starts at x + t * x_stride + h * width; x and y may be the same. weight:
+     * [width], the same for every run. FP32 throughout, rounded at the end. */
+    void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
+                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
 
     /* y[t][n] = sum_k x[t][k] * w[n][k] (+ bias[n] if not NULL), for outputs n in [n_begin, n_end); y[t] starts at output
      * n_begin. n_begin is a multiple of SY_PANEL. x: [T, K], y: [T, y_stride] */

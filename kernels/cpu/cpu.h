@@ -27,8 +27,8 @@ extern const struct sy_kernels SY_CPU_TABLE;
 void SY_CPU(embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
 
 /* rows.c: what works on a row or an element at a time */
-void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
-                     float eps, enum sy_round round, float *y, size_t y_stride);
+void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
+                     const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
 void SY_CPU(clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width);
 void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,

@@ -14,7 +14,7 @@ struct job {
     const float *x, *weight;
     float *y;
     size_t x_stride, y_stride;
-    int n_rows, width, row_step;
+    int n_rows, n_heads, width, row_step; /* n_rows counts runs for rmsnorm */
     float eps, limit;
     enum sy_round round;
 };
@@ -48,8 +48,9 @@ static void rmsnorm_item(void *arg, int item, int thread)
 
     (void)thread;
     for (int t = item * job->row_step; t < rows_end(job, item); t++) {
-        const float *x = job->x + (size_t)t * job->x_stride;
-        float *y = job->y + (size_t)t * job->y_stride;
+        size_t row = (size_t)(t / job->n_heads), head = (size_t)(t % job->n_heads) * (size_t)job->width;
+        const float *x = job->x + row * job->x_stride + head;
+        float *y = job->y + row * job->y_stride + head;
         vf scale = vec_set(1.0f / sqrtf(sum_of_squares(x, job->width) / (float)job->width + job->eps));
         for (int i = 0; i < job->width; i += VEC_N) {
             int lanes = vec_lanes(job->width, i);
@@ -59,21 +60,22 @@ static void rmsnorm_item(void *arg, int item, int thread)
     }
 }
 
-void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
-                     float eps, enum sy_round round, float *y, size_t y_stride)
+void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
+                     const float *weight, float eps, enum sy_round round, float *y, size_t y_stride)
 {
     struct job job = {.x = x,
                       .weight = weight,
                       .y = y,
                       .x_stride = x_stride,
                       .y_stride = y_stride,
-                      .n_rows = n_rows,
+                      .n_rows = n_rows * n_heads,
+                      .n_heads = n_heads,
                       .width = width,
                       .row_step = sy_row_step(width),
                       .eps = eps,
                       .round = round};
 
-    sy_queue_run(q, n_items(&job), 2.0 * n_rows * width, rmsnorm_item, &job);
+    sy_queue_run(q, n_items(&job), 2.0 * n_rows * n_heads * width, rmsnorm_item, &job);
 }
 
 static void clamp_item(void *arg, int item, int thread)

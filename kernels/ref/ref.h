@@ -40,8 +40,8 @@ static inline void sy_ref_store(enum sy_dtype dtype, void *data, size_t i, float
 }
 
 void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
-void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
-                    float eps, enum sy_round round, float *y, size_t y_stride);
+void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
+                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
 void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
                  int n_end, const float *bias, float *y, size_t y_stride);
 void sy_ref_rope(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,

@@ -5,17 +5,20 @@
 
 #include "ref/ref.h"
 
-void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
-                    float eps, enum sy_round round, float *y, size_t y_stride)
+void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
+                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride)
 {
     (void)q;
     for (int t = 0; t < n_rows; t++, x += x_stride, y += y_stride) {
-        float sum = 0.0f, scale;
-        for (int i = 0; i < width; i++)
-            sum += x[i] * x[i];
-        scale = 1.0f / sqrtf(sum / (float)width + eps);
-        for (int i = 0; i < width; i++)
-            y[i] = sy_round_float(x[i] * scale * weight[i], round);
+        for (int h = 0; h < n_heads; h++) {
+            const float *from = x + h * width;
+            float sum = 0.0f, *to = y + h * width;
+            for (int i = 0; i < width; i++)
+                sum += from[i] * from[i];
+            float scale = 1.0f / sqrtf(sum / (float)width + eps);
+            for (int i = 0; i < width; i++)
+                to[i] = sy_round_float(from[i] * scale * weight[i], round);
+        }
     }
 }
 

@@ -11,18 +11,13 @@ static void normalise_qk(struct sy_forward *forward, int T, const struct sy_laye
     int dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
     float *q = forward->qkv, *key = forward->qkv + nq;
 
-    if (model->qk_norm == SY_QK_NORM_FULL) {
-        k->rmsnorm(forward->config.queue, q, stride, T, nq, weights->q_norm, model->norm_eps, SY_ROUND_NONE, q, stride);
-        k->rmsnorm(forward->config.queue, key, stride, T, nkv, weights->k_norm, model->norm_eps, SY_ROUND_NONE, key,
-                   stride);
-    } else if (model->qk_norm == SY_QK_NORM_HEAD) {
-        for (int head = 0; head < model->n_heads; head++)
-            k->rmsnorm(forward->config.queue, q + head * dh, stride, T, dh, weights->q_norm, model->norm_eps,
-                       SY_ROUND_NONE, q + head * dh, stride);
-        for (int head = 0; head < model->n_kv_heads; head++)
-            k->rmsnorm(forward->config.queue, key + head * dh, stride, T, dh, weights->k_norm, model->norm_eps,
-                       SY_ROUND_NONE, key + head * dh, stride);
-    }
+    if (model->qk_norm == SY_QK_NORM_NONE)
+        return;
+    bool full = model->qk_norm == SY_QK_NORM_FULL;
+    k->rmsnorm(forward->config.queue, q, stride, T, full ? 1 : model->n_heads, full ? nq : dh, weights->q_norm,
+               model->norm_eps, SY_ROUND_NONE, q, stride);
+    k->rmsnorm(forward->config.queue, key, stride, T, full ? 1 : model->n_kv_heads, full ? nkv : dh, weights->k_norm,
+               model->norm_eps, SY_ROUND_NONE, key, stride);
 }
 
 void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)

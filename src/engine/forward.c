@@ -98,11 +98,11 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
         int64_t begin_ns = sy_clock_ns();
-        k->rmsnorm(queue, forward->x, D, T, model->hidden, weights->attention_norm, model->norm_eps, config->round,
+        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->attention_norm, model->norm_eps, config->round,
                    forward->h, D);
         sy_attention_run(forward, batch, l, 0, model->n_heads);
         k->add(queue, forward->x, forward->delta, T, model->hidden);
-        k->rmsnorm(queue, forward->x, D, T, model->hidden, weights->mlp_norm, model->norm_eps, SY_ROUND_NONE, forward->h,
+        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps, SY_ROUND_NONE, forward->h,
                    D);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
@@ -127,7 +127,7 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
 
     for (int i = 0; i < n_rows; i++)
         memcpy(forward->logit_rows + (size_t)i * D, forward->x + (size_t)rows[i] * D, D * sizeof(float));
-    config->kernels->rmsnorm(config->queue, forward->logit_rows, D, n_rows, model->hidden, config->shard->final_norm,
+    config->kernels->rmsnorm(config->queue, forward->logit_rows, D, n_rows, 1, model->hidden, config->shard->final_norm,
                              model->norm_eps, config->round, forward->logit_rows, D);
     config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_rows, D, n_rows, 0, model->vocab, NULL,
                           forward->logits, (size_t)model->vocab);
