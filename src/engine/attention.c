@@ -34,9 +34,9 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
 
     k->gemm(queue, &weights->qkv, forward->h, (size_t)model->hidden, T, 0, (int)stride, weights->qkv_bias, forward->qkv,
             stride);
+    normalise_qk(forward, T, weights, stride);
     if (model->clip_qkv > 0)
         k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
-    normalise_qk(forward, T, weights, stride);
     k->rope(queue, forward->qkv, stride, T, model->n_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,
             config->round);
     k->rope(queue, key, stride, T, model->n_kv_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,

@@ -9,7 +9,8 @@
 #include "base/json.h"
 
 /* Source: the configuration classes of transformers 5 (configuration_{qwen3_moe,mixtral,olmoe}.py), checked against the
- * published config.json files. Mixtral divides by the sum without having a key for it. */
+ * published config.json files. Mixtral divides by the sum without having a key for it. OLMoE has no window, whatever
+ * sliding_window says. */
 static const struct sy_family families[] = {
     {
         .architecture = "Qwen3MoeForCausalLM",
@@ -39,7 +40,7 @@ static const struct sy_family families[] = {
         .architecture = "OlmoeForCausalLM",
         .model_type = "olmoe",
         .normalise = false,
-        .windowed = true,
+        .windowed = false,
         .top_k = 8,
         .max_context = 4096,
         .norm_eps = 1e-5,
@@ -58,8 +59,8 @@ static enum sy_status unsupported(const char *path, const char *key, const char 
     for (size_t i = 0; i < N_FAMILIES; i++)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s (%s)", i ? ", " : "",
                  families[i].architecture, families[i].model_type);
-    return sy_error_set(err, SY_ERR_DATA, "%s: architecture %s (key %s) is not supported, supported: %s", path, found, key,
-                        known);
+    return sy_error_set(err, SY_ERR_DATA, "%s: architecture %s (key %s) is not supported, supported: %s", path, found,
+                        key, known);
 }
 
 enum sy_status sy_family_find(const char *path, const json_t *config, const struct sy_family **family,

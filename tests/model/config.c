@@ -64,8 +64,8 @@ static struct tensor_list *make_list(enum layout layout, int dense_layer)
 static json_t *make_config(const char *architecture, const char *changes)
 {
     json_t *config = json_pack("{s:[s] s:s s:i s:i s:i s:i s:i s:i s:i s:i s:i s:i s:b}", "architectures", architecture,
-                               "model_type", "ignored", "hidden_size", D, "num_hidden_layers", L, "num_attention_heads", HQ,
-                               "num_key_value_heads", HKV, "head_dim", DH, "vocab_size", V, "num_local_experts", E,
+                               "model_type", "ignored", "hidden_size", D, "num_hidden_layers", L, "num_attention_heads",
+                               HQ, "num_key_value_heads", HKV, "head_dim", DH, "vocab_size", V, "num_local_experts", E,
                                "num_experts_per_tok", 3, "moe_intermediate_size", F, "intermediate_size", DENSE,
                                "tie_word_embeddings", 0);
     json_t *over, *value;
@@ -119,13 +119,14 @@ static void unmake(struct made *m)
     folder_remove(m->dir);
 }
 
-#define QWEN "Qwen3MoeForCausalLM"
+#define QWEN    "Qwen3MoeForCausalLM"
 #define MIXTRAL "MixtralForCausalLM"
-#define OLMOE "OlmoeForCausalLM"
+#define OLMOE   "OlmoeForCausalLM"
 
 static bool is_source(const struct sy_source *s, const char *name, int64_t slice, int64_t row, int n, int k)
 {
-    return s->tensor && !strcmp(s->tensor->name, name) && s->slice == slice && s->row_begin == row && s->n == n && s->k == k;
+    return s->tensor && !strcmp(s->tensor->name, name) && s->slice == slice && s->row_begin == row && s->n == n &&
+           s->k == k;
 }
 
 static void test_layouts(void)
@@ -138,9 +139,10 @@ static void test_layouts(void)
         {SPLIT_QWEN, "mlp.experts.E.gate_proj", "model.layers.1.mlp.experts.4.gate_proj.weight",
          "model.layers.1.mlp.experts.4.up_proj.weight", "model.layers.1.mlp.experts.4.down_proj.weight", 0, 0},
         {SPLIT_MIXTRAL, "block_sparse_moe.experts.E.w1", "model.layers.1.block_sparse_moe.experts.4.w1.weight",
-         "model.layers.1.block_sparse_moe.experts.4.w3.weight", "model.layers.1.block_sparse_moe.experts.4.w2.weight", 0, 0},
-        {FUSED, "mlp.experts.gate_up_proj", "model.layers.1.mlp.experts.gate_up_proj", "model.layers.1.mlp.experts.gate_up_proj",
-         "model.layers.1.mlp.experts.down_proj", 4, F},
+         "model.layers.1.block_sparse_moe.experts.4.w3.weight", "model.layers.1.block_sparse_moe.experts.4.w2.weight",
+         0, 0},
+        {FUSED, "mlp.experts.gate_up_proj", "model.layers.1.mlp.experts.gate_up_proj",
+         "model.layers.1.mlp.experts.gate_up_proj", "model.layers.1.mlp.experts.down_proj", 4, F},
     };
 
     for (size_t i = 0; i < 3; i++) {
@@ -180,7 +182,8 @@ static void test_shapes(void)
            x->dense_width == DENSE,
        "sizes of the experts");
     ok(x->layers[0].moe && x->layers[0].experts && !x->layers[0].dense.gate.tensor, "layer 0 has experts");
-    ok(!x->layers[1].moe && !x->layers[1].experts && x->layers[1].dense.down.n == D && x->layers[1].dense.down.k == DENSE,
+    ok(!x->layers[1].moe && !x->layers[1].experts && x->layers[1].dense.down.n == D &&
+           x->layers[1].dense.down.k == DENSE,
        "layer 1 is dense");
     is_close(x->attention_scale, 0.5, 1e-7, 0, "attention scale is head_dim^-0.5");
     ok(x->dtype == SY_BF16 && !x->tied && !strcmp(x->lm_head.tensor->name, "lm_head.weight"), "dtype and lm_head");
@@ -226,7 +229,7 @@ static void test_defaults(void)
     } rows[] = {
         {QWEN, false, 1e-6, 1e4, -1, -1, 0, 32768},
         {MIXTRAL, true, 1e-5, 1e6, 2, 1, 3, 131072},
-        {OLMOE, false, 1e-5, 1e4, -1, -1, 3, 4096}, /* its eos, 50279, is not in this vocabulary */
+        {OLMOE, false, 1e-5, 1e4, -1, -1, 0, 4096}, /* its eos, 50279, is not in this vocabulary */
     };
     struct tensor_list *list = make_list(SPLIT_QWEN, -1);
 
@@ -235,29 +238,35 @@ static void test_defaults(void)
         if (m.st)
             bail("%s", m.err.text);
         const struct sy_model *x = m.model;
-        ok(x->router.normalise == rows[i].normalise && fabs(x->norm_eps - rows[i].eps) < 1e-12 && x->rope.theta == rows[i].theta,
+        ok(x->router.normalise == rows[i].normalise && fabs(x->norm_eps - rows[i].eps) < 1e-12 &&
+               x->rope.theta == rows[i].theta,
            "%s: norm_topk_prob, rms_norm_eps and rope_theta by default", rows[i].architecture);
         ok(x->n_eos == (rows[i].eos >= 0) && (!x->n_eos || x->eos[0] == rows[i].eos) && x->bos == rows[i].bos,
            "%s: eos and bos by default", rows[i].architecture);
-        is_int(x->layers[0].window, rows[i].window, "%s: whether sliding_window counts by itself", rows[i].architecture);
+        is_int(x->layers[0].window, rows[i].window, "%s: whether sliding_window counts by itself",
+               rows[i].architecture);
         is_int(x->max_context, rows[i].context, "%s: context by default", rows[i].architecture);
         ok(x->router.scale == 1 && x->clip_qkv == 0 && x->qk_norm == SY_QK_NORM_NONE && !x->layers[0].q_bias &&
                x->rope.rotary_dim == DH && x->rope.kind == SY_ROPE_DEFAULT,
            "%s: nothing else", rows[i].architecture);
         unmake(&m);
         m = make(list, rows[i].architecture,
-                 "{\"norm_topk_prob\":true,\"rms_norm_eps\":0.25,\"rope_theta\":77,\"sliding_window\":9,\"use_sliding_window\":true,"
-                 "\"clip_qkv\":6.5,\"routed_scaling_factor\":2.5,\"max_position_embeddings\":99,\"partial_rotary_factor\":0.5,"
-                 "\"eos_token_id\":[4,5],\"bos_token_id\":6,\"hidden_act\":\"silu\"}", NULL);
+                 "{\"norm_topk_prob\":true,\"rms_norm_eps\":0.25,\"rope_theta\":77,\"sliding_window\":9,\"use_sliding_"
+                 "window\":true,"
+                 "\"clip_qkv\":6.5,\"routed_scaling_factor\":2.5,\"max_position_embeddings\":99,\"partial_rotary_"
+                 "factor\":0.5,"
+                 "\"eos_token_id\":[4,5],\"bos_token_id\":6,\"hidden_act\":\"silu\"}",
+                 NULL);
         if (m.st)
             bail("%s", m.err.text);
         x = m.model;
-        ok(x->router.normalise && x->norm_eps == 0.25f && x->rope.theta == 77 && x->layers[1].window == 9 && x->clip_qkv == 6.5f &&
-               x->router.scale == 2.5f && x->max_context == 99 && x->rope.rotary_dim == 2 && x->n_eos == 2 && x->eos[1] == 5 &&
-               x->bos == 6,
+        ok(x->router.normalise && x->norm_eps == 0.25f && x->rope.theta == 77 && x->layers[1].window == 9 &&
+               x->clip_qkv == 6.5f && x->router.scale == 2.5f && x->max_context == 99 && x->rope.rotary_dim == 2 &&
+               x->n_eos == 2 && x->eos[1] == 5 && x->bos == 6,
            "%s: keys go before defaults", rows[i].architecture);
         unmake(&m);
-        m = make(list, rows[i].architecture, "{\"norm_topk_prob\":false,\"sliding_window\":9,\"use_sliding_window\":false}", NULL);
+        m = make(list, rows[i].architecture,
+                 "{\"norm_topk_prob\":false,\"sliding_window\":9,\"use_sliding_window\":false}", NULL);
         ok(!m.st && !m.model->router.normalise && m.model->layers[0].window == 0, "%s: and false is a value",
            rows[i].architecture);
         unmake(&m);
@@ -278,8 +287,10 @@ static void test_optional(void)
         list_add(list, "F32", HKV * DH, 0, 0, "model.layers.%d.self_attn.v_proj.bias", i);
     }
     m = make(list, MIXTRAL, "{}", NULL);
-    ok(!m.st && m.model->qk_norm == SY_QK_NORM_HEAD && m.model->layers[1].q_norm->dtype == SY_F32, "per-head qk-norm in FP32");
-    ok(!m.st && m.model->layers[1].q_bias && !m.model->layers[1].k_bias && m.model->layers[1].v_bias && !m.model->layers[1].o_bias,
+    ok(!m.st && m.model->qk_norm == SY_QK_NORM_HEAD && m.model->layers[1].q_norm->dtype == SY_F32,
+       "per-head qk-norm in FP32");
+    ok(!m.st && m.model->layers[1].q_bias && !m.model->layers[1].k_bias && m.model->layers[1].v_bias &&
+           !m.model->layers[1].o_bias,
        "biases of q and v alone");
     unmake(&m);
     for (int i = 0; i < L; i++) {
@@ -315,12 +326,14 @@ static void test_optional(void)
 static void test_windows(void)
 {
     struct tensor_list *list = make_list(SPLIT_QWEN, -1);
-    struct made m = make(list, MIXTRAL, "{\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]}", NULL);
+    struct made m = make(list, MIXTRAL,
+                         "{\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]}", NULL);
 
     ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 0, "windows by layer_types");
     unmake(&m);
     m = make(list, QWEN, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":1}", NULL);
-    ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 5, "Qwen3-MoE's window is on every layer");
+    ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 5,
+       "Qwen3-MoE's window is on every layer");
     unmake(&m);
     free(list);
 }
@@ -333,13 +346,14 @@ static void test_aliases(void)
     char changes[200];
 
     for (int i = 0; i < 3; i++) {
-        snprintf(changes, sizeof changes, "{\"num_local_experts\":null,\"moe_intermediate_size\":null,\"intermediate_size\":%d}", F);
+        snprintf(changes, sizeof changes,
+                 "{\"num_local_experts\":null,\"moe_intermediate_size\":null,\"intermediate_size\":%d}", F);
         char *end = strrchr(changes, '}');
         if (i)
             snprintf(end, sizeof changes - (size_t)(end - changes), ",\"%s\":%d}", keys[i], E);
         m = make(list, OLMOE, changes, NULL);
-        ok(!m.st && m.model->n_experts == E && m.model->expert_width == F, "experts by %s, their width by intermediate_size",
-           i ? keys[i] : "the router's shape");
+        ok(!m.st && m.model->n_experts == E && m.model->expert_width == F,
+           "experts by %s, their width by intermediate_size", i ? keys[i] : "the router's shape");
         unmake(&m);
     }
     m = make(list, OLMOE, "{\"num_attention_heads\":3,\"head_dim\":null,\"num_key_value_heads\":null}", NULL);
@@ -349,7 +363,8 @@ static void test_aliases(void)
     m = make(list, OLMOE, "{\"architectures\":null,\"model_type\":\"mixtral\"}", NULL);
     ok(!m.st && !strcmp(m.model->architecture, MIXTRAL), "model_type decides where architectures is absent");
     unmake(&m);
-    m = make(list, OLMOE, "{\"eos_token_id\":3,\"bos_token_id\":1}", "{\"eos_token_id\":[7,8,-1,99],\"bos_token_id\":2}");
+    m = make(list, OLMOE, "{\"eos_token_id\":3,\"bos_token_id\":1}",
+             "{\"eos_token_id\":[7,8,-1,99],\"bos_token_id\":2}");
     ok(!m.st && m.model->n_eos == 2 && m.model->eos[0] == 7 && m.model->eos[1] == 8 && m.model->bos == 2,
        "generation_config.json goes first; ids outside the vocabulary cannot come");
     unmake(&m);
@@ -363,13 +378,14 @@ static void test_aliases(void)
 static const struct {
     const char *changes, *part;
 } refused[] = {
-    {"{\"architectures\":[\"LlamaForCausalLM\"]}",
-     "architecture \"LlamaForCausalLM\" (key architectures[0]) is not supported, supported: Qwen3MoeForCausalLM (qwen3_moe), "
-     "MixtralForCausalLM (mixtral), OlmoeForCausalLM (olmoe)"},
+    {"{\"architectures\":[\"LlamaForCausalLM\"]}", "architecture \"LlamaForCausalLM\" (key architectures[0]) is not "
+                                                   "supported, supported: Qwen3MoeForCausalLM (qwen3_moe), "
+                                                   "MixtralForCausalLM (mixtral), OlmoeForCausalLM (olmoe)"},
     {"{\"architectures\":null,\"model_type\":\"llama\"}", "architecture \"llama\" (key model_type) is not supported"},
     {"{\"architectures\":[3]}", "architecture 3 (key architectures[0])"},
     {"{\"architectures\":null,\"model_type\":null}", "neither \"architectures\" nor \"model_type\""},
-    {"{\"quantization_config\":{\"quant_method\":\"fp8\"}}", "\"quantization_config\" (quant_method \"fp8\") is not supported"},
+    {"{\"quantization_config\":{\"quant_method\":\"fp8\"}}",
+     "\"quantization_config\" (quant_method \"fp8\") is not supported"},
     {"{\"quantization_config\":{}}", "\"quantization_config\" (quant_method not given)"},
     {"{\"hidden_act\":\"gelu\"}", "\"hidden_act\" is \"gelu\", supported: \"silu\""},
     {"{\"hidden_act\":1}", "\"hidden_act\" is 1, supported"},
@@ -387,8 +403,10 @@ static const struct {
     {"{\"num_hidden_layers\":null}", "\"num_hidden_layers\" is missing"},
     {"{\"num_attention_heads\":null}", "\"num_attention_heads\" is missing"},
     {"{\"num_attention_heads\":3}", "\"num_attention_heads\" 3 is not a multiple of \"num_key_value_heads\" 2"},
-    {"{\"num_attention_heads\":10,\"head_dim\":null}", "\"hidden_size\" 12 must be a multiple of \"num_attention_heads\" 10"},
-    {"{\"hidden_size\":1048576,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":null}", "heads of 1048576 dims"},
+    {"{\"num_attention_heads\":10,\"head_dim\":null}",
+     "\"hidden_size\" 12 must be a multiple of \"num_attention_heads\" 10"},
+    {"{\"hidden_size\":1048576,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":null}",
+     "heads of 1048576 dims"},
     {"{\"num_local_experts\":65537}", "\"num_local_experts\" is 65537, expected an integer from 1 to 65536"},
     {"{\"num_experts\":6}", "\"num_local_experts\" is 5, but \"num_experts\" is 6"},
     {"{\"num_local_experts\":6}", "mlp.gate.weight has shape [5, 12], expected [6, 12] = [experts, hidden_size]"},
@@ -401,7 +419,8 @@ static const struct {
     {"{\"hidden_size\":13}", "tensor model.embed_tokens.weight has shape [20, 12], expected [20, 13]"},
     {"{\"num_hidden_layers\":3}", "tensor model.layers.2.input_layernorm.weight is missing, expected shape [12]"},
     {"{\"num_hidden_layers\":4096}", "tensor model.layers.2.input_layernorm.weight is missing"},
-    {"{\"head_dim\":8}", "self_attn.q_proj.weight has shape [16, 12], expected [32, 12] = [num_attention_heads * head_dim"},
+    {"{\"head_dim\":8}",
+     "self_attn.q_proj.weight has shape [16, 12], expected [32, 12] = [num_attention_heads * head_dim"},
     {"{\"num_key_value_heads\":4}", "self_attn.k_proj.weight has shape [8, 12], expected [16, 12]"},
     {"{\"rms_norm_eps\":-1}", "\"rms_norm_eps\" is -1"},
     {"{\"clip_qkv\":0}", "\"clip_qkv\" is 0"},
@@ -411,26 +430,32 @@ static const struct {
     {"{\"use_qk_norm\":true}", "\"use_qk_norm\" is true, but layer 0 has no q_norm"},
     {"{\"mlp_only_layers\":[1]}",
      "\"mlp_only_layers\" makes layer 1 a dense layer, but the checkpoint has tensor model.layers.1.mlp.gate.weight"},
-    {"{\"decoder_sparse_step\":2}", "\"decoder_sparse_step\" makes layer 0 a dense layer, but the checkpoint has tensor"},
+    {"{\"decoder_sparse_step\":2}",
+     "\"decoder_sparse_step\" makes layer 0 a dense layer, but the checkpoint has tensor"},
     {"{\"first_k_dense_replace\":1}", "\"first_k_dense_replace\" makes layer 0 a dense layer"},
     {"{\"decoder_sparse_step\":0}", "\"decoder_sparse_step\" is 0"},
     {"{\"mlp_only_layers\":3}", "\"mlp_only_layers\" is 3, expected an array"},
     {"{\"mlp_only_layers\":[\"a\"]}", "mlp_only_layers[0] is \"a\""},
     {"{\"use_sliding_window\":true,\"sliding_window\":0}", "\"sliding_window\" is 0"},
-    {"{\"layer_types\":[\"full_attention\"]}", "\"layer_types\" is an array of 1, expected an array of num_hidden_layers 2"},
-    {"{\"layer_types\":[\"full_attention\",\"linear_attention\"]}", "layer_types[1] is \"linear_attention\", supported"},
+    {"{\"layer_types\":[\"full_attention\"]}",
+     "\"layer_types\" is an array of 1, expected an array of num_hidden_layers 2"},
+    {"{\"layer_types\":[\"full_attention\",\"linear_attention\"]}",
+     "layer_types[1] is \"linear_attention\", supported"},
     {"{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", "layer_types[1] is \"sliding_attention\", but"},
     {"{\"eos_token_id\":\"x\"}", "\"eos_token_id\" is \"x\", expected an integer or a list"},
     {"{\"eos_token_id\":[1,[2]]}", "\"eos_token_id\" is an array of 1"},
     {"{\"eos_token_id\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "\"eos_token_id\" has over 16 ids"},
     {"{\"bos_token_id\":\"x\"}", "\"bos_token_id\" is \"x\", expected an integer"},
-    {"{\"rope_scaling\":{\"rope_type\":\"llama3\"}}", "rope type \"llama3\" (key rope_scaling.rope_type) is not supported, supported: "
+    {"{\"rope_scaling\":{\"rope_type\":\"llama3\"}}",
+     "rope type \"llama3\" (key rope_scaling.rope_type) is not supported, supported: "
      "default, linear, yarn"},
     {"{\"rope_parameters\":{\"type\":\"dynamic\"}}", "rope type \"dynamic\" (key rope_parameters.rope_type)"},
     {"{\"rope_scaling\":{\"type\":\"linear\"}}", "\"factor\" is missing in \"rope_scaling\" of type linear"},
     {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", "\"factor\" is 0"},
-    {"{\"rope_scaling\":{\"type\":\"yarn\",\"low_freq_factor\":1}}", "rope_scaling.low_freq_factor is 1, which is not supported"},
-    {"{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}", "rope_parameters.full_attention is an object"},
+    {"{\"rope_scaling\":{\"type\":\"yarn\",\"low_freq_factor\":1}}",
+     "rope_scaling.low_freq_factor is 1, which is not supported"},
+    {"{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}}",
+     "rope_parameters.full_attention is an object"},
     {"{\"rope_scaling\":7}", "\"rope_scaling\" is 7, expected an object"},
     {"{\"rope_theta\":-1}", "\"rope_theta\" is -1"},
     {"{\"partial_rotary_factor\":0.25}", "1 of the 4 dims of a head turn, expected an even number from 2"},
@@ -445,7 +470,8 @@ static void test_refused(void)
 
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct made m = make(list, QWEN, refused[i].changes, NULL);
-        if (!ok(m.st == SY_ERR_DATA && strstr(m.err.text, refused[i].part) && !m.model, "refused: %s", refused[i].changes))
+        if (!ok(m.st == SY_ERR_DATA && strstr(m.err.text, refused[i].part) && !m.model, "refused: %s",
+                refused[i].changes))
             diag("status %d, text \"%s\"", m.st, m.err.text);
         unmake(&m);
     }
@@ -463,29 +489,57 @@ static const struct {
     {"lm_head.weight", NULL, {0}, "tensor lm_head.weight is missing, expected shape [20, 12]"},
     {"model.layers.1.self_attn.o_proj.weight", NULL, {0}, "tensor model.layers.1.self_attn.o_proj.weight is missing"},
     {"model.layers.1.mlp.gate.weight", NULL, {0}, "tensor model.layers.1.mlp.gate.weight is missing, and so are"},
-    {"model.layers.1.mlp.experts.3.up_proj.weight", NULL, {0},
-     "tensor model.layers.1.mlp.experts.3.up_proj.weight is missing, expected shape [7, 12] = [expert width, hidden_size]"},
-    {"model.layers.0.mlp.experts.0.gate_proj.weight", NULL, {0},
+    {"model.layers.1.mlp.experts.3.up_proj.weight",
+     NULL,
+     {0},
+     "tensor model.layers.1.mlp.experts.3.up_proj.weight is missing, expected shape [7, 12] = [expert width, "
+     "hidden_size]"},
+    {"model.layers.0.mlp.experts.0.gate_proj.weight",
+     NULL,
+     {0},
      "tensor model.layers.0.mlp.experts.0.gate_proj.weight is missing, expected shape [*, 12]"},
-    {"model.layers.1.mlp.experts.0.down_proj.weight", "BF16", {7, 12},
+    {"model.layers.1.mlp.experts.0.down_proj.weight",
+     "BF16",
+     {7, 12},
      "tensor model.layers.1.mlp.experts.0.down_proj.weight has shape [7, 12], expected [12, 7]"},
     {"model.layers.0.input_layernorm.weight", "BF16", {13}, "has shape [13], expected [12] = hidden_size"},
     {"model.layers.0.input_layernorm.weight", "BF16", {12, 1}, "has shape [12, 1], expected [12]"},
     {"model.layers.0.input_layernorm.weight", "I32", {12}, "is I32, expected F32, F16 or BF16"},
-    {"model.embed_tokens.weight", "F8_E4M3", {20, 12}, "tensor model.embed_tokens.weight is F8_E4M3, expected F32, F16 or BF16"},
-    {"model.layers.1.mlp.experts.2.gate_proj.weight", "F32", {7, 12},
-     "tensor model.layers.1.mlp.experts.2.gate_proj.weight is F32, but model.embed_tokens.weight is BF16; the matrices"},
-    {"model.layers.0.self_attn.k_norm.weight", "BF16", {4}, "model.layers.0.self_attn.q_norm.weight is missing, but that of k is there"},
-    {"model.layers.0.self_attn.q_norm.weight", "BF16", {4}, "model.layers.0.self_attn.k_norm.weight is missing, but that of q is there"},
+    {"model.embed_tokens.weight",
+     "F8_E4M3",
+     {20, 12},
+     "tensor model.embed_tokens.weight is F8_E4M3, expected F32, F16 or BF16"},
+    {"model.layers.1.mlp.experts.2.gate_proj.weight",
+     "F32",
+     {7, 12},
+     "tensor model.layers.1.mlp.experts.2.gate_proj.weight is F32, but model.embed_tokens.weight is BF16; the "
+     "matrices"},
+    {"model.layers.0.self_attn.k_norm.weight",
+     "BF16",
+     {4},
+     "model.layers.0.self_attn.q_norm.weight is missing, but that of k is there"},
+    {"model.layers.0.self_attn.q_norm.weight",
+     "BF16",
+     {4},
+     "model.layers.0.self_attn.k_norm.weight is missing, but that of q is there"},
     {"model.layers.1.self_attn.k_proj.bias", "BF16", {9}, "self_attn.k_proj.bias has shape [9], expected [8]"},
-    {"model.layers.1.self_attn.sinks", "BF16", {4},
-     "tensor model.layers.1.self_attn.sinks has no place in Qwen3MoeForCausalLM as supported; leaving it out would change"},
+    {"model.layers.1.self_attn.sinks",
+     "BF16",
+     {4},
+     "tensor model.layers.1.self_attn.sinks has no place in Qwen3MoeForCausalLM as supported; leaving it out would "
+     "change"},
     {"model.layers.1.mlp.gate.bias", "BF16", {5}, "tensor model.layers.1.mlp.gate.bias has no place"},
-    {"model.layers.0.mlp.shared_expert.up_proj.weight", "BF16", {7, 12}, "mlp.shared_expert.up_proj.weight has no place"},
+    {"model.layers.0.mlp.shared_expert.up_proj.weight",
+     "BF16",
+     {7, 12},
+     "mlp.shared_expert.up_proj.weight has no place"},
     {"model.layers.0.mlp.experts.5.up_proj.weight", "BF16", {7, 12}, "mlp.experts.5.up_proj.weight has no place"},
     {"lm_head.bias", "BF16", {20}, "tensor lm_head.bias has no place"},
     {"model.norm.bias", "BF16", {12}, "tensor model.norm.bias has no place"},
-    {"model.layers.0.mlp.gate_proj.weight", "BF16", {9, 12}, "layer 0 has both a router (model.layers.0.mlp.gate.weight)"},
+    {"model.layers.0.mlp.gate_proj.weight",
+     "BF16",
+     {9, 12},
+     "layer 0 has both a router (model.layers.0.mlp.gate.weight)"},
 };
 
 static void test_wrong(void)
@@ -518,12 +572,14 @@ static void test_wrong(void)
     free(list);
     list = make_list(SPLIT_QWEN, 1);
     m = make(list, QWEN, "{\"num_hidden_layers\":2,\"mlp_only_layers\":[]}", NULL);
-    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "\"mlp_only_layers\" makes layer 1 a layer with experts, but the checkpoint has "
-                                                 "tensor model.layers.1.mlp.gate_proj.weight"),
+    ok(m.st == SY_ERR_DATA &&
+           strstr(m.err.text, "\"mlp_only_layers\" makes layer 1 a layer with experts, but the checkpoint has "
+                              "tensor model.layers.1.mlp.gate_proj.weight"),
        "refused: a dense layer that the config denies (%s)", m.err.text);
     unmake(&m);
     m = make(list, QWEN, "{\"intermediate_size\":8}", NULL);
-    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.gate_proj.weight has shape [9, 12], expected [8, 12] = [intermediate_size"),
+    ok(m.st == SY_ERR_DATA &&
+           strstr(m.err.text, "mlp.gate_proj.weight has shape [9, 12], expected [8, 12] = [intermediate_size"),
        "refused: a dense layer of another width than the config says");
     unmake(&m);
     free(list);
