@@ -81,9 +81,9 @@ libengine_a_SOURCES = \
 	%D%/engine/step.c \
 	%D%/engine/tokens.c
 
-bin_PROGRAMS += switchyard
-switchyard_SOURCES = \
-	%D%/cli/main.c \
+# The subcommands. A library, so that tests can have a look.
+noinst_LIBRARIES += libcli.a
+libcli_a_SOURCES = \
 	%D%/cli/batch.c %D%/cli/batch.h \
 	%D%/cli/cli.h \
 	%D%/cli/completion.c %D%/cli/completion.h \
@@ -104,4 +104,7 @@ switchyard_SOURCES = \
 	%D%/cli/summary.c %D%/cli/summary.h \
 	%D%/cli/version.c %D%/cli/version.h \
 	%D%/cli/writer.c %D%/cli/writer.h
-switchyard_LDADD = $(sy_libraries) $(sy_libs)
+
+bin_PROGRAMS += switchyard
+switchyard_SOURCES = %D%/cli/main.c
+switchyard_LDADD = libcli.a $(sy_libraries) $(sy_libs)

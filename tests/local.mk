@@ -4,7 +4,7 @@
 # A test in C is one line in a list below and its sources, for example
 #     sy_unit_tests += %D%/unit/json.t
 #     tests_unit_json_t_SOURCES = %D%/unit/json.c
-# It is linked with tests/tap.c and everything but src/cli. A name that ends in .npN.t runs on N ranks; its variable is
+# It is linked with tests/tap.c and everything but src/cli/main.c. A name that ends in .npN.t runs on N ranks; its variable is
 # spelt tests_mpi_NAME_np2_t_SOURCES. A shell test is an executable file NAME.t in a list.
 
 sy_unit_tests =
@@ -79,6 +79,12 @@ tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
 tests_model_config_t_SOURCES = %D%/model/config.c $(sy_folder)
 tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
+EXTRA_DIST += %D%/model/make_odd.py
+
+# Options and progress.
+sy_unit_tests += %D%/unit/options.t %D%/unit/progress.t
+tests_unit_options_t_SOURCES = %D%/unit/options.c
+tests_unit_progress_t_SOURCES = %D%/unit/progress.c
 
 # Tokenizer.
 sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t \
@@ -89,6 +95,16 @@ tests_model_normalizer_t_SOURCES = %D%/model/normalizer.c
 tests_model_pretokenizer_t_SOURCES = %D%/model/pretokenizer.c
 tests_model_tokenizer_t_SOURCES = %D%/model/tokenizer.c
 tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
+
+# The command line: what stands between a file of requests and the session.
+sy_unit_tests += %D%/unit/batch.t %D%/unit/completion.t %D%/unit/idset.t %D%/unit/reader.t \
+	%D%/unit/render.t %D%/unit/writer.t
+tests_unit_batch_t_SOURCES = %D%/unit/batch.c
+tests_unit_completion_t_SOURCES = %D%/unit/completion.c
+tests_unit_idset_t_SOURCES = %D%/unit/idset.c
+tests_unit_reader_t_SOURCES = %D%/unit/reader.c $(sy_folder)
+tests_unit_render_t_SOURCES = %D%/unit/render.c
+tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 
 # Whole runs of the program, with small programs that look into what it writes.
 sy_shell_tests_light += %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t %D%/launch/greedy.t

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,8 +62,9 @@ enum sy_status sy_file_pread(int fd, const char *path, void *out, size_t n, off_
             return sy_error_errno(err, SY_ERR_IO, "%s: cannot read %zu bytes at offset %lld", path, n,
                                   (long long)offset);
         if (got == 0)
-            return sy_error_set(err, SY_ERR_DATA, "%s: the file ends at byte %lld, but %zu bytes at offset %lld are needed",
-                                path, (long long)offset + (long long)done, n, (long long)offset);
+            return sy_error_set(err, SY_ERR_DATA,
+                                "%s: the file ends at byte %lld, but %zu bytes at offset %lld are needed", path,
+                                (long long)offset + (long long)done, n, (long long)offset);
         done += (size_t)got;
     }
     return SY_OK;
@@ -75,6 +77,9 @@ enum sy_status sy_file_write(int fd, const char *path, const void *bytes, size_t
     while (done < n) {
         ssize_t put = write(fd, (const char *)bytes + done, n - done);
         if (put < 0 && errno == EINTR)
+            continue;
+        /* Standard output may be somebody's pipe that does not block. */
+        if (put < 0 && errno == EAGAIN && poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1) >= 0)
             continue;
         if (put < 0)
             return sy_error_errno(err, SY_ERR_IO, "%s: cannot write", path);

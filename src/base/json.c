@@ -106,8 +106,8 @@ enum sy_status sy_json_int(const char *name, const json_t *object, const char *k
         return SY_OK;
     }
     if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, expected an integer from %" PRId64 " to %" PRId64, name,
-                            key, sy_json_show(value, shown, sizeof shown), min, max);
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, expected an integer from %" PRId64 " to %" PRId64,
+                            name, key, sy_json_show(value, shown, sizeof shown), min, max);
     *out = json_integer_value(value);
     return SY_OK;
 }

@@ -32,6 +32,10 @@ void sy_log(enum sy_log_level level, const char *fmt, ...)
     vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
     va_end(ap);
     size_t len = strlen(line);
+    /* Names come from files of other people: a line stays one line, and the terminal gets no commands. */
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
     line[len++] = '\n';
     /* Nothing better can be done when standard error itself fails. */
     if (write(STDERR_FILENO, line, len) < 0)

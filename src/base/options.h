@@ -21,7 +21,7 @@ enum sy_option_type {
     SY_OPTION_BOOL,   /* --x, --no-x, --x=true; the value is stored as bool */
     SY_OPTION_INT,    /* int64_t; checked against min and max */
     SY_OPTION_REAL,   /* double */
-    SY_OPTION_BYTES,  /* uint64_t; 512, 64K, 3M, 2G, 1T (powers of 1024), also KiB, MiB, ... */
+    SY_OPTION_BYTES,  /* uint64_t; 512, 64K, 3M, 2G, 1T and KiB, MiB, ... (powers of 1024), KB, MB, ... (of 1000) */
     SY_OPTION_STRING, /* const char *, NULL when not given and without default */
     SY_OPTION_CHOICE, /* const char *, one of choices "a|b|c" */
 };
@@ -30,8 +30,8 @@ struct sy_option {
     const char *name;      /* "kv-bytes"; flag --kv-bytes, environment SWITCHYARD_KV_BYTES, config line kv-bytes = */
     char letter;           /* 'h' for -h, 0 for none */
     enum sy_option_type type;
-    const char *fallback;  /* default as text; NULL: none. A bool without default is an action (--help): a flag only, never
-                            * in the environment or a config file */
+    const char *fallback;  /* default as text; NULL: none. A bool without default is an action (--help): a flag only,
+                            * never in the environment or a config file */
     const char *unit;      /* value name in --help: "FILE", "N", "BYTES", "ms"; NULL for bool */
     const char *choices;   /* for SY_OPTION_CHOICE */
     double min, max;       /* for numbers; both 0: no limit */

@@ -21,6 +21,7 @@ static enum sy_status set_bool(const char *text, bool *out)
     return SY_ERR_USAGE;
 }
 
+/* As in GNU tools: M and MiB are 1024 * 1024 bytes, MB is 1000 * 1000, in messages too. */
 static enum sy_status set_bytes(const char *text, uint64_t *out)
 {
     static const char units[] = "KMGT";
@@ -34,7 +35,9 @@ static enum sy_status set_bytes(const char *text, uint64_t *out)
         end++;
     const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
     if (unit) {
-        number *= (double)(UINT64_C(1) << (10 * (unit - units + 1)));
+        bool decimal = end[1] == 'B' || end[1] == 'b';
+        for (const char *step = units; step <= unit; step++)
+            number *= decimal ? 1000 : 1024;
         end++;
         if (*end == 'i')
             end++;
@@ -51,6 +54,8 @@ static bool is_choice(const char *choices, const char *text)
 {
     size_t len = strlen(text);
 
+    if (strchr(text, '|'))
+        return false;
     for (const char *at = choices; len && at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
         if (!strncmp(at, text, len) && (at[len] == '|' || !at[len]))
             return true;
@@ -72,7 +77,7 @@ static const char *expectation(const struct sy_option *row, char *out, size_t ou
         snprintf(out, out_bytes, "true or false");
         break;
     case SY_OPTION_BYTES:
-        snprintf(out, out_bytes, "a size such as 512, 64K, 3M or 2G");
+        snprintf(out, out_bytes, "a size such as 512, 64K, 3MiB or 2GB");
         break;
     case SY_OPTION_CHOICE:
         snprintf(out, out_bytes, "one of %s", row->choices);

@@ -163,6 +163,9 @@ static enum sy_status take_prompt(const char *name, const json_t *body, const st
     const char *key = "prompt", *both = defaults->score ? "\"prompt\" or \"text\"" : "\"prompt\"";
     char shown[80];
 
+    /* null is as not there. */
+    prompt = json_is_null(prompt) ? NULL : prompt;
+    text = json_is_null(text) ? NULL : text;
     if (prompt && text) {
         sy_error_set(err, SY_ERR_DATA, "%s: has \"prompt\" and \"text\", expected one of them", name);
         return refuse(line, "invalid_value");
@@ -171,7 +174,7 @@ static enum sy_status take_prompt(const char *name, const json_t *body, const st
         prompt = text;
         key = "text";
     }
-    if (!prompt || json_is_null(prompt)) {
+    if (!prompt) {
         sy_error_set(err, SY_ERR_DATA, "%s: has no %s", name, both);
         return refuse(line, "missing_prompt");
     }
@@ -209,6 +212,11 @@ static enum sy_status add_stop(const char *name, const json_t *value, struct sy_
         return refuse(line, "invalid_value");
     }
     stop->len = json_string_length(value);
+    if (stop->len > SY_BATCH_STOP_BYTES_MAX) {
+        sy_error_set(err, SY_ERR_DATA, "%s: a string of \"stop\" has %zu bytes, expected at most %d", name, stop->len,
+                     SY_BATCH_STOP_BYTES_MAX);
+        return refuse(line, "invalid_value");
+    }
     stop->text = malloc(stop->len + 1);
     if (!stop->text)
         return no_memory(line, name, err);
@@ -234,8 +242,8 @@ static enum sy_status take_stops(const char *name, const json_t *body, const str
     if (!json_is_array(value))
         return add_stop(name, value, line, err);
     if (json_array_size(value) > SY_BATCH_STOPS_MAX) {
-        sy_error_set(err, SY_ERR_DATA, "%s: \"stop\" has %zu strings, expected at most %d", name, json_array_size(value),
-                     SY_BATCH_STOPS_MAX);
+        sy_error_set(err, SY_ERR_DATA, "%s: \"stop\" has %zu strings, expected at most %d", name,
+                     json_array_size(value), SY_BATCH_STOPS_MAX);
         return refuse(line, "invalid_value");
     }
     for (size_t i = 0; i < json_array_size(value) && !st; i++)
@@ -263,7 +271,7 @@ static enum sy_status take_sampling(const char *name, const json_t *body, const 
     line->max_tokens = (int)max_tokens;
     line->temperature = (float)temperature;
     /* The most likely token is always kept, so 0 means that token alone, as in the API. */
-    line->top_p = top_p > 0 ? (float)top_p : FLT_MIN;
+    line->top_p = top_p > (double)FLT_MIN ? (float)top_p : FLT_MIN;
     line->top_k = top_k < 0 ? 0 : (int)top_k;
     line->seed = (uint64_t)seed;
     line->n_logprobs = (int)logprobs;
@@ -291,8 +299,11 @@ static enum sy_status check_envelope(const char *name, const json_t *root, struc
         return refuse(line, "invalid_value");
     }
     if (target && !strcmp(target, "/v1/chat/completions")) {
-        sy_error_set(err, SY_ERR_DATA, "%s: chat/completions is not supported by this version; render the chat template "
-                     "yourself and send the text as \"prompt\" to /v1/completions", name);
+        sy_error_set(
+            err, SY_ERR_DATA,
+            "%s: chat/completions is not supported by this version; render the chat template yourself and send "
+            "the text as \"prompt\" to /v1/completions",
+            name);
         return refuse(line, "unsupported_url");
     }
     if (url && (!target || strcmp(target, "/v1/completions"))) {
@@ -322,8 +333,10 @@ static enum sy_status parse_root(const char *name, const json_t *root, const str
     else
         st = check_envelope(name, root, line, err);
     if (!st && json_object_get(body, "messages")) {
-        sy_error_set(err, SY_ERR_DATA, "%s: \"messages\" is a chat, and chat/completions is not supported by this version; "
-                     "send text as \"prompt\"", name);
+        sy_error_set(err, SY_ERR_DATA,
+                     "%s: \"messages\" is a chat, and chat/completions is not supported by this version; send text as "
+                     "\"prompt\"",
+                     name);
         st = refuse(line, "unsupported_field");
     }
     if (!st)

@@ -19,6 +19,7 @@
 #define SY_BATCH_DEPTH_MAX 32
 #define SY_BATCH_ID_BYTES_MAX 1024
 #define SY_BATCH_STOPS_MAX 16
+#define SY_BATCH_STOP_BYTES_MAX 4096
 #define SY_BATCH_TOKENS_MAX ((1 << 24) - 1)
 
 /* What a line that does not say gets. */

@@ -15,8 +15,12 @@ void sy_completion_init(struct sy_completion *c, const struct sy_tokenizer *tok,
     memset(c, 0, sizeof *c);
     c->tok = tok;
     c->line = line;
-    if (tok)
-        sy_detokenizer_init(&c->detok, tok, true);
+    if (!tok)
+        return;
+    sy_detokenizer_init(&c->detok, tok, true);
+    /* A completion goes on where the prompt ended, so a space at its begin is part of it. */
+    if (!line->echo)
+        c->detok.n_strip = 0;
 }
 
 void sy_completion_fini(struct sy_completion *c)

@@ -53,8 +53,10 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
 static void print_versions(const struct rank_report *mine)
 {
     printf("switchyard %s", mine->version);
+    /* MPI's version says its name. */
     for (int i = 0; i < SY_N_LIBRARIES; i++)
-        printf(", %s %s", i == SY_LIBRARY_MPI ? "" : sy_version_library_name((enum sy_library)i), mine->libraries[i]);
+        printf(", %s%s%s", i == SY_LIBRARY_MPI ? "" : sy_version_library_name((enum sy_library)i),
+               i == SY_LIBRARY_MPI ? "" : " ", mine->libraries[i]);
     printf("\n\n");
 }
 
@@ -74,7 +76,10 @@ static void print_table(const struct sy_setup *setup, const struct rank_report *
 
 static void print_job(const struct sy_setup *setup, const struct rank_report *all, double barrier_us)
 {
-    printf("%d ranks on %d nodes; CPU %s", setup->n_ranks, sy_group_n_nodes(setup->group), all[0].cpu_model);
+    int n_nodes = sy_group_n_nodes(setup->group);
+
+    printf("%d rank%s on %d node%s; CPU %s", setup->n_ranks, setup->n_ranks == 1 ? "" : "s", n_nodes,
+           n_nodes == 1 ? "" : "s", all[0].cpu_model);
     if (all[0].cpu_quota > 0)
         printf(", limited to %.2f cores", all[0].cpu_quota);
     printf("\ninstruction set of all ranks: %s\n", sy_isa_name(setup->isa));
@@ -152,8 +157,10 @@ static enum sy_status check_checkpoint(const struct sy_setup *setup, struct sy_e
     uint64_t need = bytes / (uint64_t)setup->n_ranks * (uint64_t)n_local;
     if (need > setup->machine.memory_free_bytes)
         return sy_error_set(err, SY_ERR_SYSTEM,
-                            "%d ranks of this node need at least %.1f GB for weights, but %.1f GB are free; use more nodes",
-                            n_local, (double)need * 1e-9, (double)setup->machine.memory_free_bytes * 1e-9);
+                            "the %d rank%s of this node need%s at least %.1f GB for weights, but %.1f GB are free; use "
+                            "more nodes",
+                            n_local, n_local == 1 ? "" : "s", n_local == 1 ? "s" : "", (double)need * 1e-9,
+                            (double)setup->machine.memory_free_bytes * 1e-9);
     if (setup->rank)
         return SY_OK;
     struct sy_tokenizer *tok = NULL;
@@ -192,7 +199,8 @@ static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, s
         if (st)
             printf("verdict: not ready: %s\n", err->text);
         else
-            printf("verdict: ready%s\n", setup->settings->model ? "" : " (no checkpoint was checked: give --model DIR)");
+            printf("verdict: ready%s\n",
+                   setup->settings->model ? "" : " (no checkpoint was checked: give --model DIR)");
     }
     return st;
 }

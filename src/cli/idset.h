@@ -17,6 +17,7 @@ struct sy_idset_entry {
 struct sy_idset {
     struct sy_idset_entry *entries; /* open addressing, a power of two */
     size_t n, cap;
+    uint64_t seed; /* so that a file cannot be made to put all its ids into one place */
 };
 
 /* The entry of id, made when it is not there; valid until the next call. NULL when there is no memory. A set of zeroes is

@@ -14,6 +14,13 @@
 
 /* How long rank 0 sleeps when it has nothing to do but look for input. */
 #define IDLE_MS 20
+/* How long rank 0 looks at input lines between two steps: a million lines that are refused or done already must not keep
+ * the other ranks waiting until their deadline. */
+#define ADMIT_NS 50000000
+/* How long the lines that a drain leaves are counted. */
+#define COUNT_NS 1000000000
+/* A slot keeps a prompt's buffer of up to this size for the next request. */
+#define PROMPT_BYTES_KEPT ((size_t)256 << 10)
 /* A request's number keeps its slot in the low bits. */
 #define SLOT_BITS 16
 
@@ -42,7 +49,8 @@ void sy_job_release(struct sy_job *job, struct sy_item *item)
 {
     sy_batch_line_fini(&item->line);
     sy_completion_fini(&item->completion);
-    /* The prompt's buffer is kept for the next request in this slot. */
+    if (item->prompt.cap > PROMPT_BYTES_KEPT)
+        sy_buf_fini(&item->prompt);
     item->prompt.len = 0;
     item->live = item->cancel = item->answered = false;
     job->n_live--;
@@ -67,10 +75,12 @@ static enum sy_status answer(struct sy_job *job, struct sy_item *item, struct sy
     if (!st)
         st = sy_job_write(job, err);
     item->answered = true;
+    if (st)
+        return st;
     job->n_done++;
     job->n_prompt_tokens += item->prompt.len / sizeof(int32_t);
     job->n_generated_tokens += (uint64_t)item->completion.n_generated;
-    return st;
+    return SY_OK;
 }
 
 void sy_job_on_token(void *ctx, const struct sy_token_event *event)
@@ -110,7 +120,9 @@ static void admit(struct sy_job *job)
 {
     struct sy_error err = SY_ERROR_INIT;
     enum sy_status st = SY_OK;
+    int64_t until_ns = sy_clock_ns() + ADMIT_NS;
 
+    job->more_input = false;
     while (!job->st && job->n_live < job->n_slots && !sy_session_draining(job->setup->session)) {
         const char *line;
         size_t len, line_no;
@@ -121,6 +133,10 @@ static void admit(struct sy_job *job)
         st = sy_job_take_line(job, line, len, line_no, &err);
         if (st)
             break;
+        if (sy_clock_ns() >= until_ns) {
+            job->more_input = true;
+            break;
+        }
     }
     if (st && st != SY_AGAIN)
         sy_job_fail(job, st, &err);
@@ -134,12 +150,15 @@ static void report_drain(struct sy_job *job)
     uint64_t n_left = 0;
     const char *line;
     size_t len, line_no;
+    int64_t until_ns = sy_clock_ns() + COUNT_NS;
 
-    while (sy_reader_is_file(job->reader) && !sy_reader_next(job->reader, 0, &line, &len, &line_no, &err))
+    while (sy_reader_is_file(job->reader) && sy_clock_ns() < until_ns &&
+           !sy_reader_next(job->reader, 0, &line, &len, &line_no, &err))
         n_left++;
     if (sy_reader_is_file(job->reader))
-        sy_log(SY_LOG_WARN, "drained: %" PRIu64 " lines of %s were not started; run again with --resume to finish them",
-               n_left, sy_reader_name(job->reader));
+        sy_log(SY_LOG_WARN,
+               "drained: %s%" PRIu64 " lines of %s were not started; run again with --resume to finish them",
+               sy_reader_at_end(job->reader) ? "" : "at least ", n_left, sy_reader_name(job->reader));
     else
         sy_log(SY_LOG_WARN, "drained: input after line %zu of %s was not started", job->last_line,
                sy_reader_name(job->reader));
@@ -194,7 +213,7 @@ enum sy_status sy_job_run(struct sy_job *job, struct sy_error *err)
         }
         if (setup->rank == 0)
             feed(job);
-        enum sy_status st = sy_session_step(setup->session, IDLE_MS, &ended, err);
+        enum sy_status st = sy_session_step(setup->session, job->more_input ? 0 : IDLE_MS, &ended, err);
         if (st) {
             sy_progress_end(&job->progress);
             sy_setup_die(setup, err);
@@ -231,8 +250,8 @@ enum sy_status sy_job_verdict(const struct sy_job *job, struct sy_error *err)
     if (!job->n_duplicates)
         return SY_OK;
     return sy_error_set(err, SY_ERR_DATA,
-                        "%s: %" PRIu64 " line%s had a custom_id that an earlier line had used; %s refused, and all other "
-                        "lines are done",
+                        "%s: %" PRIu64 " line%s had a custom_id that an earlier line had used; %s refused, and all "
+                        "other lines are done",
                         sy_reader_name(job->reader), job->n_duplicates, job->n_duplicates == 1 ? "" : "s",
                         job->n_duplicates == 1 ? "it was" : "they were");
 }

@@ -63,6 +63,7 @@ struct sy_job {
     struct sy_buf out;
     struct sy_progress progress;
     bool input_over, ending, given_up;
+    bool more_input;            /* lines are left to look at before the next step's */
     enum sy_status st;          /* first failure; the job ends */
     struct sy_error err;
     /* Figures for the summary */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -15,6 +16,8 @@
 #define SLOTS_MAX 65535
 /* max_tokens of a line that does not say, as in the API. */
 #define LINE_TOKENS 16
+/* An output file that is read at less than this may be taken for a dead rank. */
+#define RESUME_BYTES_PER_MS 20000
 static const char duplicate_code[] = "duplicate_custom_id";
 
 static enum sy_status no_memory(struct sy_error *err)
@@ -63,7 +66,8 @@ static enum sy_status make_prompt(struct sy_job *job, struct sy_item *item, stru
         return sy_buf_append(&item->prompt, line->ids, (size_t)line->n_ids * sizeof *line->ids) ? SY_OK
                                                                                               : no_memory(err);
     if (!job->tok)
-        return sy_error_set(err, SY_ERR_DATA, "the model has no tokenizer.json, so the prompt must be an array of token ids");
+        return sy_error_set(err, SY_ERR_DATA,
+                            "the model has no tokenizer.json, so the prompt must be an array of token ids");
     return sy_tokenizer_encode(job->tok, line->text, line->text_len, true, &item->prompt, err);
 }
 
@@ -202,6 +206,28 @@ static enum sy_status on_old_line(void *ctx, const char *text, size_t len, size_
     return st;
 }
 
+static bool same_file(const char *a, const struct stat *b)
+{
+    struct stat info;
+
+    return !stat(a, &info) && S_ISREG(info.st_mode) && info.st_dev == b->st_dev && info.st_ino == b->st_ino;
+}
+
+/* The summary is written over what is there, which must be neither the requests nor the answers. */
+static enum sy_status check_summary(const struct sy_job *job, struct sy_error *err)
+{
+    const struct sy_settings *s = job->setup->settings;
+    struct stat in;
+
+    if (!s->summary || stat(s->summary, &in))
+        return SY_OK;
+    if (same_file(s->out, &in))
+        return sy_error_set(err, SY_ERR_USAGE, "--out and --summary are the same file");
+    if (!fstat(sy_reader_fd(job->reader), &in) && same_file(s->summary, &in))
+        return sy_error_set(err, SY_ERR_USAGE, "--in and --summary are the same file");
+    return SY_OK;
+}
+
 static enum sy_status open_files(struct sy_job *job, struct sy_error *err)
 {
     const struct sy_settings *s = job->setup->settings;
@@ -213,12 +239,38 @@ static enum sy_status open_files(struct sy_job *job, struct sy_error *err)
         st = sy_writer_open(s->out, s->resume, on_old_line, job, &job->writer, err);
     if (!st && sy_writer_is_same(job->writer, sy_reader_fd(job->reader)))
         st = sy_error_set(err, SY_ERR_USAGE, "--in and --out are the same file");
+    if (!st)
+        st = check_summary(job, err);
     if (st)
         return st;
     int64_t n_slots = (LOOK_AHEAD * s->max_sequences + 3) / 4 * job->setup->n_ranks + 1;
     job->n_slots = (int)(n_slots < SLOTS_MAX ? n_slots : SLOTS_MAX);
     job->items = calloc((size_t)job->n_slots, sizeof *job->items);
     return job->items ? SY_OK : no_memory(err);
+}
+
+/* While rank 0 reads what an earlier run wrote, the others wait: the deadline grows with it. Collective. */
+static enum sy_status open_patiently(struct sy_job *job, struct sy_error *err)
+{
+    struct sy_setup *setup = job->setup;
+    int64_t timeout_ms = sy_group_timeout_ms(setup->group), patience_ms = timeout_ms;
+    struct sy_buf buf = SY_BUF_INIT;
+    struct stat info;
+
+    if (timeout_ms > 0 && setup->settings->resume && !stat(setup->settings->out, &info))
+        patience_ms += info.st_size / RESUME_BYTES_PER_MS;
+    enum sy_status st = sy_buf_append(&buf, &patience_ms, sizeof patience_ms) ? SY_OK : no_memory(err);
+    st = sy_setup_agree(setup, st, err);
+    if (!st)
+        st = sy_group_bcast(setup->group, 0, &buf, err);
+    if (!st) {
+        memcpy(&patience_ms, buf.data, sizeof patience_ms);
+        sy_group_set_timeout(setup->group, patience_ms);
+        st = sy_setup_agree(setup, setup->rank ? SY_OK : open_files(job, err), err);
+        sy_group_set_timeout(setup->group, timeout_ms);
+    }
+    sy_buf_fini(&buf);
+    return st;
 }
 
 enum sy_status sy_job_open(struct sy_job *job, const struct sy_job_ops *ops, struct sy_setup *setup,
@@ -240,8 +292,7 @@ enum sy_status sy_job_open(struct sy_job *job, const struct sy_job_ops *ops, str
     /* Score takes its sampling fields from nowhere: they are read, so that run's lines pass, and not used. */
     if (ops->score)
         job->defaults = (struct sy_batch_defaults){.score = true, .temperature = 1, .top_p = 1};
-    enum sy_status st = setup->rank ? SY_OK : open_files(job, err);
-    return sy_setup_agree(setup, st, err);
+    return open_patiently(job, err);
 }
 
 void sy_job_close(struct sy_job *job)

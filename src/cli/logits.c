@@ -173,8 +173,10 @@ enum sy_status sy_logits_name(struct sy_logits *logits, uint64_t request_id, con
     if (!rename(part, path))
         return SY_OK;
     if (errno == ENOENT)
-        return sy_error_set(err, SY_ERR_IO, "--logits: %s is not on a file system that all ranks share: what a rank wrote "
-                            "there is not seen by rank 0", logits->dir);
+        return sy_error_set(err, SY_ERR_IO,
+                            "--logits: %s is not on a file system that all ranks share: what a rank wrote there is not "
+                            "seen by rank 0",
+                            logits->dir);
     return sy_error_errno(err, SY_ERR_IO, "--logits: cannot write %s", path);
 }
 

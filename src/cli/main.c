@@ -114,11 +114,14 @@ static int command_main(enum sy_command command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    int code = -1;
+
     for (int i = 0; i < SY_N_COMMANDS && argc > 1; i++)
         if (!strcmp(argv[1], sy_cli_command_name((enum sy_command)i)))
-            exit(command_main((enum sy_command)i, argc, argv));
-    int code = top_level(argc, argv);
-    if (fflush(stdout))
+            code = command_main((enum sy_command)i, argc, argv);
+    if (code < 0)
+        code = top_level(argc, argv);
+    if (fflush(stdout) && !code)
         code = sy_status_exit_code(SY_ERR_IO);
     exit(code);
 }

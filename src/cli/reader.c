@@ -78,8 +78,10 @@ static enum sy_status fill(struct sy_reader *r, int timeout_ms, struct sy_error 
     if (!sy_buf_reserve(&r->buf, PIECE))
         return sy_error_set(err, SY_ERR_SYSTEM, "%s:%zu: no memory for the line", r->name, r->line_no + 1);
     ssize_t n = read(r->fd, r->buf.data + r->buf.len, PIECE);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return SY_AGAIN;
     if (n < 0)
-        return errno == EINTR || errno == EAGAIN ? SY_AGAIN : sy_error_errno(err, SY_ERR_IO, "%s: cannot read", r->name);
+        return sy_error_errno(err, SY_ERR_IO, "%s: cannot read", r->name);
     r->eof = n == 0;
     r->buf.len += (size_t)n;
     r->at += (uint64_t)n;

@@ -30,13 +30,14 @@ static enum sy_status render(struct sy_job *job, struct sy_item *item, struct sy
     bool good = sy_buf_printf(out, "{\"id\":\"batch_req_%zu\",\"custom_id\":", item->line_no) &&
                 sy_render_text(out, item->line.custom_id) &&
                 sy_buf_printf(out,
-                              ",\"response\":{\"status_code\":200,\"request_id\":\"req_%zu\",\"body\":{\"id\":\"cmpl-%zu\","
-                              "\"object\":\"text_completion\",\"created\":%" PRId64 ",\"model\":",
+                              ",\"response\":{\"status_code\":200,\"request_id\":\"req_%zu\",\"body\":{"
+                              "\"id\":\"cmpl-%zu\",\"object\":\"text_completion\",\"created\":%" PRId64 ",\"model\":",
                               item->line_no, item->line_no, run->created) &&
                 sy_render_text(out, model) && put(out, ",\"choices\":[");
 
     if (good) {
-        enum sy_status st = sy_completion_render(&item->completion, (const int32_t *)item->prompt.data, n_prompt, out, err);
+        const int32_t *prompt = (const int32_t *)item->prompt.data;
+        enum sy_status st = sy_completion_render(&item->completion, prompt, n_prompt, out, err);
         if (st)
             return st;
         good = sy_buf_printf(out,
@@ -51,7 +52,8 @@ static bool render_error(const char *custom_id, size_t line_no, const char *code
 {
     return sy_buf_printf(out, "{\"id\":\"batch_req_%zu\",\"custom_id\":", line_no) && sy_render_text(out, custom_id) &&
            sy_buf_printf(out,
-                         ",\"response\":{\"status_code\":400,\"request_id\":\"req_%zu\",\"body\":{\"error\":{\"message\":",
+                         ",\"response\":{\"status_code\":400,\"request_id\":\"req_%zu\",\"body\":{\"error\":{"
+                         "\"message\":",
                          line_no) &&
            sy_render_text(out, text) && put(out, ",\"type\":\"invalid_request_error\",\"param\":null,\"code\":") &&
            sy_render_text(out, code) && put(out, "}}},\"error\":{\"code\":") && sy_render_text(out, code) &&

@@ -19,20 +19,21 @@
 struct domain {
     char *name;
     uint64_t n_texts, n_scored;
-    int64_t nll_units;
+    __int128 nll_units; /* 64 bits would be full after about a thousand million tokens */
 };
 
 struct score {
     struct sy_job job;
     struct domain all, domains[DOMAINS_MAX];
     int n_domains;
+    uint64_t n_unlisted; /* texts of domains that have no room in the list */
 };
 
 static enum sy_status add_to(struct score *score, const char *name, double nll, uint64_t n_scored,
                              struct sy_error *err)
 {
     struct domain *at = NULL;
-    int64_t units = (int64_t)llround(nll * UNITS_PER_NAT);
+    __int128 units = (__int128)rint(nll * UNITS_PER_NAT);
 
     score->all.n_texts++;
     score->all.n_scored += n_scored;
@@ -49,6 +50,7 @@ static enum sy_status add_to(struct score *score, const char *name, double nll, 
             return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a domain");
         score->n_domains++;
     }
+    score->n_unlisted += !at;
     if (at) {
         at->n_texts++;
         at->n_scored += n_scored;
@@ -78,6 +80,25 @@ static bool put(struct sy_buf *out, const char *text)
     return sy_buf_append(out, text, strlen(text));
 }
 
+static bool render_error(const char *custom_id, size_t line_no, const char *code, const char *text, struct sy_buf *out)
+{
+    (void)line_no;
+    return put(out, "{\"custom_id\":") && sy_render_text(out, custom_id) && put(out, ",\"error\":{\"code\":") &&
+           sy_render_text(out, code) && put(out, ",\"message\":") && sy_render_text(out, text) && put(out, "}}");
+}
+
+/* A broken checkpoint makes log-probabilities that are no numbers, and a sum of the others would look like a good one. */
+static bool render_not_finite(const struct sy_item *item, size_t position, struct sy_buf *out)
+{
+    char text[160];
+
+    snprintf(
+        text, sizeof text,
+        "the log-probability of token %zu is not a finite number; is the checkpoint damaged? The text is not counted",
+        position);
+    return render_error(item->line.custom_id, item->line_no, "not_finite", text, out);
+}
+
 static enum sy_status render(struct sy_job *job, struct sy_item *item, struct sy_buf *out, struct sy_error *err)
 {
     const double *values = (const double *)item->completion.values.data;
@@ -88,6 +109,10 @@ static enum sy_status render(struct sy_job *job, struct sy_item *item, struct sy
     if (n != n_ids)
         return sy_error_set(err, SY_ERR_INTERNAL, "%s:%zu: %zu of %zu tokens were scored", sy_reader_name(job->reader),
                             item->line_no, n, n_ids);
+    for (size_t i = 1; i < n; i++)
+        if (!isfinite(values[i]))
+            return render_not_finite(item, i, out) ? SY_OK
+                                                   : sy_error_set(err, SY_ERR_SYSTEM, "no memory for an output line");
     bool good = put(out, "{\"custom_id\":") && sy_render_text(out, item->line.custom_id);
     if (good && item->line.domain)
         good = put(out, ",\"domain\":") && sy_render_text(out, item->line.domain);
@@ -106,13 +131,6 @@ static enum sy_status render(struct sy_job *job, struct sy_item *item, struct sy
                 : sy_error_set(err, SY_ERR_SYSTEM, "no memory for an output line");
 }
 
-static bool render_error(const char *custom_id, size_t line_no, const char *code, const char *text, struct sy_buf *out)
-{
-    (void)line_no;
-    return put(out, "{\"custom_id\":") && sy_render_text(out, custom_id) && put(out, ",\"error\":{\"code\":") &&
-           sy_render_text(out, code) && put(out, ",\"message\":") && sy_render_text(out, text) && put(out, "}}");
-}
-
 /* A text that an earlier run scored counts in the totals. */
 static enum sy_status resumed(struct sy_job *job, const char *name, const json_t *line, struct sy_error *err)
 {
@@ -125,7 +143,8 @@ static enum sy_status resumed(struct sy_job *job, const char *name, const json_t
         sy_json_real(name, line, "nll", 0, 1e15, &nll, err))
         return SY_ERR_DATA;
     if (n_scored < 0 || nll < 0)
-        return sy_error_set(err, SY_ERR_DATA, "--resume: %s has no nll or scored_tokens: this is no output of score", name);
+        return sy_error_set(err, SY_ERR_DATA, "--resume: %s has no nll or scored_tokens: this is no output of score",
+                            name);
     return add_to(job->ctx, json_string_value(json_object_get(line, "domain")), nll, (uint64_t)n_scored, err);
 }
 
@@ -146,13 +165,17 @@ static void print_totals(const struct score *score)
         sy_log(SY_LOG_INFO, "%-24.200s %8" PRIu64 " %12" PRIu64 " %12.6f %12.4f", d->name, d->n_texts, d->n_scored,
                per_token(d), exp(per_token(d)));
     }
+    if (score->n_unlisted)
+        sy_log(SY_LOG_WARN, "%" PRIu64 " texts have other domains than the first %d: they count in the total only",
+               score->n_unlisted, DOMAINS_MAX);
     sy_log(SY_LOG_INFO, "scored %" PRIu64 " texts, %" PRIu64 " tokens: %.6f nats a token, perplexity %.4f",
            score->all.n_texts, score->all.n_scored, per_token(&score->all), exp(per_token(&score->all)));
 }
 
 static bool render_total(const struct domain *d, struct sy_buf *out)
 {
-    return sy_buf_printf(out, "\"texts\":%" PRIu64 ",\"scored_tokens\":%" PRIu64 ",\"nll\":", d->n_texts, d->n_scored) &&
+    return sy_buf_printf(out, "\"texts\":%" PRIu64 ",\"scored_tokens\":%" PRIu64 ",\"nll\":", d->n_texts,
+                         d->n_scored) &&
            sy_render_real(out, (double)d->nll_units / UNITS_PER_NAT, 17) && put(out, ",\"nll_per_token\":") &&
            sy_render_real(out, per_token(d), 17) && put(out, ",\"perplexity\":") &&
            sy_render_real(out, exp(per_token(d)), 17);

@@ -55,11 +55,13 @@ const struct sy_option sy_settings_table[] = {
      "Go on to --max-tokens after an end-of-text token."},
 
     {"kv-bytes", 0, SY_OPTION_BYTES, "0", "BYTES", NULL, 0, 0, ENGINE, AT(kv_bytes), "Batching",
-     "KV cache of each rank; 0 lets the engine choose."},
+     "KV cache of each rank, as 500000000, 500MB (of 1000 * 1000) or 500M or 500MiB (of 1024 * 1024); 0 lets the "
+     "engine "
+     "choose."},
     {"prefill-chunk", 0, SY_OPTION_INT, "256", "N", NULL, 1, 1048576, ENGINE, AT(prefill_chunk), "Batching",
      "Prompt tokens of one sequence in a step."},
-    {"max-tokens-per-step", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(max_tokens_per_step),
-     "Batching", "Tokens of a step on each rank."},
+    {"max-tokens-per-step", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(max_tokens_per_step), "Batching",
+     "Tokens of a step on each rank."},
     {"max-sequences", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(max_sequences), "Batching",
      "Sequences in a step on each rank."},
     {"chunk-rows", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(chunk_rows), "Batching",

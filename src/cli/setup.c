@@ -44,10 +44,11 @@ static void fit_defaults(struct sy_cli *cli)
 
     if (cli->command == SY_COMMAND_DOCTOR)
         return;
-    if (sy_options_source(cli->options, "max-sequences") == SY_FROM_DEFAULT && s->max_sequences > s->max_tokens_per_step)
-        s->max_sequences = s->max_tokens_per_step;
-    if (sy_options_source(cli->options, "prefill-chunk") == SY_FROM_DEFAULT && s->prefill_chunk > s->max_tokens_per_step)
-        s->prefill_chunk = s->max_tokens_per_step;
+    int64_t most = s->max_tokens_per_step;
+    if (sy_options_source(cli->options, "max-sequences") == SY_FROM_DEFAULT && s->max_sequences > most)
+        s->max_sequences = most;
+    if (sy_options_source(cli->options, "prefill-chunk") == SY_FROM_DEFAULT && s->prefill_chunk > most)
+        s->prefill_chunk = most;
 }
 
 /* Rank 0's settings become everybody's: mpirun does not carry the environment to other nodes, and a config file may be
@@ -89,6 +90,7 @@ enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct
     enum sy_status st = sy_group_init(cli->argc, cli->argv, timeout_ms, &setup->group, err);
     if (st)
         return st;
+    sy_signals_install();
     setup->rank = sy_group_rank(setup->group);
     setup->n_ranks = sy_group_size(setup->group);
     st = share_settings(setup, err);
@@ -111,8 +113,8 @@ static enum sy_status choose_isa(struct sy_setup *setup, struct sy_error *err)
             ;
         if (mine == SY_N_ISAS || !sy_kernels_cpu((enum sy_isa)mine))
             st = sy_error_set(err, SY_ERR_USAGE,
-                              "--isa %s: not available on this machine (%s), which has %s; take --isa auto or %s", asked,
-                              setup->machine.cpu_model, sy_isa_name(sy_isa_best()), sy_isa_name(sy_isa_best()));
+                              "--isa %s: not available on this machine (%s), which has %s; take --isa auto or %s",
+                              asked, setup->machine.cpu_model, sy_isa_name(sy_isa_best()), sy_isa_name(sy_isa_best()));
     }
     st = sy_setup_agree(setup, st, err);
     if (!st)
@@ -183,12 +185,13 @@ static void announce(const struct sy_setup *setup)
         return;
     sy_model_parameters(m, &total, &active);
     sy_log(SY_LOG_INFO, "model %s: %s, %.3g B parameters (%.3g B active), %d layers, %d experts, top-%d, context %d",
-           setup->settings->model, m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers, m->n_experts,
-           m->top_k, m->max_context);
+           setup->settings->model, m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers,
+           m->n_experts, m->top_k, m->max_context);
+    int n_nodes = sy_group_n_nodes(setup->group);
     sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, instruction set %s, compute %s", setup->n_ranks,
-           setup->n_ranks == 1 ? "" : "s", sy_group_n_nodes(setup->group), sy_group_n_nodes(setup->group) == 1 ? "" : "s",
-           setup->n_threads, setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "",
-           sy_isa_name(setup->isa), setup->settings->compute);
+           setup->n_ranks == 1 ? "" : "s", n_nodes, n_nodes == 1 ? "" : "s", setup->n_threads,
+           setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "", sy_isa_name(setup->isa),
+           setup->settings->compute);
 }
 
 enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy_logits_fn on_logits, void *ctx,

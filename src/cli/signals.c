@@ -24,6 +24,7 @@ void sy_signals_install(void)
     sigaction(SIGUSR1, &drain, NULL);
     sigaction(SIGTERM, &drain, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 bool sy_signals_drain(void)

@@ -6,8 +6,9 @@
 
 #include <stdbool.h>
 
-/* Set the handlers; SIGPIPE is ignored so that a closed pipe is an error with a message. Call after MPI has started,
- * because MPI libraries set handlers of their own. */
+/* Set the handlers; SIGPIPE and SIGXFSZ are ignored so that a closed pipe and a file at its size limit are errors with a
+ * message. Call before MPI starts, so that an early signal does not kill the rank, and again after, because MPI libraries
+ * set handlers of their own. */
 void sy_signals_install(void);
 
 /* True once one has come. */

@@ -18,7 +18,7 @@ static double rate(uint64_t n, double seconds)
     return seconds > 0 ? (double)n / seconds : 0;
 }
 
-/* "1.23 MB" */
+/* "1.23 MB", steps of 1000 */
 static const char *bytes_text(uint64_t bytes, char *out, size_t out_bytes)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
@@ -48,8 +48,10 @@ void sy_summary_print(const struct sy_summary *s)
     size_t at = 0;
 
     sy_log(SY_LOG_INFO,
-           "done: %" PRIu64 " request%s, %" PRIu64 " prompt tokens, %" PRIu64 " generated tokens in %.2f s (loading %.2f s)",
-           s->n_requests, s->n_requests == 1 ? "" : "s", s->prompt_tokens, s->generated_tokens, s->wall_s, stats->load_s);
+           "done: %" PRIu64 " request%s, %" PRIu64 " prompt tokens, %" PRIu64
+           " generated tokens in %.2f s (loading %.2f s)",
+           s->n_requests, s->n_requests == 1 ? "" : "s", s->prompt_tokens, s->generated_tokens, s->wall_s,
+           stats->load_s);
     if (s->n_refused || s->n_skipped)
         sy_log(SY_LOG_INFO, "lines: %" PRIu64 " refused with an error line, %" PRIu64 " skipped because they were done",
                s->n_refused, s->n_skipped);
@@ -62,7 +64,8 @@ void sy_summary_print(const struct sy_summary *s)
            bytes_text(stats->wire_bytes_planned, planned, sizeof planned), stats->n_steps, stats->n_preemptions);
     if (s->n_ranks > 1)
         sy_log(SY_LOG_INFO, "read from the checkpoint: %s to %s a rank",
-               bytes_text(stats->load_bytes_min, low, sizeof low), bytes_text(stats->load_bytes_max, high, sizeof high));
+               bytes_text(stats->load_bytes_min, low, sizeof low),
+               bytes_text(stats->load_bytes_max, high, sizeof high));
     for (int i = 0; i < SY_N_PHASES && at < sizeof text; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %.1f %%", i ? ", " : "",
                                sy_phase_name((enum sy_phase)i), all > 0 ? 100 * stats->phase_s[i] / all : 0);
@@ -81,8 +84,8 @@ static bool render(const struct sy_summary *s, const struct sy_buf *more, struct
                               "{\"ranks\":%d,\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"skipped\":%" PRIu64
                               ",\"prompt_tokens\":%" PRIu64 ",\"generated_tokens\":%" PRIu64 ",\"steps\":%" PRIu64
                               ",\"prefill_tokens\":%" PRIu64 ",\"decode_tokens\":%" PRIu64 ",\"preemptions\":%" PRIu64
-                              ",\"wire_bytes\":%" PRIu64 ",\"wire_bytes_planned\":%" PRIu64 ",\"load_bytes_min\":%" PRIu64
-                              ",\"load_bytes_max\":%" PRIu64,
+                              ",\"wire_bytes\":%" PRIu64 ",\"wire_bytes_planned\":%" PRIu64
+                              ",\"load_bytes_min\":%" PRIu64 ",\"load_bytes_max\":%" PRIu64,
                               s->n_ranks, s->n_requests, s->n_refused, s->n_skipped, s->prompt_tokens,
                               s->generated_tokens, stats->n_steps, stats->prefill_tokens, stats->decode_tokens,
                               stats->n_preemptions, stats->wire_bytes, stats->wire_bytes_planned, stats->load_bytes_min,

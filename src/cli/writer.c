@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,14 +24,15 @@ struct sy_writer {
     off_t end;    /* of the last whole line */
 };
 
-/* Show whole lines from the front of buf to on_line and keep the rest. */
-static enum sy_status give_lines(struct sy_buf *buf, size_t *line_no, off_t *end, sy_writer_line_fn on_line, void *ctx,
-                                 struct sy_error *err)
+/* Show whole lines from the front of buf to on_line and keep the rest; the first `scanned` bytes have no newline. */
+static enum sy_status give_lines(struct sy_buf *buf, size_t scanned, size_t *line_no, off_t *end,
+                                 sy_writer_line_fn on_line, void *ctx, struct sy_error *err)
 {
     size_t begin = 0;
     const char *newline;
 
-    while ((newline = memchr(buf->data + begin, '\n', buf->len - begin))) {
+    while ((newline = memchr(buf->data + begin + scanned, '\n', buf->len - begin - scanned))) {
+        scanned = 0;
         size_t len = (size_t)(newline - (const char *)buf->data) - begin;
         enum sy_status st = on_line(ctx, (const char *)buf->data + begin, len, ++*line_no, err);
         if (st)
@@ -38,7 +40,8 @@ static enum sy_status give_lines(struct sy_buf *buf, size_t *line_no, off_t *end
         begin += len + 1;
         *end += (off_t)len + 1;
     }
-    memmove(buf->data, buf->data + begin, buf->len - begin);
+    if (begin)
+        memmove(buf->data, buf->data + begin, buf->len - begin);
     buf->len -= begin;
     return SY_OK;
 }
@@ -51,7 +54,12 @@ static enum sy_status scan(struct sy_writer *w, sy_writer_line_fn on_line, void 
     off_t at = 0;
 
     while (!st) {
-        if (buf.len > SCAN_LINE_MAX || !sy_buf_reserve(&buf, SCAN_PIECE)) {
+        size_t scanned = buf.len;
+        if (!sy_buf_reserve(&buf, SCAN_PIECE)) {
+            st = sy_error_set(err, SY_ERR_SYSTEM, "%s:%zu: no memory for the line", w->path, line_no + 1);
+            break;
+        }
+        if (buf.len > SCAN_LINE_MAX) {
             st = sy_error_set(err, SY_ERR_DATA, "%s:%zu: a line of more than %zu bytes is no output of this program",
                               w->path, line_no + 1, buf.len);
             break;
@@ -65,7 +73,7 @@ static enum sy_status scan(struct sy_writer *w, sy_writer_line_fn on_line, void 
             break;
         buf.len += (size_t)n;
         at += n;
-        st = give_lines(&buf, &line_no, &w->end, on_line, ctx, err);
+        st = give_lines(&buf, scanned, &line_no, &w->end, on_line, ctx, err);
     }
     if (!st && buf.len && ftruncate(w->fd, w->end))
         st = sy_error_errno(err, SY_ERR_IO, "%s: cannot cut off the unfinished last line", w->path);
@@ -81,9 +89,9 @@ static enum sy_status prepare(struct sy_writer *w, bool is_stdout, bool resume, 
     if (fstat(w->fd, &info))
         return sy_error_errno(err, SY_ERR_IO, "%s: cannot look at it", w->path);
     w->regular = S_ISREG(info.st_mode);
-    /* Where standard output begins is the shell's business. */
+    /* Where standard output begins is the shell's business: with >> it goes to the end, wherever the position is. */
     if (is_stdout && w->regular)
-        w->end = lseek(w->fd, 0, SEEK_CUR);
+        w->end = fcntl(w->fd, F_GETFL) & O_APPEND ? info.st_size : lseek(w->fd, 0, SEEK_CUR);
     if (!w->regular || is_stdout)
         return resume ? sy_error_set(err, SY_ERR_USAGE, "--resume: %s is not a regular file", w->path) : SY_OK;
     if (flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
@@ -136,6 +144,9 @@ enum sy_status sy_writer_append(struct sy_writer *w, const void *line, size_t le
     while (done < len) {
         ssize_t n = write(w->fd, (const char *)line + done, len - done);
         if (n < 0 && errno == EINTR)
+            continue;
+        /* Standard output may be somebody's pipe that does not block. */
+        if (n < 0 && errno == EAGAIN && poll(&(struct pollfd){.fd = w->fd, .events = POLLOUT}, 1, -1) >= 0)
             continue;
         if (n <= 0) {
             sy_error_errno(err, SY_ERR_IO, "%s: cannot write", w->path);

@@ -21,10 +21,12 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
 {
     const struct sy_model *model = forward->config.model;
     size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden, total = 0;
-    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim, nkv = (size_t)model->n_kv_heads * (size_t)model->head_dim;
+    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim,
+           nkv = (size_t)model->n_kv_heads * (size_t)model->head_dim;
 
-#define TAKE(field, n)                                                                                                 \
-    (total += sy_arena_round((n) * sizeof *(field)), (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
+#define TAKE(field, n)                               \
+    (total += sy_arena_round((n) * sizeof *(field)), \
+     (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
     TAKE(forward->x, T * D);
     TAKE(forward->h, T * D);
     TAKE(forward->qkv, T * (nq + 2 * nkv));
@@ -102,8 +104,8 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
                    forward->h, D);
         sy_attention_run(forward, batch, l, 0, model->n_heads);
         k->add(queue, forward->x, forward->delta, T, model->hidden);
-        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps, SY_ROUND_NONE, forward->h,
-                   D);
+        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps, SY_ROUND_NONE,
+                   forward->h, D);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
         if (model->layers[l].moe) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * forward.h - one step of this rank's batch through all layers
  *
- *   embed ─> [norm ─> qkv ─> rope ─> attention ─> o ─> + ─> norm ─> MoE layer or dense MLP ─> +] x layers ─> norm ─> logits
+ *   embed ─> [norm ─> qkv ─> rope ─> attention ─> o ─> + ─> norm ─> MoE or dense ─> +] x layers ─> norm ─> logits
  *
  * Every rank runs it together with the others, because every MoE layer is an exchange; T may be 0.
  * The residual stream is FP32 under every compute type.

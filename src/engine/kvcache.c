@@ -19,10 +19,11 @@ enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kerne
 
     *cache = (struct sy_kv_cache){.kernels = kernels, .n_layers = n_layers, .page_bytes = page / (size_t)n_layers};
     if (!n_pages)
-        return sy_error_set(err, SY_ERR_USAGE,
-                            "the KV cache of %zu bytes holds no page: one page of %d tokens needs %zu bytes; give more with "
-                            "--kv-bytes",
-                            bytes_max, SY_KV_PAGE, page);
+        return sy_error_set(
+            err, SY_ERR_USAGE,
+            "the KV cache of %zu bytes holds no page: one page of %d tokens needs %zu bytes; give more with "
+            "--kv-bytes",
+            bytes_max, SY_KV_PAGE, page);
     cache->n_pages = cache->n_free = n_pages > INT_MAX / SY_KV_PAGE ? INT_MAX / SY_KV_PAGE : (int)n_pages;
     cache->bytes = (size_t)cache->n_pages * page;
     cache->shape = (struct sy_kv_layer){
@@ -32,7 +33,8 @@ enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kerne
     if (!cache->base || !cache->free_pages) {
         size_t bytes = cache->bytes;
         sy_kv_cache_fini(cache);
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a KV cache of %zu bytes; give less with --kv-bytes", bytes);
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a KV cache of %zu bytes; give less with --kv-bytes",
+                            bytes);
     }
     /* The lowest page comes first, so that a short run touches little memory. */
     for (int i = 0; i < cache->n_pages; i++)

@@ -206,11 +206,12 @@ static void say_memory(const struct sy_session *session)
     const struct sy_memory_need *need = &session->need;
 
     if (session->rank == 0)
-        sy_log(SY_LOG_INFO,
-               "memory: dense weights %.1f MB a node, experts %.1f MB, KV cache up to %.1f MB (%d pages of %d tokens) and "
-               "buffers up to %.1f MB a rank",
-               (double)need->dense_bytes * 1e-6, (double)need->expert_bytes * 1e-6, (double)need->kv_bytes * 1e-6,
-               session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
+        sy_log(
+            SY_LOG_INFO,
+            "memory: dense weights %.1f MB a node, experts %.1f MB, KV cache up to %.1f MB (%d pages of %d tokens) and "
+            "buffers up to %.1f MB a rank",
+            (double)need->dense_bytes * 1e-6, (double)need->expert_bytes * 1e-6, (double)need->kv_bytes * 1e-6,
+            session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
 }
 
 /* Ranks do not finish loading at the same moment: the deadline grows with what there is to read. */
@@ -338,10 +339,11 @@ static enum sy_status check_request(const struct sy_session *session, const stru
     if (all > model->max_context)
         all = model->max_context;
     if (all > kv_tokens)
-        return sy_error_set(err, SY_ERR_DATA,
-                            "prompt and completion may need %lld tokens, but the KV cache holds %lld; ask for fewer or give "
-                            "more with --kv-bytes",
-                            (long long)all, (long long)kv_tokens);
+        return sy_error_set(
+            err, SY_ERR_DATA,
+            "prompt and completion may need %lld tokens, but the KV cache holds %lld; ask for fewer or give "
+            "more with --kv-bytes",
+            (long long)all, (long long)kv_tokens);
     for (int i = 0; i < request->n_prompt; i++)
         if (request->prompt[i] < 0 || request->prompt[i] >= model->vocab)
             return sy_error_set(err, SY_ERR_DATA, "token %d of the prompt is %d, but ids go from 0 to %d", i,

@@ -104,7 +104,8 @@ static enum sy_status check_type(const struct binder *b, const struct sy_tensor 
 {
     if (t->dtype == b->model->dtype)
         return SY_OK;
-    return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is %s, but %s is %s; the matrices of a model must have one type",
+    return sy_error_set(b->err, SY_ERR_DATA,
+                        "%s: tensor %s is %s, but %s is %s; the matrices of a model must have one type",
                         sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, sy_dtype_name(t->dtype),
                         b->model->embed.tensor->name, sy_dtype_name(b->model->dtype));
 }
@@ -158,7 +159,8 @@ static enum sy_status qk_norm(struct binder *b, int layer, struct sy_layer_sourc
 
     if (q || k) {
         if (!q || !k)
-            return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %sself_attn.%s_norm.weight is missing, but that of %s is there",
+            return sy_error_set(b->err, SY_ERR_DATA,
+                                "%s: tensor %sself_attn.%s_norm.weight is missing, but that of %s is there",
                                 sy_checkpoint_dir(b->ckpt), b->prefix, q ? "k" : "q", q ? "q" : "k");
         bool full = q->n_dims == 1 && q->dims[0] != m->head_dim;
         kind = full ? SY_QK_NORM_FULL : SY_QK_NORM_HEAD;
@@ -169,8 +171,8 @@ static enum sy_status qk_norm(struct binder *b, int layer, struct sy_layer_sourc
             return st;
     }
     if (b->config->qk_norm != SY_NOT_SAID && (kind != SY_QK_NORM_NONE) != (b->config->qk_norm == SY_SAID_YES))
-        return sy_error_set(b->err, SY_ERR_DATA, "%s: \"use_qk_norm\" is %s, but layer %d has %s q_norm", b->config->path,
-                            b->config->qk_norm ? "true" : "false", layer, kind ? "a" : "no");
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: \"use_qk_norm\" is %s, but layer %d has %s q_norm",
+                            b->config->path, b->config->qk_norm ? "true" : "false", layer, kind ? "a" : "no");
     if (layer && kind != m->qk_norm)
         return sy_error_set(b->err, SY_ERR_DATA, "%s: q_norm of layer %d is of another kind than that of layer 0",
                             sy_checkpoint_dir(b->ckpt), layer);
@@ -186,14 +188,14 @@ static enum sy_status bind_attention(struct binder *b, int layer, struct sy_laye
 
     if ((st = vector(b, look(b, "input_layernorm.weight"), m->hidden, "hidden_size", &l->attention_norm)) ||
         (st = vector(b, look(b, "post_attention_layernorm.weight"), m->hidden, "hidden_size", &l->mlp_norm)) ||
-        (st = matrix(b, look(b, "self_attn.q_proj.weight"), q, m->hidden, "[num_attention_heads * head_dim, hidden_size]",
-                     &l->q)) ||
-        (st = matrix(b, look(b, "self_attn.k_proj.weight"), kv, m->hidden, "[num_key_value_heads * head_dim, hidden_size]",
-                     &l->k)) ||
-        (st = matrix(b, look(b, "self_attn.v_proj.weight"), kv, m->hidden, "[num_key_value_heads * head_dim, hidden_size]",
-                     &l->v)) ||
-        (st = matrix(b, look(b, "self_attn.o_proj.weight"), m->hidden, q, "[hidden_size, num_attention_heads * head_dim]",
-                     &l->o)) ||
+        (st = matrix(b, look(b, "self_attn.q_proj.weight"), q, m->hidden,
+                     "[num_attention_heads * head_dim, hidden_size]", &l->q)) ||
+        (st = matrix(b, look(b, "self_attn.k_proj.weight"), kv, m->hidden,
+                     "[num_key_value_heads * head_dim, hidden_size]", &l->k)) ||
+        (st = matrix(b, look(b, "self_attn.v_proj.weight"), kv, m->hidden,
+                     "[num_key_value_heads * head_dim, hidden_size]", &l->v)) ||
+        (st = matrix(b, look(b, "self_attn.o_proj.weight"), m->hidden, q,
+                     "[hidden_size, num_attention_heads * head_dim]", &l->o)) ||
         (st = bias(b, "q", q, &l->q_bias)) || (st = bias(b, "k", kv, &l->k_bias)) ||
         (st = bias(b, "v", kv, &l->v_bias)) || (st = bias(b, "o", m->hidden, &l->o_bias)))
         return st;
@@ -206,7 +208,8 @@ static enum sy_status expert_width(struct binder *b, const struct sy_tensor *t, 
     int said = b->config->moe_width ? b->config->moe_width : b->config->width;
 
     if (!b->model->expert_width && said && width != said)
-        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s has experts of width %" PRId64 ", but config.json has %s %d",
+        return sy_error_set(b->err, SY_ERR_DATA,
+                            "%s: tensor %s has experts of width %" PRId64 ", but config.json has %s %d",
                             sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, width,
                             b->config->moe_width ? "moe_intermediate_size" : "intermediate_size", said);
     if (!b->model->expert_width)
@@ -295,7 +298,8 @@ static enum sy_status bind_moe(struct binder *b, const char *module, const struc
     l->router = (struct sy_source){router, 0, 0, m->n_experts, m->hidden};
     l->experts = calloc((size_t)m->n_experts, sizeof *l->experts);
     if (!l->experts)
-        return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of experts", sy_checkpoint_dir(b->ckpt));
+        return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of experts",
+                            sy_checkpoint_dir(b->ckpt));
     const struct sy_tensor *fused = look(b, "%s.experts.gate_up_proj", module);
     return fused ? bind_fused(b, module, fused, l) : bind_experts(b, module, l);
 }
@@ -312,9 +316,11 @@ static enum sy_status bind_dense(struct binder *b, const struct sy_tensor *gate,
         m->dense_width = (int)gate->dims[0];
     int width = m->dense_width ? m->dense_width : ANY;
     if ((st = matrix(b, gate, width, m->hidden, "[intermediate_size, hidden_size]", &l->dense.gate)) ||
-        (st = matrix(b, look(b, "mlp.up_proj.weight"), width, m->hidden, "[intermediate_size, hidden_size]", &l->dense.up)))
+        (st = matrix(b, look(b, "mlp.up_proj.weight"), width, m->hidden, "[intermediate_size, hidden_size]",
+                     &l->dense.up)))
         return st;
-    return matrix(b, look(b, "mlp.down_proj.weight"), m->hidden, width, "[hidden_size, intermediate_size]", &l->dense.down);
+    return matrix(b, look(b, "mlp.down_proj.weight"), m->hidden, width, "[hidden_size, intermediate_size]",
+                  &l->dense.down);
 }
 
 /* Experts or a dense MLP, by which tensors are there; what config.json says of the layer must agree. */
@@ -332,7 +338,8 @@ static enum sy_status bind_mlp(struct binder *b, int layer, struct sy_layer_sour
                             sy_checkpoint_shard_path(b->ckpt, router->shard), layer, router->name, dense->name);
     if (!router && !dense) {
         snprintf(b->name, sizeof b->name, "%smlp.gate.weight", b->prefix);
-        return missing(b, b->name, "and so are block_sparse_moe.gate.weight and mlp.gate_proj.weight; a layer needs one");
+        return missing(b, b->name,
+                       "and so are block_sparse_moe.gate.weight and mlp.gate_proj.weight; a layer needs one");
     }
     const struct sy_tensor *found = router ? router : dense;
     if (said != SY_NOT_SAID && (said == SY_SAID_YES) != (router != NULL))
@@ -391,9 +398,10 @@ static enum sy_status check_unused(const struct binder *b)
     for (size_t i = 0; i < b->n_tensors; i++) {
         const struct sy_tensor *t = &b->tensors[i];
         if (!b->used[i] && matters(b, t->name))
-            return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %.200s has no place in %s as supported; leaving it out would "
-                                "change the result", sy_checkpoint_shard_path(b->ckpt, t->shard), t->name,
-                                b->model->architecture);
+            return sy_error_set(b->err, SY_ERR_DATA,
+                                "%s: tensor %.200s has no place in %s as supported; leaving it out would "
+                                "change the result",
+                                sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, b->model->architecture);
     }
     return SY_OK;
 }

@@ -54,8 +54,8 @@ static enum sy_status no_memory(const char *dir, struct sy_error *err)
 }
 
 /* config.json or generation_config.json. */
-static enum sy_status parse_json(const struct sy_checkpoint *ckpt, const char *name, const struct sy_meta_record *record,
-                                 json_t **root, struct sy_error *err)
+static enum sy_status parse_json(const struct sy_checkpoint *ckpt, const char *name,
+                                 const struct sy_meta_record *record, json_t **root, struct sy_error *err)
 {
     char path[512], shown[80];
     enum sy_status st;
@@ -186,7 +186,8 @@ static enum sy_status parse_shards(struct sy_checkpoint *ckpt, struct sy_error *
         if (strcmp(a->name, b->name))
             continue;
         if (a->shard == b->shard)
-            return sy_error_set(err, SY_ERR_DATA, "%s: tensor %.200s is there twice", ckpt->shards[a->shard].path, a->name);
+            return sy_error_set(err, SY_ERR_DATA, "%s: tensor %.200s is there twice", ckpt->shards[a->shard].path,
+                                a->name);
         return sy_error_set(err, SY_ERR_DATA, "%s: tensor %.200s is there twice, in %s and in %s", ckpt->dir, a->name,
                             ckpt->shards[a->shard].name, ckpt->shards[b->shard].name);
     }
@@ -259,7 +260,8 @@ static enum sy_status size_fail(const struct shard *shard, uint64_t found, struc
 {
     return sy_error_set(err, SY_ERR_DATA,
                         "%s: the file has %" PRIu64 " bytes here, but %" PRIu64
-                        " where the metadata was read; are the copies the same?", shard->path, found, shard->file_bytes);
+                        " where the metadata was read; are the copies the same?",
+                        shard->path, found, shard->file_bytes);
 }
 
 enum sy_status sy_checkpoint_verify(const struct sy_checkpoint *ckpt, struct sy_error *err)
@@ -314,8 +316,10 @@ enum sy_status sy_checkpoint_verify_headers(const struct sy_checkpoint *ckpt, st
             size_t at = 0;
             while (head[at] == shard->head[at])
                 at++;
-            st = sy_error_set(err, SY_ERR_DATA, "%s: the header here differs from the metadata at byte %zu; are the copies "
-                              "the same?", shard->path, at);
+            st = sy_error_set(err, SY_ERR_DATA,
+                              "%s: the header here differs from the metadata at byte %zu; are the copies "
+                              "the same?",
+                              shard->path, at);
         }
         free(head);
     }
@@ -377,8 +381,9 @@ enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_t
     enum sy_status st = SY_OK;
 
     if (begin > tensor->bytes || n > tensor->bytes - begin)
-        return sy_error_set(err, SY_ERR_INTERNAL, "%s: tensor %.200s: bytes %" PRIu64 " to %" PRIu64 " asked for, it has %"
-                            PRIu64, shard->path, tensor->name, begin, begin + n, tensor->bytes);
+        return sy_error_set(err, SY_ERR_INTERNAL,
+                            "%s: tensor %.200s: bytes %" PRIu64 " to %" PRIu64 " asked for, it has %" PRIu64,
+                            shard->path, tensor->name, begin, begin + n, tensor->bytes);
     pthread_mutex_lock(&ckpt->lock);
     if (shard->fd < 0) {
         int fd;

@@ -75,8 +75,8 @@ static enum sy_status check_foreign(const struct sy_config *c, struct sy_error *
             (json_is_number(value) && json_number_value(value) == foreign[i].number) ||
             (json_is_string(value) && foreign[i].text && !strcmp(json_string_value(value), foreign[i].text)))
             continue;
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, which %s does not support here", c->path, foreign[i].key,
-                            sy_json_show(value, shown, sizeof shown), c->family->architecture);
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, which %s does not support here", c->path,
+                            foreign[i].key, sy_json_show(value, shown, sizeof shown), c->family->architecture);
     }
     const json_t *act = json_object_get(c->json, "hidden_act");
     if (act && !json_is_null(act) &&
@@ -110,7 +110,8 @@ static enum sy_status read_alias(const struct sy_config *c, const char *const *k
         if (!value)
             continue;
         if (from && value != *out)
-            return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %d, but \"%s\" is %d", c->path, from, *out, keys[i], value);
+            return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %d, but \"%s\" is %d", c->path, from, *out, keys[i],
+                                value);
         *out = value;
         from = keys[i];
     }
@@ -157,15 +158,17 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
     if (!c->n_kv_heads)
         c->n_kv_heads = c->n_heads;
     if (c->n_heads % c->n_kv_heads)
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"num_attention_heads\" %d is not a multiple of \"num_key_value_heads\" %d",
-                            c->path, c->n_heads, c->n_kv_heads);
+        return sy_error_set(err, SY_ERR_DATA,
+                            "%s: \"num_attention_heads\" %d is not a multiple of \"num_key_value_heads\" %d", c->path,
+                            c->n_heads, c->n_kv_heads);
     if (!c->head_dim && c->hidden % c->n_heads)
         return sy_error_set(err, SY_ERR_DATA, "%s: without \"head_dim\", \"hidden_size\" %d must be a multiple of "
                             "\"num_attention_heads\" %d", c->path, c->hidden, c->n_heads);
     if (!c->head_dim)
         c->head_dim = c->hidden / c->n_heads;
     if (c->head_dim > HEAD_DIM_MAX)
-        return sy_error_set(err, SY_ERR_DATA, "%s: heads of %d dims, the limit is %d", c->path, c->head_dim, HEAD_DIM_MAX);
+        return sy_error_set(err, SY_ERR_DATA, "%s: heads of %d dims, the limit is %d", c->path, c->head_dim,
+                            HEAD_DIM_MAX);
     return SY_OK;
 }
 
@@ -180,8 +183,8 @@ static enum sy_status add_eos(struct sy_config *c, const char *path, const json_
     char shown[80];
 
     if (!json_is_integer(value))
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"eos_token_id\" is %s, expected an integer or a list of integers", path,
-                            sy_json_show(value, shown, sizeof shown));
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"eos_token_id\" is %s, expected an integer or a list of integers",
+                            path, sy_json_show(value, shown, sizeof shown));
     int32_t id = token_id(c, json_integer_value(value));
     if (id < 0)
         return SY_OK;
@@ -240,8 +243,8 @@ static enum sy_status read_window(struct sy_config *c, struct sy_error *err)
     if (st || !types || json_is_null(types))
         return st;
     if (!json_is_array(types) || json_array_size(types) != (size_t)c->n_layers)
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"layer_types\" is %s, expected an array of num_hidden_layers %d", c->path,
-                            sy_json_show(types, shown, sizeof shown), c->n_layers);
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"layer_types\" is %s, expected an array of num_hidden_layers %d",
+                            c->path, sy_json_show(types, shown, sizeof shown), c->n_layers);
     c->layer_types = types;
     for (int i = 0; i < c->n_layers; i++) {
         const json_t *type = json_array_get(types, (size_t)i);
@@ -251,8 +254,10 @@ static enum sy_status read_window(struct sy_config *c, struct sy_error *err)
             return sy_error_set(err, SY_ERR_DATA, "%s: layer_types[%d] is %s, supported: \"full_attention\", "
                                 "\"sliding_attention\"", c->path, i, sy_json_show(type, shown, sizeof shown));
         if (sliding && !c->window)
-            return sy_error_set(err, SY_ERR_DATA, "%s: layer_types[%d] is \"sliding_attention\", but \"sliding_window\" gives "
-                                "no window", c->path, i);
+            return sy_error_set(err, SY_ERR_DATA,
+                                "%s: layer_types[%d] is \"sliding_attention\", but \"sliding_window\" gives "
+                                "no window",
+                                c->path, i);
     }
     return SY_OK;
 }
@@ -274,12 +279,12 @@ static enum sy_status read_sparsity(struct sy_config *c, struct sy_error *err)
 
     if (only && !json_is_null(only)) {
         if (!json_is_array(only) || json_array_size(only) > LAYERS_MAX)
-            return sy_error_set(err, SY_ERR_DATA, "%s: \"mlp_only_layers\" is %s, expected an array of layer numbers", c->path,
-                                sy_json_show(only, shown, sizeof shown));
+            return sy_error_set(err, SY_ERR_DATA, "%s: \"mlp_only_layers\" is %s, expected an array of layer numbers",
+                                c->path, sy_json_show(only, shown, sizeof shown));
         for (size_t i = 0; i < json_array_size(only); i++)
             if (!json_is_integer(json_array_get(only, i)))
-                return sy_error_set(err, SY_ERR_DATA, "%s: mlp_only_layers[%zu] is %s, expected a layer number", c->path, i,
-                                    sy_json_show(json_array_get(only, i), shown, sizeof shown));
+                return sy_error_set(err, SY_ERR_DATA, "%s: mlp_only_layers[%zu] is %s, expected a layer number",
+                                    c->path, i, sy_json_show(json_array_get(only, i), shown, sizeof shown));
         c->mlp_only = only;
     }
     if ((st = read_int(c, "decoder_sparse_step", INT_MAX, &c->sparse_step, err)) ||

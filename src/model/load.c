@@ -45,7 +45,8 @@ static void pack_item(void *arg, int item, int thread)
     char *dst = job->dst + ((size_t)panel * (size_t)job->n_streams + (size_t)stream) * bytes;
 
     (void)thread;
-    piece->shard->kernels->pack_panel(job->dtype, job->k, left < SY_PANEL ? left : SY_PANEL, rows, piece->row_bytes, dst);
+    piece->shard->kernels->pack_panel(job->dtype, job->k, left < SY_PANEL ? left : SY_PANEL, rows, piece->row_bytes,
+                                      dst);
 }
 
 /* Read rows [begin, end) of a stream, which may span several segments. */
@@ -159,7 +160,8 @@ enum sy_status sy_shard_load(struct sy_shard *shard, struct sy_checkpoint *ckpt,
         } else if (job->expert) {
             st = load_panels(&loader, job, 0, (int)n_panels, err);
         } else {
-            st = load_panels(&loader, job, (int)(n_panels * part / n_parts), (int)(n_panels * (part + 1) / n_parts), err);
+            st = load_panels(&loader, job, (int)(n_panels * part / n_parts), (int)(n_panels * (part + 1) / n_parts),
+                             err);
         }
     }
     for (int i = 0; i < 2; i++) {

@@ -28,14 +28,14 @@ static enum sy_status check_keys(const struct sy_config *c, const char *where, j
         for (size_t i = 0; i < sizeof rope_keys / sizeof rope_keys[0]; i++)
             known = known || !strcmp(key, rope_keys[i]);
         if (!known && !json_is_null(value))
-            return sy_error_set(err, SY_ERR_DATA, "%s: %s.%.60s is %s, which is not supported for this rope type", c->path,
-                                where, key, sy_json_show(value, shown, sizeof shown));
+            return sy_error_set(err, SY_ERR_DATA, "%s: %s.%.60s is %s, which is not supported for this rope type",
+                                c->path, where, key, sy_json_show(value, shown, sizeof shown));
     }
     return SY_OK;
 }
 
-static enum sy_status read_kind(const struct sy_config *c, const char *where, const json_t *dict, enum sy_rope_kind *kind,
-                                struct sy_error *err)
+static enum sy_status read_kind(const struct sy_config *c, const char *where, const json_t *dict,
+                                enum sy_rope_kind *kind, struct sy_error *err)
 {
     static const char *const names[] = {"default", "linear", "yarn"};
     const json_t *type = json_object_get(dict, "rope_type");
@@ -52,8 +52,10 @@ static enum sy_status read_kind(const struct sy_config *c, const char *where, co
             return SY_OK;
         }
     }
-    return sy_error_set(err, SY_ERR_DATA, "%s: rope type %s (key %s.rope_type) is not supported, supported: default, linear, "
-                        "yarn", c->path, sy_json_show(type, shown, sizeof shown), where);
+    return sy_error_set(err, SY_ERR_DATA,
+                        "%s: rope type %s (key %s.rope_type) is not supported, supported: default, linear, "
+                        "yarn",
+                        c->path, sy_json_show(type, shown, sizeof shown), where);
 }
 
 /* The growth of attention temperature with the context: 0.1 m ln(factor) + 1. */
@@ -62,7 +64,8 @@ static double mscale(double factor, double m)
     return factor <= 1 ? 1 : 0.1 * m * log(factor) + 1;
 }
 
-static enum sy_status read_yarn(const struct sy_config *c, const json_t *dict, struct sy_rope *rope, struct sy_error *err)
+static enum sy_status read_yarn(const struct sy_config *c, const json_t *dict, struct sy_rope *rope,
+                                struct sy_error *err)
 {
     double m = 0, m_all = 0;
     enum sy_status st;
@@ -73,7 +76,8 @@ static enum sy_status read_yarn(const struct sy_config *c, const json_t *dict, s
     rope->truncate = true;
     /* At the top level the key goes before the one in the dictionary, as transformers has it. */
     if ((st = sy_json_real(c->path, dict, "original_max_position_embeddings", 1, 1e9, &rope->original_context, err)) ||
-        (st = sy_json_real(c->path, c->json, "original_max_position_embeddings", 1, 1e9, &rope->original_context, err)) ||
+        (st = sy_json_real(c->path, c->json, "original_max_position_embeddings", 1, 1e9, &rope->original_context,
+                           err)) ||
         (st = sy_json_real(c->path, dict, "beta_fast", 0, 1e6, &rope->beta_fast, err)) ||
         (st = sy_json_real(c->path, dict, "beta_slow", 0, 1e6, &rope->beta_slow, err)) ||
         (st = sy_json_real(c->path, dict, "mscale", -1e6, 1e6, &m, err)) ||
@@ -90,8 +94,10 @@ static enum sy_status read_yarn(const struct sy_config *c, const json_t *dict, s
                                                   : mscale(rope->factor, 1);
     st = sy_json_real(c->path, dict, "attention_factor", 0, 1e6, &rope->attention_factor, err);
     if (!st && !(rope->attention_factor > 0 && rope->attention_factor < 1e6))
-        st = sy_error_set(err, SY_ERR_DATA, "%s: the attention factor of YaRN is %g, expected a number over 0 (mscale %g, "
-                          "mscale_all_dim %g)", c->path, rope->attention_factor, m, m_all);
+        st = sy_error_set(err, SY_ERR_DATA,
+                          "%s: the attention factor of YaRN is %g, expected a number over 0 (mscale %g, "
+                          "mscale_all_dim %g)",
+                          c->path, rope->attention_factor, m, m_all);
     return st;
 }
 
@@ -120,8 +126,8 @@ enum sy_status sy_rope_read(const struct sy_config *c, struct sy_rope *rope, str
         return st;
     rope->rotary_dim = (int)(c->head_dim * partial);
     if (rope->rotary_dim < 2 || rope->rotary_dim % 2)
-        return sy_error_set(err, SY_ERR_DATA, "%s: %d of the %d dims of a head turn, expected an even number from 2", c->path,
-                            rope->rotary_dim, c->head_dim);
+        return sy_error_set(err, SY_ERR_DATA, "%s: %d of the %d dims of a head turn, expected an even number from 2",
+                            c->path, rope->rotary_dim, c->head_dim);
     if (rope->kind == SY_ROPE_LINEAR && rope->factor == 0)
         return sy_error_set(err, SY_ERR_DATA, "%s: \"factor\" is missing in \"%s\" of type linear", c->path, where);
     return rope->kind == SY_ROPE_YARN ? read_yarn(c, dict, rope, err) : SY_OK;

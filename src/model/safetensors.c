@@ -33,14 +33,16 @@ enum sy_status sy_safetensors_head_bytes(const char *file, const uint8_t *prefix
                             "%s: the file has %" PRIu64 " bytes, too short for a safetensors header; is it truncated?",
                             file, file_bytes);
     if (!memcmp(prefix, "version ", SY_SHARD_PREFIX_BYTES))
-        return sy_error_set(err, SY_ERR_DATA, "%s: the file is text, probably a git-lfs pointer; fetch the real one with "
-                            "\"git lfs pull\"", file);
+        return sy_error_set(err, SY_ERR_DATA,
+                            "%s: the file is text, probably a git-lfs pointer; fetch the real one with "
+                            "\"git lfs pull\"",
+                            file);
     for (int i = SY_SHARD_PREFIX_BYTES - 1; i >= 0; i--)
         n = n << 8 | prefix[i];
     if (n > SY_HEADER_BYTES_MAX)
         return sy_error_set(err, SY_ERR_DATA,
-                            "%s: header length is %" PRIu64 " bytes, the limit is %zu; is it a safetensors file?", file, n,
-                            SY_HEADER_BYTES_MAX);
+                            "%s: header length is %" PRIu64 " bytes, the limit is %zu; is it a safetensors file?", file,
+                            n, SY_HEADER_BYTES_MAX);
     if (n > file_bytes - SY_SHARD_PREFIX_BYTES)
         return sy_error_set(err, SY_ERR_DATA,
                             "%s: header length is %" PRIu64 " bytes, but the file has only %" PRIu64
@@ -120,8 +122,8 @@ static enum sy_status parse_offsets(struct sy_scan *s, struct sy_tensor *t, uint
     if (n != 2)
         return tensor_fail(s, t->name, "data_offsets has %d numbers, expected two", n);
     if (pair[0] < 0 || pair[1] < pair[0])
-        return tensor_fail(s, t->name, "data_offsets are [%" PRId64 ", %" PRId64 "], expected 0 <= begin <= end", pair[0],
-                           pair[1]);
+        return tensor_fail(s, t->name, "data_offsets are [%" PRId64 ", %" PRId64 "], expected 0 <= begin <= end",
+                           pair[0], pair[1]);
     t->offset = (uint64_t)pair[0];
     *end = (uint64_t)pair[1];
     return SY_OK;
@@ -254,17 +256,19 @@ static enum sy_status check_cover(const struct sy_scan *s, const struct sy_safet
     for (size_t i = 0; i < st->n_tensors; i++) {
         const struct sy_tensor *t = &st->tensors[i];
         if (t->offset < at)
-            return tensor_fail(s, t->name, "data begins at byte %" PRIu64 " and overlaps tensor %.200s, which ends at %" PRIu64,
+            return tensor_fail(s, t->name,
+                               "data begins at byte %" PRIu64 " and overlaps tensor %.200s, which ends at %" PRIu64,
                                t->offset, st->tensors[i - 1].name, at);
         if (t->offset > at)
-            return tensor_fail(s, t->name, "data begins at byte %" PRIu64 ", but the bytes from %" PRIu64 " belong to no tensor",
+            return tensor_fail(s, t->name,
+                               "data begins at byte %" PRIu64 ", but the bytes from %" PRIu64 " belong to no tensor",
                                t->offset, at);
         at += t->bytes;
     }
     if (at != file_bytes)
         return sy_error_set(s->err, SY_ERR_DATA,
-                            "%s: the file has %" PRIu64 " bytes, but the data of its tensors ends at byte %" PRIu64, s->file,
-                            file_bytes, at);
+                            "%s: the file has %" PRIu64 " bytes, but the data of its tensors ends at byte %" PRIu64,
+                            s->file, file_bytes, at);
     return SY_OK;
 }
 

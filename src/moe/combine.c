@@ -73,8 +73,8 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
     if (bytes < sizeof header || header.sequence != moe->sequence ||
         header.n_rows > (uint32_t)moe->peers[p].n_outstanding ||
         bytes != sy_combine_chunk_bytes(header.n_rows, row_bytes))
-        return sy_error_set(err, SY_ERR_INTERNAL, "combine layer %d: malformed chunk from rank %d (%zu bytes)", moe->layer,
-                            p, bytes);
+        return sy_error_set(err, SY_ERR_INTERNAL, "combine layer %d: malformed chunk from rank %d (%zu bytes)",
+                            moe->layer, p, bytes);
     const uint32_t *index = (const uint32_t *)(data + sizeof header);
     const uint8_t *rows = (const uint8_t *)(index + header.n_rows);
     for (uint32_t i = 0; i < header.n_rows; i++) {

@@ -92,7 +92,8 @@ enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error
 
 static enum sy_status malformed(const struct sy_moe *moe, int p, const char *what, struct sy_error *err)
 {
-    return sy_error_set(err, SY_ERR_INTERNAL, "dispatch layer %d: malformed chunk from rank %d: %s", moe->layer, p, what);
+    return sy_error_set(err, SY_ERR_INTERNAL, "dispatch layer %d: malformed chunk from rank %d: %s", moe->layer, p,
+                        what);
 }
 
 /* Put a pair at the end of its slot's list. */
@@ -121,7 +122,8 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
     memcpy(&header, data, sizeof header);
     if (header.sequence != moe->sequence)
         return malformed(moe, p, "it belongs to another step", err);
-    if (header.n_rows > (uint32_t)moe->config.chunk_rows || header.n_pairs > header.n_rows * (uint32_t)moe->plan.top_k ||
+    if (header.n_rows > (uint32_t)moe->config.chunk_rows ||
+        header.n_pairs > header.n_rows * (uint32_t)moe->plan.top_k ||
         bytes != sy_dispatch_chunk_bytes(header.n_rows, header.n_pairs, moe->rows.row_bytes))
         return malformed(moe, p, "its size is not what its counts say", err);
     if (moe->n_rows_in + (int)header.n_rows > moe->n_ranks * moe->config.max_tokens ||

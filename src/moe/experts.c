@@ -61,7 +61,8 @@ void sy_experts_run_ready(struct sy_moe *moe, bool *moved)
     int n_tiles = moe->n_out ? 0 : fill_batch(moe, sy_dispatch_arrived(moe) ? 1 : SY_TILE_ROWS_MIN);
     if (n_tiles) {
         enum sy_round round = config->wire == SY_F32 ? SY_ROUND_NONE : SY_ROUND_BF16;
-        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->rows_in, config->wire, round, moe->act);
+        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->rows_in, config->wire, round,
+                                        moe->act);
         config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, moe->out, config->wire);
         config->kernels->queue_sync(config->queue);
         hand_back(moe, moved);

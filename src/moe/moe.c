@@ -38,8 +38,9 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     size_t pairs = R * T * (K < slots ? K : slots);
 
     moe->max_pairs = (int)pairs;
-#define TAKE(field, n)                                                                                                 \
-    (total += sy_arena_round((n) * sizeof *(field)), (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
+#define TAKE(field, n)                               \
+    (total += sy_arena_round((n) * sizeof *(field)), \
+     (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
     TAKE(moe->logits, T * E);
     TAKE(moe->weights, T * K);
     TAKE(moe->ids, T * K);

@@ -16,7 +16,7 @@
 #include "model/meta.h"
 #include "tap.h"
 
-#define INDEX "model.safetensors.index.json"
+#define INDEX         "model.safetensors.index.json"
 #define T(begin, end) "{\"dtype\":\"U8\",\"shape\":[" #end "],\"data_offsets\":[" #begin "," #end "]}"
 
 /* Two shards: a (4 bytes) in the first, b (6) and c (2) in the second. */
@@ -24,8 +24,10 @@ static void write_good(const char *dir)
 {
     folder_text(dir, "config.json", "{\"model_type\":\"x\"}");
     folder_text(dir, "generation_config.json", "{\"eos_token_id\":3}");
-    folder_text(dir, INDEX, "{\"metadata\":{\"total_size\":12,\"more\":[1,2.5e3,{\"x\":null}]},\"weight_map\":{\"a\":\"m1.safetensors\","
-                "\"c\":\"m2.safetensors\",\"b\":\"m2.safetensors\"}}");
+    folder_text(
+        dir, INDEX,
+        "{\"metadata\":{\"total_size\":12,\"more\":[1,2.5e3,{\"x\":null}]},\"weight_map\":{\"a\":\"m1.safetensors\","
+        "\"c\":\"m2.safetensors\",\"b\":\"m2.safetensors\"}}");
     folder_shard(dir, "m1.safetensors", "{\"a\":" T(0, 4) "}", 4);
     folder_shard(dir, "m2.safetensors",
                  "{\"b\":" T(0, 6) ",\"c\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[6,8]}}", 8);
@@ -43,21 +45,24 @@ static void test_good(void)
     if (!ok(!folder_open(dir, &ckpt, &err), "two shards with an index are read"))
         bail("%s", err.text);
     const struct sy_tensor *all = sy_checkpoint_tensors(ckpt, &n);
-    ok(n == 3 && !strcmp(all[0].name, "a") && !strcmp(all[1].name, "b") && !strcmp(all[2].name, "c"), "tensors by name");
+    ok(n == 3 && !strcmp(all[0].name, "a") && !strcmp(all[1].name, "b") && !strcmp(all[2].name, "c"),
+       "tensors by name");
     is_int(sy_checkpoint_n_shards(ckpt), 2, "shards");
     const struct sy_tensor *b = sy_checkpoint_find(ckpt, "b");
     ok(b && b->shard == 1 && b->bytes == 6, "a tensor is found in its shard");
     has_str(sy_checkpoint_shard_path(ckpt, 1), "/m2.safetensors", "path of a shard");
     ok(!sy_checkpoint_find(ckpt, "bb") && !sy_checkpoint_find(ckpt, ""), "names that are not there");
     is_str(sy_checkpoint_dir(ckpt), dir, "the folder");
-    ok(json_is_object(sy_checkpoint_config(ckpt)) && json_is_object(sy_checkpoint_generation_config(ckpt)), "both configs");
+    ok(json_is_object(sy_checkpoint_config(ckpt)) && json_is_object(sy_checkpoint_generation_config(ckpt)),
+       "both configs");
     is_int(sy_checkpoint_fetch(ckpt, b, 1, 4, bytes, &err), SY_OK, "a piece of a tensor is read");
     ok(bytes[0] == 1 && bytes[3] == 4, "its bytes are right");
     is_int((int64_t)sy_checkpoint_bytes_read(ckpt), 4, "bytes read are counted");
     is_int(sy_checkpoint_fetch(ckpt, b, 3, 4, bytes, &err), SY_ERR_INTERNAL, "reading past a tensor's end is refused");
     is_int(sy_checkpoint_fetch(ckpt, b, 7, 0, bytes, &err), SY_ERR_INTERNAL, "beginning past its end too");
     is_int(sy_checkpoint_fetch(ckpt, b, 6, 0, bytes, &err), SY_OK, "nothing at its end is fine");
-    is_int(sy_checkpoint_fetch(ckpt, sy_checkpoint_find(ckpt, "c"), 0, 2, bytes, &err), SY_OK, "the shard's second tensor");
+    is_int(sy_checkpoint_fetch(ckpt, sy_checkpoint_find(ckpt, "c"), 0, 2, bytes, &err), SY_OK,
+           "the shard's second tensor");
     ok(bytes[0] == 6 && bytes[1] == 7, "begins where the first ends");
     is_int(sy_checkpoint_verify(ckpt, &err), SY_OK, "the files are as the metadata says");
     is_int(sy_checkpoint_verify_headers(ckpt, &err), SY_OK, "and so are their headers");
@@ -94,31 +99,37 @@ static const struct {
 } broken[] = {
     {"no config.json", "config.json", NULL, 0, NULL, SY_ERR_IO, "/config.json: cannot open: No such file"},
     {"config.json is no JSON", "config.json", NULL, 0, "{\n\"a\" 1}", SY_ERR_DATA, "/config.json:2:"},
-    {"config.json is a list", "config.json", NULL, 0, "[1]", SY_ERR_DATA, "/config.json: expected an object, found an array of 1"},
+    {"config.json is a list", "config.json", NULL, 0, "[1]", SY_ERR_DATA,
+     "/config.json: expected an object, found an array of 1"},
     {"config.json names a key twice", "config.json", NULL, 0, "{\"a\":1,\"a\":2}", SY_ERR_DATA, "duplicate object key"},
-    {"generation_config.json is no JSON", "generation_config.json", NULL, 0, "{", SY_ERR_DATA, "/generation_config.json:1:"},
-    {"index is no JSON", INDEX, NULL, 0, "{\"weight_map\":\n {\"a\" \"b\"}}", SY_ERR_DATA, INDEX ":2:7: not valid JSON: expected ':'"},
+    {"generation_config.json is no JSON", "generation_config.json", NULL, 0, "{", SY_ERR_DATA,
+     "/generation_config.json:1:"},
+    {"index is no JSON", INDEX, NULL, 0, "{\"weight_map\":\n {\"a\" \"b\"}}", SY_ERR_DATA,
+     INDEX ":2:7: not valid JSON: expected ':'"},
     {"index without weight_map", INDEX, NULL, 0, "{\"metadata\":{}}", SY_ERR_DATA, INDEX ": \"weight_map\" is missing"},
-    {"index with two weight_maps", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"m1.safetensors\"},\"weight_map\":{}}", SY_ERR_DATA,
-     "\"weight_map\" is there twice"},
+    {"index with two weight_maps", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"m1.safetensors\"},\"weight_map\":{}}",
+     SY_ERR_DATA, "\"weight_map\" is there twice"},
     {"index without tensors", INDEX, NULL, 0, "{\"weight_map\":{}}", SY_ERR_DATA, "\"weight_map\" names no tensors"},
-    {"index nested too deeply", INDEX, NULL, 0, "{\"metadata\":[[[[[[[[[[]]]]]]]]]],\"weight_map\":{}}", SY_ERR_DATA, "nested too deeply"},
+    {"index nested too deeply", INDEX, NULL, 0, "{\"metadata\":[[[[[[[[[[]]]]]]]]]],\"weight_map\":{}}", SY_ERR_DATA,
+     "nested too deeply"},
     {"a number that is none", INDEX, NULL, 0, "{\"metadata\":01}", SY_ERR_DATA, "bad number"},
     {"a fraction without digits", INDEX, NULL, 0, "{\"metadata\":1.}", SY_ERR_DATA, "bad number"},
     {"an exponent without digits", INDEX, NULL, 0, "{\"metadata\":1e+}", SY_ERR_DATA, "bad number"},
     {"a word that is none", INDEX, NULL, 0, "{\"metadata\":nil}", SY_ERR_DATA, "expected a value, found 'n'"},
     {"a value that is not there", INDEX, NULL, 0, "{\"metadata\":", SY_ERR_DATA, "expected a value, but the text ends"},
     {"a stray control byte", INDEX, NULL, 0, "{\"metadata\":\001}", SY_ERR_DATA, "expected a value, found byte 0x01"},
-    {"shard name is no string", INDEX, NULL, 0, "{\"weight_map\":{\"a\":1}}", SY_ERR_DATA, "expected a string, found '1'"},
-    {"tensor twice in the index", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"m1.safetensors\",\"a\":\"m2.safetensors\"}}", SY_ERR_DATA,
-     "tensor a is there twice"},
+    {"shard name is no string", INDEX, NULL, 0, "{\"weight_map\":{\"a\":1}}", SY_ERR_DATA,
+     "expected a string, found '1'"},
+    {"tensor twice in the index", INDEX, NULL, 0,
+     "{\"weight_map\":{\"a\":\"m1.safetensors\",\"a\":\"m2.safetensors\"}}", SY_ERR_DATA, "tensor a is there twice"},
     {"absolute shard name", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"/etc/m1.safetensors\"}}", SY_ERR_DATA,
      "tensor a: shard name \"/etc/m1.safetensors\" is absolute"},
     {"shard name with ..", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"x/../../m1.safetensors\"}}", SY_ERR_DATA,
      "tensor a: shard name \"x/../../m1.safetensors\" has a \"..\" component"},
     {"shard name that begins with ..", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"../m1.safetensors\"}}", SY_ERR_DATA,
      "has a \"..\" component"},
-    {"empty shard name", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"\"}}", SY_ERR_DATA, "tensor a: shard name \"\" is empty"},
+    {"empty shard name", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"\"}}", SY_ERR_DATA,
+     "tensor a: shard name \"\" is empty"},
     {"shard that is no safetensors", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"config.json\"}}", SY_ERR_DATA,
      "does not end in .safetensors"},
     {"shard that is not there", INDEX, NULL, 0, "{\"weight_map\":{\"a\":\"m3.safetensors\"}}", SY_ERR_IO,
@@ -128,13 +139,15 @@ static const struct {
     {"tensor in another shard than the index says", INDEX, NULL, 0,
      "{\"weight_map\":{\"a\":\"m2.safetensors\",\"b\":\"m1.safetensors\"}}", SY_ERR_DATA,
      INDEX ": tensor a is in shard m1.safetensors, but the index says m2.safetensors"},
-    {"the same name in two shards", "m1.safetensors", "{\"a\":" T(0, 4) ",\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
-     5, NULL, SY_ERR_DATA, "tensor b is there twice, in m1.safetensors and in m2.safetensors"},
+    {"the same name in two shards", "m1.safetensors",
+     "{\"a\":" T(0, 4) ",\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}", 5, NULL, SY_ERR_DATA,
+     "tensor b is there twice, in m1.safetensors and in m2.safetensors"},
     {"the same name twice in a shard", "m1.safetensors",
      "{\"a\":" T(0, 4) ",\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}", 5, NULL, SY_ERR_DATA,
      "m1.safetensors: tensor a is there twice"},
     {"empty shard", "m1.safetensors", NULL, 0, "", SY_ERR_DATA, "m1.safetensors: the file has 0 bytes, too short"},
-    {"shard truncated in the length", "m1.safetensors", NULL, 0, "abc", SY_ERR_DATA, "m1.safetensors: the file has 3 bytes"},
+    {"shard truncated in the length", "m1.safetensors", NULL, 0, "abc", SY_ERR_DATA,
+     "m1.safetensors: the file has 3 bytes"},
     {"text instead of a shard", "m1.safetensors", NULL, 0, "version https://git-lfs.github.com/spec/v1", SY_ERR_DATA,
      "m1.safetensors: the file is text, probably a git-lfs pointer"},
     {"another file instead of a shard", "m1.safetensors", NULL, 0, "something else", SY_ERR_DATA,
@@ -143,8 +156,9 @@ static const struct {
      "header length is 64 bytes, but the file has only"},
     {"shard truncated in the data", "m1.safetensors", "{\"a\":" T(0, 4) "}", 3, NULL, SY_ERR_DATA,
      "m1.safetensors: tensor a: data ends at byte"},
-    {"overlapping tensors", "m2.safetensors", "{\"b\":" T(0, 6) ",\"c\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[5,7]}}", 7,
-     NULL, SY_ERR_DATA, "m2.safetensors: tensor c: data begins at byte"},
+    {"overlapping tensors", "m2.safetensors",
+     "{\"b\":" T(0, 6) ",\"c\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[5,7]}}", 7, NULL, SY_ERR_DATA,
+     "m2.safetensors: tensor c: data begins at byte"},
 };
 
 static void test_broken(void)
@@ -189,8 +203,8 @@ static void test_folders(void)
     const char *dir = folder_make();
     char path[4096], *big;
 
-    expect("/nonexistent/checkpoint", SY_ERR_IO, "/nonexistent/checkpoint: cannot open the checkpoint folder: No such file",
-           "no such folder");
+    expect("/nonexistent/checkpoint", SY_ERR_IO,
+           "/nonexistent/checkpoint: cannot open the checkpoint folder: No such file", "no such folder");
     folder_text(dir, "config.json", "{}");
     snprintf(path, sizeof path, "%s/config.json", dir);
     expect(path, SY_ERR_IO, "not a folder; give the folder that holds config.json", "a file instead of a folder");
@@ -271,12 +285,16 @@ static void test_meta(void)
                 const char *json = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
                 uint8_t bytes[128] = {(uint8_t)strlen(json)};
                 memcpy(bytes + 8, json, strlen(json));
-                struct sy_meta_record record = {SY_META_SHARD, *k == 's' ? "s.safetensors" : "../x", *k == 's' ? 13 : 4, bytes,
-                                                strlen(json) + 8, strlen(json) + 9};
+                struct sy_meta_record record = {SY_META_SHARD,      *k == 's' ? "s.safetensors" : "../x",
+                                                *k == 's' ? 13 : 4, bytes,
+                                                strlen(json) + 8,   strlen(json) + 9};
                 sy_meta_append(&meta, &record);
             } else {
-                add(&meta, *k == 'c' ? SY_META_CONFIG : *k == 'g' ? SY_META_GENERATION : SY_META_INDEX, "n",
-                    *k == 'i' ? "{\"weight_map\":{\"a\":\"t.safetensors\"}}" : "{}", 0);
+                add(&meta,
+                    *k == 'c'   ? SY_META_CONFIG
+                    : *k == 'g' ? SY_META_GENERATION
+                                : SY_META_INDEX,
+                    "n", *k == 'i' ? "{\"weight_map\":{\"a\":\"t.safetensors\"}}" : "{}", 0);
             }
         }
         enum sy_status st = sy_checkpoint_parse("d", meta.data, meta.len, &ckpt, &err);

@@ -27,25 +27,35 @@ static const struct {
     {"linear, older keys", 8, 256, "{\"rope_theta\":10000,\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", 1,
      {0.25, 0.0250000004, 0.00249999994, 0.000250000012}},
     {"yarn", 16, 256,
-     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1000000.0,\"factor\":4.0,\"original_max_position_embeddings\":64}}",
-     1.13862944, {1, 0.111142464, 0.00790569466, 0.00140585331, 0.000250000012, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06}},
+     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":1000000.0,\"factor\":4.0,"
+     "\"original_max_position_embeddings\":64}}",
+     1.13862944,
+     {1, 0.111142464, 0.00790569466, 0.00140585331, 0.000250000012, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06}},
     {"yarn, older keys, factor from the contexts", 16, 256,
-     "{\"rope_theta\":1000000,\"original_max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":null}}",
-     1.13862944, {1, 0.111142464, 0.00790569466, 0.00140585331, 0.000250000012, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06}},
+     "{\"rope_theta\":1000000,\"original_max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"yarn\","
+     "\"factor\":null}}",
+     1.13862944,
+     {1, 0.111142464, 0.00790569466, 0.00140585331, 0.000250000012, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06}},
     {"yarn, ramp not truncated", 16, 256,
-     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":150000.0,\"factor\":32.0,\"original_max_position_embeddings\":4096,"
+     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":150000.0,\"factor\":32.0,"
+     "\"original_max_position_embeddings\":4096,"
      "\"beta_fast\":32.0,\"beta_slow\":1.0,\"truncate\":false}}",
-     1.34657359, {1, 0.225418001, 0.0508132726, 0.00679495931, 0.000456483918, 1.8188337e-05, 4.09997847e-06, 9.24208962e-07}},
+     1.34657359,
+     {1, 0.225418001, 0.0508132726, 0.00679495931, 0.000456483918, 1.8188337e-05, 4.09997847e-06, 9.24208962e-07}},
     {"yarn, mscale", 16, 256,
-     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":10000.0,\"factor\":40.0,\"original_max_position_embeddings\":4096,"
+     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":10000.0,\"factor\":40.0,"
+     "\"original_max_position_embeddings\":4096,"
      "\"beta_fast\":32,\"beta_slow\":1,\"mscale\":0.707,\"mscale_all_dim\":1.0}}",
-     0.921042355, {1, 0.316227764, 0.100000001, 0.0239147246, 0.00512499968, 0.000849862176, 2.49999994e-05, 7.90569447e-06}},
+     0.921042355,
+     {1, 0.316227764, 0.100000001, 0.0239147246, 0.00512499968, 0.000849862176, 2.49999994e-05, 7.90569447e-06}},
     {"yarn, attention_factor", 16, 256,
-     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":10000.0,\"factor\":2.0,\"original_max_position_embeddings\":128,"
+     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":10000.0,\"factor\":2.0,"
+     "\"original_max_position_embeddings\":128,"
      "\"attention_factor\":1.25}}",
      1.25, {1, 0.263523132, 0.0666666627, 0.0158113893, 0.00499999989, 0.00158113893, 0.000500000024, 0.000158113893}},
     {"yarn, betas", 12, 4096,
-     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":500.0,\"factor\":8.0,\"original_max_position_embeddings\":512,"
+     "{\"rope_parameters\":{\"rope_type\":\"yarn\",\"rope_theta\":500.0,\"factor\":8.0,"
+     "\"original_max_position_embeddings\":512,"
      "\"beta_fast\":16,\"beta_slow\":2}}",
      1.20794415, {1, 0.354953676, 0.0892444029, 0.0186339002, 0.0019842512, 0.000704317412}},
 };
@@ -83,7 +93,8 @@ int main(void)
 
     plan((int)n * 3 + 1);
     for (size_t i = 0; i < n; i++) {
-        struct sy_config c = {.head_dim = cases[i].head_dim, .max_context = cases[i].max_context, .path = "config.json"};
+        struct sy_config c = {
+            .head_dim = cases[i].head_dim, .max_context = cases[i].max_context, .path = "config.json"};
         struct sy_error err = SY_ERROR_INIT;
         struct sy_family family = {.architecture = "x", .rope_theta = 3};
         struct sy_rope rope;

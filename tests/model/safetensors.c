@@ -22,7 +22,8 @@ static const struct {
 } cases[] = {
     {"empty object", "{}", 0, NULL},
     {"one tensor", "{\"a\":" T("[2,3]", "0", "12") "}", 12, NULL},
-    {"white space and order of keys", " {\n\"a\" : {\"data_offsets\":[ 0 , 2 ],\"shape\":[ 1],\"dtype\":\"BF16\"} }  ", 2, NULL},
+    {"white space and order of keys", " {\n\"a\" : {\"data_offsets\":[ 0 , 2 ],\"shape\":[ 1],\"dtype\":\"BF16\"} }  ",
+     2, NULL},
     {"scalar", "{\"a\":" T("[]", "0", "2") "}", 2, NULL},
     {"zero elements", "{\"a\":" T("[0,5]", "0", "0") ",\"b\":" T("[1]", "0", "2") "}", 2, NULL},
     {"data out of order", "{\"b\":" T("[1]", "2", "4") ",\"a\":" T("[1]", "0", "2") "}", 4, NULL},
@@ -98,7 +99,8 @@ static void test_cases(void)
         struct sy_error err = SY_ERROR_INIT;
         enum sy_status found = parse(cases[i].header, cases[i].n_data, &st, &err);
         if (cases[i].part) {
-            bool held = found == SY_ERR_DATA && strstr(err.text, cases[i].part) && !strncmp(err.text, "x.safetensors: ", 15);
+            bool held = found == SY_ERR_DATA && strstr(err.text, cases[i].part) &&
+                        !strncmp(err.text, "x.safetensors: ", 15);
             if (!ok(held, "refused: %s", cases[i].what))
                 diag("status %d, text \"%s\", expected \"%s\"", found, err.text, cases[i].part);
         } else if (!ok(found == SY_OK, "read: %s", cases[i].what)) {
@@ -113,13 +115,15 @@ static void test_values(void)
 {
     struct sy_safetensors st;
     struct sy_error err = SY_ERROR_INIT;
-    const char *header = "{\"b\\u00e9\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[2,26]},\"a\":" T("[1]", "0", "2") "}";
+    const char *header = "{\"b\\u00e9\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[2,26]},\"a\":" T(
+        "[1]", "0", "2") "}";
 
     if (!ok(!parse(header, 26, &st, &err) && st.n_tensors == 2, "two tensors"))
         bail("%s", err.text);
     is_str(st.tensors[0].name, "a", "tensors are in the order of their data");
     is_str(st.tensors[1].name, "b\xc3\xa9", "a name is decoded");
-    ok(st.tensors[1].dtype == SY_F32 && st.tensors[1].n_dims == 2 && st.tensors[1].dims[0] == 2 && st.tensors[1].dims[1] == 3,
+    ok(st.tensors[1].dtype == SY_F32 && st.tensors[1].n_dims == 2 && st.tensors[1].dims[0] == 2 &&
+           st.tensors[1].dims[1] == 3,
        "dtype and dims");
     ok(st.tensors[1].bytes == 24 && st.tensors[1].offset == 8 + strlen(header) + 2, "bytes and offset in the file");
     is_int(st.tensors[1].shard, 3, "the shard's number is passed on");
@@ -137,9 +141,21 @@ static void test_length(void)
     } lengths[] = {
         {"an empty file", {0}, 0, 0, "the file has 0 bytes, too short for a safetensors header"},
         {"seven bytes", {1}, 7, 7, "the file has 7 bytes, too short"},
-        {"length over the file", {200}, 8, 100, "header length is 200 bytes, but the file has only 100 bytes; is it truncated?"},
-        {"length over the limit", {0, 0, 0, 0, 1}, 8, 1ull << 40, "header length is 4294967296 bytes, the limit is 104857600"},
-        {"length of all ones", {255, 255, 255, 255, 255, 255, 255, 255}, 8, 100, "header length is 18446744073709551615 bytes"},
+        {"length over the file",
+         {200},
+         8,
+         100,
+         "header length is 200 bytes, but the file has only 100 bytes; is it truncated?"},
+        {"length over the limit",
+         {0, 0, 0, 0, 1},
+         8,
+         1ull << 40,
+         "header length is 4294967296 bytes, the limit is 104857600"},
+        {"length of all ones",
+         {255, 255, 255, 255, 255, 255, 255, 255},
+         8,
+         100,
+         "header length is 18446744073709551615 bytes"},
     };
 
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
@@ -168,8 +184,10 @@ static void test_large(void)
     sy_buf_printf(&text, "{");
     for (int i = 0; i < n; i++) {
         int at = (int)(((int64_t)i * 7919) % n); /* not in order */
-        sy_buf_printf(&text, "%s\"model.layers.%d.mlp.experts.%d.gate_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2],"
-                      "\"data_offsets\":[%d,%d]}", i ? "," : "", at % 61, at, at * 8, at * 8 + 8);
+        sy_buf_printf(&text,
+                      "%s\"model.layers.%d.mlp.experts.%d.gate_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[2,2],"
+                      "\"data_offsets\":[%d,%d]}",
+                      i ? "," : "", at % 61, at, at * 8, at * 8 + 8);
     }
     sy_buf_printf(&text, "}");
     int64_t begin_ns = sy_clock_ns();
@@ -177,7 +195,7 @@ static void test_large(void)
     double seconds = (double)(sy_clock_ns() - begin_ns) * 1e-9;
     ok(!found && st.n_tensors == (size_t)n, "a header of %d tensors is read", n);
     diag("%.3f s for %zu bytes", seconds, text.len);
-    ok(seconds < 10, "in a moment, not in quadratic time");
+    ok(seconds < (getenv("SY_VALGRIND") ? 200 : 10), "in a moment, not in quadratic time");
     if (!found)
         sy_safetensors_fini(&st);
     sy_buf_fini(&text);

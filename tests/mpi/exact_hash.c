@@ -97,6 +97,11 @@ static enum sy_status run(struct sy_group *group, struct sy_session *session, st
     return st;
 }
 
+static size_t page_bytes(const struct sy_model *model, enum sy_compute compute)
+{
+    return SY_KV_PAGE * sy_model_kv_bytes(model, compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16);
+}
+
 struct setting {
     enum sy_compute compute;
     int chunk_rows, n_threads;
@@ -120,8 +125,8 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.on_logits = on_logits;
     config.ctx = &hash;
     config.prefill_chunk = config.max_tokens = 512;
-    /* 14 pages in 6 layers with 2 heads of 64: less than the requests of one rank want together. */
-    config.kv_bytes_max = (setting->small_cache ? 14 : 512) * (size_t)6 * 2 * 16 * 2 * 64 * (setting->compute == SY_COMPUTE_F32 ? 4 : 2);
+    /* 14 pages are less than the requests of one rank want together. */
+    config.kv_bytes_max = (setting->small_cache ? 14 : 512) * page_bytes(fixture->model, setting->compute);
     enum sy_status st = sy_session_create(group, fixture->ckpt, fixture->model, &config, &session, err);
     if (st)
         return st;
@@ -156,14 +161,14 @@ int main(int argc, char **argv)
         for (int c = 0; c < 3 && !st; c++)
             for (int threads = 1; threads <= 2 && !st; threads++)
                 st = run_setting(group, &fixture,
-                                 &(struct setting){(enum sy_compute)compute, chunks[c], threads, false, false}, prefill, 2,
-                                 &err);
+                                 &(struct setting){(enum sy_compute)compute, chunks[c], threads, false, false}, prefill,
+                                 2, &err);
         if (!st)
-            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 7, 1, false, true}, prefill, 2,
-                             &err);
+            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 7, 1, false, true}, prefill,
+                             2, &err);
         if (!st)
-            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 64, 1, true, false}, prefill + 1,
-                             1, &err);
+            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 64, 1, true, false},
+                             prefill + 1, 1, &err);
     }
     if (st) {
         fprintf(stderr, "exact_hash: %s\n", err.text);

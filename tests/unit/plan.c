@@ -87,8 +87,8 @@ static void one_case(struct testrand *rand, int E, int R, int K, int T, bool all
     sy_plan_make(&plan, placement, 0, source, ids, T);
     ok(check_plan(&plan, placement, source, ids, T), "plan of E=%d R=%d K=%d T=%d%s", E, R, K, T,
        all_to_one ? ", all to the same experts" : "");
-    is_int((int64_t)sy_plan_wire_bytes(&plan, source, 7, 96, incoming), (int64_t)count_bytes(&plan, source, 7, 96, incoming),
-           "wire bytes");
+    is_int((int64_t)sy_plan_wire_bytes(&plan, source, 7, 96, incoming),
+           (int64_t)count_bytes(&plan, source, 7, 96, incoming), "wire bytes");
     sy_arena_fini(&arena);
     sy_placement_destroy(placement);
     free(ids);

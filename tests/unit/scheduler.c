@@ -18,9 +18,8 @@ static void add(uint64_t id, int n_prompt, int max_tokens)
 
     for (int i = 0; i < n_prompt; i++)
         prompt[i] = (int32_t)id;
-    sy_scheduler_add(&scheduler, sy_sequence_create(&(struct sy_request){.id = id, .prompt = prompt, .n_prompt = n_prompt,
-                                                                         .max_tokens = max_tokens},
-                                                    1 << 20));
+    struct sy_request request = {.id = id, .prompt = prompt, .n_prompt = n_prompt, .max_tokens = max_tokens};
+    sy_scheduler_add(&scheduler, sy_sequence_create(&request, 1 << 20));
     free(prompt);
 }
 
@@ -57,8 +56,8 @@ static bool batch_is_right(const struct sy_batch *batch)
             span->first_position / scheduler.prefill_chunk != last / scheduler.prefill_chunk)
             return false;
         for (int i = 0; i < span->n_rows; i++)
-            if (batch->rows[T + i].position != span->first_position + i || batch->rows[T + i].pages != sequence->pages ||
-                batch->ids[T + i] != (int32_t)sequence->request.id)
+            if (batch->rows[T + i].position != span->first_position + i ||
+                batch->rows[T + i].pages != sequence->pages || batch->ids[T + i] != (int32_t)sequence->request.id)
                 return false;
         T += span->n_rows;
     }
@@ -92,7 +91,8 @@ int main(void)
     struct sy_error err = SY_ERROR_INIT;
     int n_added = 0, n_over = 0, n_steps = 0, wrong_batches = 0, wrong_pages = 0;
 
-    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 8, SY_F32, 100, &err) == SY_ERR_USAGE, "a cache without a page is refused");
+    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 8, SY_F32, 100, &err) == SY_ERR_USAGE,
+       "a cache without a page is refused");
     has_str(err.text, "one page of 16 tokens needs 2048 bytes", "and the sentence says what a page needs");
     ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 8, SY_F32, 24 * 2048 + 5, &err), "a cache of 24 pages");
     is_int(cache.n_pages, 24, "has 24 pages");
