@@ -81,6 +81,14 @@ tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 EXTRA_DIST += %D%/model/make_odd.py
 
+# Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
+sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t
+tests_fuzz_safetensors_t_SOURCES = %D%/fuzz/fuzz_safetensors.c %D%/fuzz/replay.c
+tests_fuzz_config_t_SOURCES = %D%/fuzz/fuzz_config.c %D%/fuzz/replay.c
+tests_fuzz_tokenizer_t_SOURCES = %D%/fuzz/fuzz_tokenizer.c %D%/fuzz/replay.c
+tests_fuzz_jsonl_t_SOURCES = %D%/fuzz/fuzz_jsonl.c %D%/fuzz/replay.c
+EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict
+
 # Options and progress.
 sy_unit_tests += %D%/unit/options.t %D%/unit/progress.t
 tests_unit_options_t_SOURCES = %D%/unit/options.c

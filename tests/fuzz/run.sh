@@ -1,0 +1,123 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run.sh - fuzz a parser: tests/fuzz/run.sh [--coverage] NAME [SECONDS] [LIBFUZZER_OPTION]...
+#
+# NAME is safetensors, config, tokenizer or jsonl; SECONDS is 60 unless given. Needs clang with libFuzzer. The harness is
+# built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that reach something new are kept there in
+# corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To store one, copy it to
+# tests/data/fuzz/NAME, whose files `make check` replays.
+# --coverage runs the stored corpus instead and prints how many lines of the parser it reaches.
+set -eu
+
+usage() {
+    sed -n '3s/^# //p' "$0" >&2
+    exit 2
+}
+
+coverage=
+if [ "${1:-}" = --coverage ]; then
+    coverage=1
+    shift
+fi
+[ $# -ge 1 ] || usage
+name=$1
+seconds=${2:-60}
+if [ $# -ge 2 ]; then shift 2; else shift; fi
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+dir=${SY_FUZZ_DIR:-$top/build/fuzz}
+clang=${CLANG:-clang}
+seeds=$top/tests/data/fuzz/$name
+
+# What each harness is linked with; coverage is counted over the parser's files.
+common="src/base/buf.c src/base/clock.c src/base/file.c src/base/json.c src/base/log.c src/base/status.c
+    src/base/utf8.c"
+heads="src/model/safetensors.c src/model/scan.c src/model/shard_index.c src/model/meta.c src/model/checkpoint.c"
+describe="src/model/config.c src/model/families.c src/model/bind.c src/model/model.c src/model/rope.c"
+case $name in
+safetensors)
+    parser=$heads
+    sources=kernels/dtype.c
+    ;;
+config)
+    parser=$describe
+    sources="$heads kernels/dtype.c"
+    ;;
+tokenizer)
+    parser="src/model/tokenizer.c src/model/tokenizer_read.c src/model/added.c src/model/normalizer.c src/model/nfc.c
+        src/model/pretokenizer.c src/model/pretokenizer_read.c src/model/pattern.c src/model/bpe.c src/model/vocab.c
+        src/model/postprocessor.c src/model/decoder.c src/model/bytelevel.c src/model/detokenizer.c"
+    sources=
+    ;;
+jsonl)
+    parser=src/cli/batch.c
+    sources=src/cli/render.c
+    ;;
+*) usage ;;
+esac
+
+mkdir -p "$dir/corpus/$name"
+
+# build FILE FLAGS SOURCE...: the harness, with other sources than its own
+build() {
+    out=$1
+    flags=$2
+    shift 2
+    (
+        cd "$top"
+        # shellcheck disable=SC2046,SC2086 # lists of words
+        "$clang" -std=gnu11 -D_GNU_SOURCE -g -O1 $flags -ffp-contract=off -Isrc -I. -Ikernels -Itopo -Itests \
+            $(pkg-config --cflags jansson libpcre2-8 libutf8proc) "$@" "tests/fuzz/fuzz_$name.c" \
+            $common $sources $parser -o "$out" \
+            $(pkg-config --libs jansson libpcre2-8 libutf8proc) -lpthread -lm
+    )
+}
+
+# Beside clang there may be tools with its version in their names, or in a folder of their own.
+tool() {
+    version=$("$clang" -dumpversion | cut -d. -f1)
+    for candidate in "$1" "$1-$version" "/usr/lib/llvm-$version/bin/$1"; do
+        if command -v "$candidate" >/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "run.sh: $1 was not found; it comes with llvm (Debian, Ubuntu: package llvm)" >&2
+    exit 1
+}
+
+# Functions that read files, which no input of a harness can reach.
+io='read_.*|check_plain|exists_in|open_shard|size_fail|sy_tokenizer_open'
+io="$io|sy_checkpoint_(read|fetch|verify|verify_headers|bytes_read)"
+
+# Lines of the parser that the inputs in $seeds reach.
+measure() {
+    profdata=$(tool llvm-profdata)
+    cov=$(tool llvm-cov)
+    build "$dir/$name-coverage" "-fprofile-instr-generate -fcoverage-mapping" tests/fuzz/replay.c tests/tap.c
+    LLVM_PROFILE_FILE=$dir/$name.profraw "$dir/$name-coverage" "$seeds" >"$dir/$name.tap"
+    "$profdata" merge -o "$dir/$name.profdata" "$dir/$name.profraw"
+    # shellcheck disable=SC2086 # a list of words
+    (cd "$top" && "$cov" report "$dir/$name-coverage" -instr-profile="$dir/$name.profdata" -show-functions $parser) |
+        awk -v io="^($io)\$" -v reads="src/model/(meta|checkpoint|tokenizer)[.]c" '
+            function show(what, n, missed) { printf "%-36s %5d of %5d lines %6.1f %%\n", what, n - missed, n,
+                                             n ? 100 * (n - missed) / n : 0 }
+            /^File / { if (file) show(file, lines, missed); lines = missed = 0; file = $2; gsub(/[\047:]/, "", file)
+                       sub(/.*src\//, "src/", file); next }
+            $1 == "TOTAL" || $1 == "Name" || NF < 7 { next }
+            { name = $1; sub(/.*:/, "", name) }
+            file ~ reads && name ~ io { next }
+            { lines += $5; missed += $6; all += $5; all_missed += $6 }
+            END { show(file, lines, missed); show("all", all, all_missed) }'
+}
+
+if [ -n "$coverage" ]; then
+    measure
+    exit 0
+fi
+
+build "$dir/$name" "-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
+dict=$top/tests/fuzz/$name.dict
+[ ! -f "$dict" ] || set -- -dict="$dict" "$@"
+exec "$dir/$name" -max_total_time="$seconds" -artifact_prefix="$dir/$name-" -timeout=10 \
+    -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 "$@" "$dir/corpus/$name" "$seeds"
