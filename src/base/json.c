@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 
 /* jansson recurses per level, so depth is bounded before it sees the text. */
 static bool depth_within(const char *text, size_t len, int max_depth)
@@ -46,17 +45,6 @@ enum sy_status sy_json_parse(const char *name, const char *text, size_t len, int
     if (!*root)
         return sy_error_set(err, SY_ERR_DATA, "%s:%d:%d: not valid JSON: %s", name, at.line, at.column, at.text);
     return SY_OK;
-}
-
-enum sy_status sy_json_load(const char *path, size_t max_bytes, int max_depth, json_t **root, struct sy_error *err)
-{
-    struct sy_buf buf = SY_BUF_INIT;
-    enum sy_status st = sy_file_read(path, max_bytes, &buf, err);
-
-    if (!st)
-        st = sy_json_parse(path, buf.data ? (const char *)buf.data : "", buf.len, max_depth, root, err);
-    sy_buf_fini(&buf);
-    return st;
 }
 
 const char *sy_json_show(const json_t *value, char *out, size_t out_bytes)

@@ -18,9 +18,6 @@
 enum sy_status sy_json_parse(const char *name, const char *text, size_t len, int max_depth, json_t **root,
                              struct sy_error *err);
 
-/* Read and parse a file of at most max_bytes. */
-enum sy_status sy_json_load(const char *path, size_t max_bytes, int max_depth, json_t **root, struct sy_error *err);
-
 /* object[key] as an integer in [min, max]. A missing or null key leaves *out as it is (the default). A wrong type or
  * value is SY_ERR_DATA "name: key is X, expected an integer from min to max". */
 enum sy_status sy_json_int(const char *name, const json_t *object, const char *key, int64_t min, int64_t max,

@@ -22,7 +22,6 @@ struct sy_reader {
     size_t line_max, line_no, scanned;   /* scanned: bytes of buf from begin on without a newline */
     struct sy_buf buf;
     size_t begin;                        /* of what has not been given out */
-    uint64_t at, total;
 };
 
 enum sy_status sy_reader_open(const char *path, size_t line_max, struct sy_reader **reader, struct sy_error *err)
@@ -44,7 +43,6 @@ enum sy_status sy_reader_open(const char *path, size_t line_max, struct sy_reade
         sy_error_set(err, SY_ERR_IO, "%s: is a directory, expected a file of JSON lines", r->name);
     } else {
         r->is_file = S_ISREG(info.st_mode);
-        r->total = r->is_file ? (uint64_t)info.st_size : 0;
         *reader = r;
         return SY_OK;
     }
@@ -84,7 +82,6 @@ static enum sy_status fill(struct sy_reader *r, int timeout_ms, struct sy_error 
         return sy_error_errno(err, SY_ERR_IO, "%s: cannot read", r->name);
     r->eof = n == 0;
     r->buf.len += (size_t)n;
-    r->at += (uint64_t)n;
     return SY_OK;
 }
 
@@ -150,12 +147,6 @@ bool sy_reader_at_end(const struct sy_reader *r)
 bool sy_reader_is_file(const struct sy_reader *r)
 {
     return r->is_file;
-}
-
-void sy_reader_position(const struct sy_reader *r, uint64_t *at, uint64_t *total)
-{
-    *total = r->total;
-    *at = r->is_file ? r->at - (r->buf.len - r->begin) : 0;
 }
 
 int sy_reader_fd(const struct sy_reader *r)

@@ -28,8 +28,6 @@ enum sy_status sy_reader_next(struct sy_reader *reader, int timeout_ms, const ch
 bool sy_reader_at_end(const struct sy_reader *reader);
 /* True for a regular file: all of it is there now. */
 bool sy_reader_is_file(const struct sy_reader *reader);
-/* Where a regular file is read and how long it is, for a progress line; 0 and 0 for others. */
-void sy_reader_position(const struct sy_reader *reader, uint64_t *at, uint64_t *total);
 int sy_reader_fd(const struct sy_reader *reader);
 const char *sy_reader_name(const struct sy_reader *reader);
 

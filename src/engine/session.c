@@ -247,6 +247,8 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
     sy_group_set_timeout(group, timeout_ms);
     if (!st)
         st = open_fabric(session, err);
+    if (!st && session->rank == 0)
+        sy_log(SY_LOG_INFO, "transports of rank 0: %s", sy_fabric_describe(session->fabric));
     if (!st)
         st = sy_group_agree(group, start_layers(session, err), err);
     /* The dense block is complete once every rank of the node has read its part, which the agreement has shown. */
@@ -419,22 +421,7 @@ void sy_session_set_prefill_chunk(struct sy_session *session, int prefill_chunk)
     session->scheduler.prefill_chunk = prefill_chunk;
 }
 
-struct sy_memory_need sy_session_memory(const struct sy_session *session)
-{
-    return session->need;
-}
-
 struct sy_group *sy_session_group(const struct sy_session *session)
 {
     return session->group;
-}
-
-const char *sy_session_transports(const struct sy_session *session)
-{
-    return sy_fabric_describe(session->fabric);
-}
-
-int sy_session_n_pages(const struct sy_session *session)
-{
-    return session->n_pages;
 }

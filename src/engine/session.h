@@ -156,11 +156,7 @@ struct sy_session_stats {
 /* Collective. out is filled on rank 0. */
 enum sy_status sy_session_stats(struct sy_session *session, struct sy_session_stats *out, struct sy_error *err);
 
-struct sy_memory_need sy_session_memory(const struct sy_session *session);
 struct sy_group *sy_session_group(const struct sy_session *session);
-/* One line about the transports in use. */
-const char *sy_session_transports(const struct sy_session *session);
-int sy_session_n_pages(const struct sy_session *session);
 
 void sy_session_destroy(struct sy_session *session);
 
