@@ -82,7 +82,8 @@ void sy_cpu_queue_destroy(struct sy_queue *q)
 
 void sy_queue_run(struct sy_queue *q, int n_items, double cost, sy_pool_fn fn, void *arg)
 {
-    if (cost >= SERIAL_COST) {
+    /* Without a queue (loading converts so) everything runs here. */
+    if (q && cost >= SERIAL_COST) {
         sy_pool_run(q->pool, n_items, fn, arg);
         return;
     }
