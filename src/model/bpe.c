@@ -15,6 +15,7 @@
 #define SEARCH_MAX 48
 
 /* The cache maps a hash of a piece to one entry of a cache line, the last piece with that hash. */
+#define CACHE_LINE     64
 #define CACHE_BITS     16
 #define CACHE_TEXT_MAX 30
 #define CACHE_IDS_MAX  8
@@ -26,9 +27,11 @@ struct cached {
     uint8_t text[CACHE_TEXT_MAX];
     int32_t ids[CACHE_IDS_MAX];
 };
+_Static_assert(sizeof(struct cached) == CACHE_LINE, "an entry is read with one miss");
 
 struct sy_bpe_scratch {
-    struct cached *cache;
+    struct cached *cache; /* in cache_memory, at the begin of a cache line */
+    void *cache_memory;
     int32_t *ids, *rank, *prev, *next; /* [cap] the row of symbols; rank[i] is that of the pair i, next[i] */
     uint64_t *heap;                    /* [2 cap] rank << 32 | place */
     size_t cap, n_heap;
@@ -93,11 +96,14 @@ struct sy_bpe_scratch *sy_bpe_scratch_create(void)
 
     if (!scratch)
         return NULL;
-    scratch->cache = calloc((size_t)1 << CACHE_BITS, sizeof *scratch->cache);
-    if (!scratch->cache) {
+    /* Zeroed memory that calloc() has fresh from the system costs only where it is used. */
+    scratch->cache_memory = calloc(((size_t)1 << CACHE_BITS) + 1, sizeof *scratch->cache);
+    if (!scratch->cache_memory) {
         free(scratch);
         return NULL;
     }
+    size_t past = (uintptr_t)scratch->cache_memory % CACHE_LINE;
+    scratch->cache = (struct cached *)(void *)((uint8_t *)scratch->cache_memory + (CACHE_LINE - past) % CACHE_LINE);
     return scratch;
 }
 
@@ -118,7 +124,7 @@ void sy_bpe_scratch_destroy(struct sy_bpe_scratch *scratch)
     if (!scratch)
         return;
     free_row(scratch);
-    free(scratch->cache);
+    free(scratch->cache_memory);
     free(scratch);
 }
 
@@ -302,19 +308,14 @@ static enum sy_status emit(struct sy_buf *out, const int32_t *ids, size_t n, str
     return SY_OK;
 }
 
-static enum sy_status encode_piece(const struct sy_bpe *bpe, struct sy_bpe_scratch *scratch, const uint8_t *text,
-                                   size_t len, struct sy_buf *out, struct sy_error *err)
+/* Work out the ids of a piece, and remember them in cached unless it is NULL. */
+static enum sy_status merge_piece(const struct sy_bpe *bpe, struct sy_bpe_scratch *scratch, const uint8_t *text,
+                                  size_t len, struct cached *cached, struct sy_buf *out, struct sy_error *err)
 {
-    struct cached *cached = NULL;
     int32_t short_ids[SEARCH_MAX], short_rank[SEARCH_MAX], *ids = short_ids;
     size_t n;
-
-    if (len <= CACHE_TEXT_MAX) {
-        cached = &scratch->cache[sy_text_hash(0, text, len) >> (64 - CACHE_BITS)];
-        if (cached->len == len && !memcmp(cached->text, text, len))
-            return emit(out, cached->ids, cached->n_ids, err);
-    }
     int32_t whole = bpe->ignore_merges ? sy_words_find(&bpe->words, text, len) : -1;
+
     if (whole >= 0) {
         ids[0] = whole;
         n = 1;
@@ -337,6 +338,22 @@ static enum sy_status encode_piece(const struct sy_bpe *bpe, struct sy_bpe_scrat
         memcpy(cached->ids, ids, n * sizeof *ids);
     }
     return emit(out, ids, n, err);
+}
+
+static inline enum sy_status encode_piece(const struct sy_bpe *bpe, struct sy_bpe_scratch *scratch, const uint8_t *text,
+                                          size_t len, struct sy_buf *out, struct sy_error *err)
+{
+    if (len > CACHE_TEXT_MAX)
+        return merge_piece(bpe, scratch, text, len, NULL, out, err);
+    struct cached *cached = &scratch->cache[sy_text_hash(0, text, len) >> (64 - CACHE_BITS)];
+    if (cached->len != len || !sy_text_equal(cached->text, text, len))
+        return merge_piece(bpe, scratch, text, len, cached, out, err);
+    /* All places of the entry, used or not: a copy of fixed length is a move or two. */
+    if (out->cap - out->len <= sizeof cached->ids && !sy_buf_reserve(out, sizeof cached->ids))
+        return emit(out, cached->ids, cached->n_ids, err);
+    memcpy(out->data + out->len, cached->ids, sizeof cached->ids);
+    out->len += cached->n_ids * sizeof *cached->ids;
+    return SY_OK;
 }
 
 enum sy_status sy_bpe_encode(const struct sy_bpe *bpe, struct sy_bpe_scratch *scratch, const uint8_t *text, size_t len,

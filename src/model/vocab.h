@@ -70,21 +70,50 @@ int32_t sy_words_find(const struct sy_words *words, const void *text, size_t len
 /* A number that no file can know, from the system's random source. */
 uint64_t sy_hash_seed(void);
 
+static inline uint64_t sy_text_load8(const uint8_t *text)
+{
+    uint64_t word;
+
+    __builtin_memcpy(&word, text, sizeof word);
+    return word;
+}
+
+/* The bytes of a text of at most 8 as a number, which with the length tells texts apart. The reads overlap, so that there
+ * is no loop. */
+static inline uint64_t sy_text_load(const uint8_t *text, size_t len)
+{
+    uint32_t low, high;
+
+    if (len == 8)
+        return sy_text_load8(text);
+    if (len < 4)
+        return len ? text[0] | (uint64_t)text[len / 2] << 8 | (uint64_t)text[len - 1] << 16 : 0;
+    __builtin_memcpy(&low, text, sizeof low);
+    __builtin_memcpy(&high, text + len - sizeof high, sizeof high);
+    return low | (uint64_t)high << 32;
+}
+
 /* A hash of a short text. */
 static inline uint64_t sy_text_hash(uint64_t seed, const uint8_t *text, size_t len)
 {
-    uint64_t h = seed + len * 0x9e3779b97f4a7c15u, word = 0;
+    uint64_t h = seed + len * 0x9e3779b97f4a7c15u;
 
-    for (; len >= 8; text += 8, len -= 8) {
-        __builtin_memcpy(&word, text, 8);
-        h = (h ^ word) * 0xd6e8feb86659fd93u;
+    for (; len > 8; text += 8, len -= 8) {
+        h = (h ^ sy_text_load8(text)) * 0xd6e8feb86659fd93u;
         h ^= h >> 32;
     }
-    word = 0;
-    for (size_t i = 0; i < len; i++)
-        word = word << 8 | text[i];
-    h = (h ^ word) * 0xd6e8feb86659fd93u;
+    h = (h ^ sy_text_load(text, len)) * 0xd6e8feb86659fd93u;
     return h ^ h >> 32;
+}
+
+/* Are two texts of one length equal? For short ones, where a call of memcmp costs more than the comparison. */
+static inline bool sy_text_equal(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    for (; len > 8; a += 8, b += 8, len -= 8) {
+        if (sy_text_load8(a) != sy_text_load8(b))
+            return false;
+    }
+    return sy_text_load(a, len) == sy_text_load(b, len);
 }
 
 #endif
