@@ -63,6 +63,7 @@ void sy_added_seal(struct sy_added *added)
             i++;
         added->first[b] = (uint32_t)i;
     }
+    added->one_first = n && added->tokens[0].text[0] == added->tokens[n - 1].text[0];
 }
 
 void sy_added_fini(struct sy_added *added)
@@ -157,15 +158,27 @@ static bool inside_word(const struct sy_added_walk *walk, size_t begin, size_t e
     return end < walk->len && (sy_utf8_get(walk->text + end, &c), is_word(c));
 }
 
+/* The first place from at on where a byte is that a token begins with; the end of the text when there is none. */
+static size_t candidate(const struct sy_added *added, const uint8_t *text, size_t len, size_t at)
+{
+    if (added->one_first) {
+        const uint8_t *hit = memchr(text + at, added->tokens[0].text[0], len - at);
+        return hit ? (size_t)(hit - text) : len;
+    }
+    while (at < len && added->first[text[at]] == added->first[text[at] + 1])
+        at++;
+    return at;
+}
+
 /* Find the next token from walk->searched on. */
 static bool search(const struct sy_added *added, struct sy_added_walk *walk)
 {
     while (added->n_tokens && walk->searched < walk->len) {
-        size_t at = walk->searched++;
-        uint8_t byte = walk->text[at];
+        size_t at = candidate(added, walk->text, walk->len, walk->searched);
         uint32_t c;
-        if (added->first[byte] == added->first[byte + 1])
-            continue;
+        if (at == walk->len)
+            break;
+        walk->searched = at + 1;
         const struct sy_added_token *token = longest(added, walk->text + at, walk->len - at);
         if (!token)
             continue;

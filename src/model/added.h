@@ -29,6 +29,7 @@ struct sy_added {
     struct sy_added_token *tokens; /* after sealing: sorted by bytes */
     size_t n_tokens, cap;
     uint32_t first[257]; /* tokens that begin with byte b: first[b] to first[b + 1] - 1 */
+    bool one_first;      /* all tokens begin with the same byte, as they mostly do */
 };
 
 /* Add a copy of a token of 1 to SY_ADDED_BYTES_MAX bytes. Of two with the same text the first counts. */
