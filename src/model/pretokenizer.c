@@ -21,19 +21,22 @@
 /* A match is looked for at this many places at a time, so that the clock can be read in between. With JIT that costs
  * nothing. The interpreter scans ahead past the places it may begin at, so without JIT their number doubles each time. */
 #define PLACES      256
-#define CLOCK_EVERY 64 /* searches */
+#define CLOCK_EVERY 8 /* times */
 
-/* Processor time for one text. Honest patterns take under 0.2 us for a byte, even without JIT. */
-#define TIME_BASE_NS     INT64_C(5000000000)
-#define TIME_PER_BYTE_NS 20000
+/* Time for one text: twice this at most, see out_of_time(). Honest patterns take under 0.2 us for a byte, even without
+ * JIT. */
+#define TIME_BASE_NS     INT64_C(2500000000)
+#define TIME_PER_BYTE_NS 10000
 
 struct sy_pretokenizer_scratch {
     pcre2_match_data *match;
     pcre2_match_context *context;
     pcre2_jit_stack *jit_stack;
     struct sy_buf prefixed;
-    int64_t begin_ns, begin_cpu_ns, limit_ns; /* of this text */
-    unsigned n_calls;
+    int64_t begin_ns, limit_ns; /* of this text */
+    int64_t late_cpu_ns;        /* processor time when the clock on the wall had passed the limit; -1: it has not */
+    unsigned n_windows;
+    size_t steps, last; /* limits that are set in context; 0 and SIZE_MAX at the begin: none */
 };
 
 struct sy_pretokenizer_scratch *sy_pretokenizer_scratch_create(void)
@@ -48,6 +51,7 @@ struct sy_pretokenizer_scratch *sy_pretokenizer_scratch_create(void)
         sy_pretokenizer_scratch_destroy(scratch);
         return NULL;
     }
+    scratch->last = SIZE_MAX;
     pcre2_set_heap_limit(scratch->context, HEAP_KIB_MAX);
     /* NULL when PCRE2 has no JIT. */
     scratch->jit_stack = pcre2_jit_stack_create((size_t)64 << 10, JIT_STACK_BYTES_MAX, NULL);
@@ -135,11 +139,15 @@ static int64_t cpu_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The clock on the wall is cheap to read; the thread's own counts, because the process may have been stopped. */
-static bool out_of_time(const struct sy_pretokenizer_scratch *scratch)
+/* The clock on the wall is cheap to read, but the process may have been stopped: once it has passed the limit, the
+ * thread's own clock gets the limit again. That one takes a system call, too much for every short text. */
+static bool out_of_time(struct sy_pretokenizer_scratch *scratch)
 {
-    return sy_clock_ns() - scratch->begin_ns > scratch->limit_ns &&
-           cpu_ns() - scratch->begin_cpu_ns > scratch->limit_ns;
+    if (sy_clock_ns() - scratch->begin_ns <= scratch->limit_ns)
+        return false;
+    if (scratch->late_cpu_ns < 0)
+        scratch->late_cpu_ns = cpu_ns();
+    return cpu_ns() - scratch->late_cpu_ns > scratch->limit_ns;
 }
 
 /* The first match that begins at a place from at to last. Returns PCRE2's code. */
@@ -150,8 +158,14 @@ static int find_within(const struct cut *c, const struct sy_pretokenizer_stage *
     size_t steps = STEPS_BASE + STEPS_PER_BYTE * len;
     int rc = PCRE2_ERROR_JIT_STACKLIMIT;
 
-    pcre2_set_match_limit(scratch->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
-    pcre2_set_offset_limit(scratch->context, last);
+    if (scratch->steps != steps) {
+        scratch->steps = steps;
+        pcre2_set_match_limit(scratch->context, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+    }
+    if (scratch->last != last) {
+        scratch->last = last;
+        pcre2_set_offset_limit(scratch->context, last);
+    }
     if (stage->jit)
         rc = pcre2_jit_match(stage->code, text, len, at, PCRE2_NO_UTF_CHECK, scratch->match, scratch->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
@@ -160,20 +174,23 @@ static int find_within(const struct cut *c, const struct sy_pretokenizer_stage *
     return rc;
 }
 
-/* The first match at or after at. */
+/* The first match at or after at. *last, 0 at the begin of a text, is where the places end that are looked at before the
+ * clock is read again: it is moved on when at has reached it. */
 static int find(const struct cut *c, const struct sy_pretokenizer_stage *stage, const uint8_t *text, size_t len,
-                size_t at)
+                size_t at, size_t *last)
 {
     for (size_t places = PLACES;; places *= stage->jit ? 1 : 2) {
-        if ((++c->scratch->n_calls % CLOCK_EVERY == 0 || places > PLACES) && out_of_time(c->scratch))
-            return PCRE2_ERROR_MATCHLIMIT;
-        size_t last = len - at > places ? at + places : len;
-        while (last < len && (text[last] & 0xc0) == 0x80)
-            last++;
-        int rc = find_within(c, stage, text, len, at, last);
-        if (rc != PCRE2_ERROR_NOMATCH || last == len)
+        if (at >= *last) {
+            if ((++c->scratch->n_windows % CLOCK_EVERY == 0 || places > PLACES) && out_of_time(c->scratch))
+                return PCRE2_ERROR_MATCHLIMIT;
+            *last = len - at > places ? at + places : len;
+            while (*last < len && (text[*last] & 0xc0) == 0x80)
+                ++*last;
+        }
+        int rc = find_within(c, stage, text, len, at, *last);
+        if (rc != PCRE2_ERROR_NOMATCH || *last == len)
             return rc;
-        at = last;
+        at = *last;
     }
 }
 
@@ -181,13 +198,13 @@ static enum sy_status cut_by_pattern(const struct cut *c, int s, const uint8_t *
 {
     const struct sy_pretokenizer_stage *stage = &c->pt->stages[s];
     const size_t *ovector = pcre2_get_ovector_pointer(c->scratch->match);
-    size_t at = 0, done = 0; /* where to search, and up to where the text is handed on */
+    size_t at = 0, last = 0, done = 0; /* where to search, and up to where the text is handed on */
     bool matched = false;
     struct run run = {0};
     enum sy_status st = SY_OK;
 
     while (!st && at <= len) {
-        int rc = find(c, stage, text, len, at);
+        int rc = find(c, stage, text, len, at, &last);
         if (rc == PCRE2_ERROR_NOMATCH)
             break;
         size_t begin = ovector[0], end = ovector[1];
@@ -240,7 +257,7 @@ enum sy_status sy_pretokenizer_split(const struct sy_pretokenizer *pt, struct sy
     const struct cut c = {.pt = pt, .scratch = scratch, .fn = fn, .arg = arg, .err = err};
 
     scratch->begin_ns = sy_clock_ns();
-    scratch->begin_cpu_ns = cpu_ns();
+    scratch->late_cpu_ns = -1;
     scratch->limit_ns = TIME_BASE_NS + TIME_PER_BYTE_NS * (int64_t)len;
     return cut(&c, 0, text, len);
 }
