@@ -176,6 +176,25 @@ static void check_refused(void)
     sy_buf_fini(&many);
 }
 
+/* A match is found wherever it is: the places it may begin at are looked at some hundred at a time. */
+static void check_places(void)
+{
+    static const char *const LETTERS[] = {"a", "\xc3\xa9", "\xf0\x9f\x98\x80"};
+    char text[4200], expected[4220];
+    int n_bad = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        size_t k = strlen(LETTERS[i]);
+        for (size_t n = 0; n + k <= 1030 * k; n += k) {
+            memcpy(text + n, LETTERS[i], k);
+            memcpy(text + n + k, "-b", 2);
+            snprintf(expected, sizeof expected, "[%.*s][-][b]", (int)(n + k), text);
+            n_bad += strcmp(pieces(SPLIT("-", "Isolated", ""), text, n + k + 2), expected) != 0;
+        }
+    }
+    ok(!n_bad, "a match after 1 to 1030 characters is found");
+}
+
 /* Patterns that backtrack without end get a sentence, soon. */
 static void check_hostile(void)
 {
@@ -201,6 +220,7 @@ int main(void)
     check_kinds();
     check_patterns();
     check_refused();
+    check_places();
     check_hostile();
     done();
     return tap_exit();

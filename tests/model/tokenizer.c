@@ -287,6 +287,9 @@ static void check_added(void)
            "a normalized token is found in both forms");
     is_str(show_ids(tok, "<y><y><y>z", true, out), "<301><302>", "the longest token at a place is taken");
     sy_tokenizer_close(tok);
+    tok = byte_tokenizer("{\"id\":300,\"content\":\"<x>\"},{\"id\":301,\"content\":\"#y\"}", "null", "null");
+    is_str(show_ids(tok, "a#y<x>#b#y", true, out), "a<301><300>#b<301>", "tokens of different first bytes are found");
+    sy_tokenizer_close(tok);
 }
 
 static void check_template(void)
