@@ -5,14 +5,16 @@
  * source, compiled once for each instruction set). The engine names no backend: it calls through the table.
  *
  * Letters: T rows (tokens), D hidden, E experts, K experts per token, F expert width, N outputs of a matrix, V vocabulary.
- * Activations are float, row-major. Weights are described by struct sy_weight and stay in their published type in memory;
- * BF16 and FP16 are widened in registers.
+ * Activations are row-major, float or BF16 as an argument says. Weights are described by struct sy_weight and stay in
+ * their published type in memory; BF16 is multiplied as it is where the instruction set can, and widened in registers,
+ * as FP16 is, where it cannot.
  *
  * Exactness (DESIGN 3.2): what a row gets depends on that row, its position and the weights alone; never on T, on the
  * other rows, on the number of threads or on how a range was cut. Each dot product is summed in one fixed order.
  *
  * Rounding. "compute bf16" means that activations are rounded to BF16 before each product; the rounding is done by the
- * kernel that makes the activation (a `round` argument), so a matrix kernel never rounds its input.
+ * kernel that makes the activation, which stores BF16 (or, where it works in place, rounded floats), so a matrix kernel
+ * never rounds its input. Sums are FP32.
  *
  * A queue is where kernels run: for a CPU the rank's thread pool, and every call is done when it returns; for a GPU a
  * stream. All pointers below are buffers of the backend (plain memory on a CPU).
@@ -47,7 +49,8 @@ const char *sy_dtype_name(enum sy_dtype dtype);
 /* How a matrix [N, K] (N outputs, K inputs, as nn.Linear stores it) lies in memory. */
 enum sy_layout {
     SY_LAYOUT_ROWS,    /* as published: N rows of K */
-    SY_LAYOUT_PANELS,  /* panels of SY_PANEL outputs: [ceil(N / SY_PANEL)][K][SY_PANEL]; missing outputs are zero */
+    SY_LAYOUT_PANELS,  /* panels of SY_PANEL outputs: [ceil(N / SY_PANEL)][K][SY_PANEL], or for BF16 with inputs in
+                        * pairs, [ceil(N / SY_PANEL)][ceil(K / 2)][SY_PANEL][2]; missing outputs and inputs are zero */
 };
 
 #define SY_PANEL 16
@@ -68,14 +71,13 @@ struct sy_rows {
     size_t row_bytes, scale_bytes;
 };
 
-/* Activation rounding: what the consumer's compute type asks for. */
+/* Activation rounding of kernels that work in place: what the consumer's compute type asks for. */
 enum sy_round { SY_ROUND_NONE, SY_ROUND_BF16 };
 
-/* One run of rows for one expert. rows[i] names a row of the input buffer; outputs are written densely from out_row. */
+/* One run of rows for one expert: rows row .. row + n_rows - 1 of the input, of the activations and of the output. */
 struct sy_tile {
     const struct sy_weight *gate_up, *down; /* [2F, D] interleaved panels; [D, F] panels */
-    const uint32_t *rows;                   /* [n_rows] */
-    int n_rows, out_row;
+    int row, n_rows;
 };
 
 enum sy_router_kind {
@@ -89,8 +91,8 @@ struct sy_router_rule {
     float scale;    /* multiply them by this afterwards */
 };
 
-/* A paged KV cache of one layer. A page holds SY_KV_PAGE consecutive positions of one sequence; inside it lie
- * [n_kv_heads][SY_KV_PAGE][head_dim] of K, then the same of V. */
+/* A paged KV cache of one layer. A page holds SY_KV_PAGE consecutive positions of one sequence, each KV head's K and V in
+ * a layout of the backend's own (kv_page_bytes() says how large). */
 #define SY_KV_PAGE 16
 
 struct sy_kv_layer {
@@ -115,14 +117,14 @@ struct sy_attention {
     struct sy_kv_layer kv;
     const float *q;            /* [n_rows][q_stride], head h at h * head_dim */
     size_t q_stride;
-    enum sy_round round;       /* of the output */
-    float *out;                /* [n_rows][n_heads * head_dim] */
+    enum sy_dtype out_dtype;   /* SY_F32, or SY_BF16: then the softmax's weights are rounded before they meet V, too */
+    void *out;                 /* [n_rows][n_heads * head_dim] */
 };
 
 struct sy_queue;
 
 struct sy_kernels {
-    const char *name; /* "ref", "portable", "avx2" */
+    const char *name; /* "ref", "portable", "avx2", "avx512", "amx" */
 
     /* Buffers and queues. free takes NULL. */
     void *(*alloc)(size_t bytes);
@@ -142,15 +144,16 @@ struct sy_kernels {
     void (*embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
 
     /* y = x * rsqrt(mean(x^2) + eps) * weight for each of n_heads runs of width elements in each of n_rows rows (a whole
-     * hidden state is one run). Run h of row t starts at x + t * x_stride + h * width; x and y may be the same. weight:
-     * [width], the same for every run. FP32 throughout, rounded at the end. */
+     * hidden state is one run). Run h of row t starts at element t * x_stride + h * width of x, and of y with y_stride; x
+     * and y may be the same if y is SY_F32. weight: [width], the same for every run. FP32 throughout, y_dtype (SY_F32 or
+     * SY_BF16) at the end. */
     void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
-                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
+                    const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 
-    /* y[t][n] = sum_k x[t][k] * w[n][k] (+ bias[n] if not NULL), for outputs n in [n_begin, n_end); y[t] starts at output
-     * n_begin. n_begin is a multiple of SY_PANEL. x: [T, K], y: [T, y_stride] */
-    void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
-                 int n_end, const float *bias, float *y, size_t y_stride);
+    /* y[t][n] = (y[t][n] if add) + sum_k x[t][k] * w[n][k] (+ bias[n] if not NULL), for outputs n in [n_begin, n_end);
+     * y[t] starts at output n_begin, a multiple of SY_PANEL. x: [T, K] of x_dtype (SY_F32 or SY_BF16), y: [T, y_stride] */
+    void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
 
     /* Rotate n_heads heads of every row in place (NeoX halves): dims i and i + rotary_dim/2 turn by angle
      * position * inv_freq[i]; dims from rotary_dim on stay. cos_sin: [max position][rotary_dim] with rotary_dim/2
@@ -161,13 +164,18 @@ struct sy_kernels {
     /* Clamp x to [-limit, limit] (OLMoE's clip_qkv). */
     void (*clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 
+    /* Bytes of a page of one layer: SY_KV_PAGE positions of n_kv_heads heads, K and V. */
+    size_t (*kv_page_bytes)(enum sy_dtype dtype, int n_kv_heads, int head_dim);
+
     /* Write K and V of every row to its place in the cache, converted to the cache's type. k, v: [T] rows at
-     * kv_stride, n_kv_heads * head_dim each. */
+     * kv_stride, n_kv_heads * head_dim each. Rows of a sequence stand together in order of position, and a sequence has
+     * nothing behind its last one yet: the rest of that page is cleared where attention wants it so. */
     void (*kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                      const float *k, const float *v, size_t kv_stride);
 
     /* Causal attention of every row over its own sequence's pages, keys in order of position, online softmax over blocks
-     * of SY_KV_PAGE keys that start at multiples of SY_KV_PAGE. */
+     * of keys that start at multiples of a fixed number. What a page holds behind the positions that are written makes no
+     * difference. */
     void (*attention)(struct sy_queue *q, const struct sy_attention *a);
 
     /* logits = x w^T in FP32 (w: FP32 [E, D] in this backend's panel layout), then the rule. Ties go to the lowest expert
@@ -175,16 +183,20 @@ struct sy_kernels {
     void (*router)(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
                    int T, float *logits, int32_t *ids, float *weights);
 
-    /* Grouped expert MLP, first half: for each tile and row, act = silu(x gate^T) * (x up^T), rounded by `round`.
-     * x: rows of width gate_up->k, the tile's rows[] index them; x_dtype SY_F32 or SY_BF16. act: [sum of n_rows, F],
-     * row out_row + i of tile. */
-    void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype x_dtype, enum sy_round round, float *act);
+    /* Row dst_rows[i] of dst = row src_rows[i] of src, n rows of row_bytes each (tokens in order of their experts, and
+     * results back). A NULL list stands for 0, 1, 2, ..; rows of dst_rows are distinct. */
+    void (*copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
+                      const uint32_t *src_rows, int n, size_t row_bytes);
 
-    /* Second half: y = act down^T, stored as y_dtype (SY_F32, or SY_BF16 rounded once to nearest even).
-     * act: [.., F], y: [.., D], rows as in expert_gate_up. */
-    void (*expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
-                        enum sy_dtype y_dtype);
+    /* Grouped expert MLP, first half: for each tile and row, act = silu(x gate^T) * (x up^T), stored as dtype (SY_F32, or
+     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows. */
+    void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                           enum sy_dtype dtype, void *act);
+
+    /* Second half: y = act down^T, stored as y_dtype (SY_F32, or SY_BF16 rounded once). act: [.., F] of act_dtype,
+     * y: [.., D], rows as in expert_gate_up. */
+    void (*expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
 
     /* The same two for a dense SwiGLU MLP come from one tile whose rows are 0 .. T-1. */
 
@@ -203,8 +215,11 @@ struct sy_kernels {
                     size_t n);
 };
 
-/* Instruction sets from lowest to highest. */
-enum sy_isa { SY_ISA_PORTABLE, SY_ISA_AVX2, SY_N_ISAS };
+/* Instruction sets from lowest to highest.
+ *   avx2    AVX2, FMA and F16C
+ *   avx512  AVX-512 F, BW, DQ, VL with the BF16 and VNNI dot products
+ *   amx     the same and AMX tiles of BF16 and INT8 */
+enum sy_isa { SY_ISA_PORTABLE, SY_ISA_AVX2, SY_ISA_AVX512, SY_ISA_AMX, SY_N_ISAS };
 
 /* The best that this CPU and this build have. */
 enum sy_isa sy_isa_best(void);

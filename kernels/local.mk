@@ -5,7 +5,7 @@ noinst_LIBRARIES += libkernels.a libcpu_portable.a
 
 # The reference, and what does not depend on the instruction set.
 libkernels_a_SOURCES = \
-	%D%/kernels.h %D%/half.h %D%/dtype.c \
+	%D%/kernels.h %D%/half.h %D%/layout.h %D%/dtype.c \
 	%D%/cpu/isa.c \
 	%D%/cpu/pack.c \
 	%D%/cpu/queue.c %D%/cpu/queue.h \
@@ -22,13 +22,14 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 # One source for all instruction sets; SY_ISA_<name> tells it which one it is compiled for.
 sy_cpu_sources = \
 	%D%/cpu/cpu.h \
-	%D%/cpu/vec.h %D%/cpu/vec_avx2.h %D%/cpu/vec_portable.h \
+	%D%/cpu/vec.h %D%/cpu/vec_avx512.h %D%/cpu/vec_avx2.h %D%/cpu/vec_portable.h \
 	%D%/cpu/attention.c \
 	%D%/cpu/combine.c \
 	%D%/cpu/embed.c \
 	%D%/cpu/experts.c \
 	%D%/cpu/gemm.c \
-	%D%/cpu/panel.c %D%/cpu/panel.h \
+	%D%/cpu/kv.c \
+	%D%/cpu/panel.c %D%/cpu/panel.h %D%/cpu/panel_amx.c %D%/cpu/panel_amx_few.c \
 	%D%/cpu/rope.c \
 	%D%/cpu/router.c \
 	%D%/cpu/rows.c \
@@ -43,4 +44,20 @@ noinst_LIBRARIES += libcpu_avx2.a
 libcpu_avx2_a_SOURCES = $(sy_cpu_sources)
 libcpu_avx2_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_avx2
 libcpu_avx2_a_CFLAGS = $(AM_CFLAGS) $(SY_AVX2_CFLAGS)
+endif
+
+if HAVE_AVX512_BUILD
+libkernels_a_CPPFLAGS += -DSY_HAVE_AVX512
+noinst_LIBRARIES += libcpu_avx512.a
+libcpu_avx512_a_SOURCES = $(sy_cpu_sources)
+libcpu_avx512_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_avx512
+libcpu_avx512_a_CFLAGS = $(AM_CFLAGS) $(SY_AVX512_CFLAGS)
+endif
+
+if HAVE_AMX_BUILD
+libkernels_a_CPPFLAGS += -DSY_HAVE_AMX
+noinst_LIBRARIES += libcpu_amx.a
+libcpu_amx_a_SOURCES = $(sy_cpu_sources)
+libcpu_amx_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_amx
+libcpu_amx_a_CFLAGS = $(AM_CFLAGS) $(SY_AMX_CFLAGS)
 endif

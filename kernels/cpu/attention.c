@@ -1,213 +1,255 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention.c - the paged KV cache: writing it, and attention over it
+ * attention.c - attention over the paged KV cache
  *
- * Online softmax (Milakov and Gimelshein 2018): keys come in blocks of SY_KV_PAGE; the running maximum, sum and
- * weighted values of a head are rescaled when a block has a larger score. Blocks start at multiples of SY_KV_PAGE of the
- * position, keys that a row does not see take no part, and values are added key by key, so a row's bits depend on its
- * own sequence alone.
+ * Online softmax (Milakov and Gimelshein 2018) over blocks of BLOCK keys that start at multiples of BLOCK; both products are
+ * panel products (layout.h says how a page lies), made for several rows of a sequence and all query heads of a KV head
+ * together.
+ *
+ * Exactness: a row's sums run over its own sequence's keys in order, in blocks and pages whose places are fixed. Keys that
+ * a row does not see but another row of its group does have weight zero, and adding zero changes no bit; so do the keys
+ * behind the last position, whose values kv_write clears.
  */
 #include <math.h>
 
 #include "cpu/cpu.h"
-#include "cpu/vec.h"
+#include "cpu/panel.h"
 
-/* Query heads of one KV head that go through the keys together. */
-#define HEADS_MAX 16
+#define BLOCK_PAGES 8
+#define BLOCK       (BLOCK_PAGES * SY_KV_PAGE)
 
-struct write_job {
-    const struct sy_kv_layer *kv;
+#define ROWS_MAX     64    /* rows times heads of a group */
+#define ELEMENTS_MAX 16384 /* the same times head_dim, which is at most this */
+
+_Static_assert(ROWS_MAX <= PANEL_ROWS_MAX, "a group's rows are one panel product's");
+
+/* A group of rows on one thread: consecutive positions of one sequence, and the query heads of one KV head. Row m is row
+ * m / n_heads of the group, head m % n_heads. */
+struct group {
+    const struct sy_attention *a;
     const struct sy_attention_row *rows;
-    const float *k, *v;
-    size_t kv_stride;
-    int n_rows, row_step;
+    int first_row, n_rows, kv_head, head_begin, n_heads;
+    int n;         /* n_rows * n_heads */
+    int v_panels;
+    bool bf16;     /* of q and of the softmax's weights */
+    float largest[ROWS_MAX], sum[ROWS_MAX];
+    float out[ELEMENTS_MAX];         /* [n][v_panels * SY_PANEL] */
+    float scores[ROWS_MAX * BLOCK];
+    uint8_t weights[ROWS_MAX * BLOCK * sizeof(float)];
+    uint8_t q[ELEMENTS_MAX * sizeof(float)];
 };
 
-/* One head's vector to its slot: element `at` of the page on. */
-static void write_head(const struct sy_kv_layer *kv, const float *from, uint8_t *page, size_t at)
+/* Keys that row m sees: begin .. end - 1, positions of its sequence. */
+static void visible(const struct group *g, int m, int *begin, int *end)
 {
-    for (int i = 0; i < kv->head_dim; i += VEC_N) {
-        int lanes = vec_lanes(kv->head_dim, i);
-        vec_store_type_upto(kv->dtype, page, at + (size_t)i, lanes, vec_load_upto(from + i, lanes));
+    int last = g->rows[m / g->n_heads].position, window = g->a->window;
+
+    *begin = window > 0 && last >= window ? last - window + 1 : 0;
+    *end = last + 1;
+}
+
+static const uint8_t *head_of(const struct group *g, int page)
+{
+    const struct sy_kv_layer *kv = &g->a->kv;
+
+    return kv->base + (size_t)g->rows[0].pages[page] * kv->page_stride +
+           (size_t)g->kv_head * sy_kv_head_elements(kv->dtype, kv->head_dim) * sy_dtype_bytes(kv->dtype);
+}
+
+static void begin_group(struct group *g)
+{
+    const struct sy_attention *a = g->a;
+    size_t dim = (size_t)a->head_dim;
+
+    for (int m = 0; m < g->n; m++) {
+        const float *q = a->q + (size_t)(g->first_row + m / g->n_heads) * a->q_stride +
+                         (size_t)(g->head_begin + m % g->n_heads) * dim;
+        for (int i = 0; i < a->head_dim; i += VEC_N) {
+            int lanes = vec_lanes(a->head_dim, i);
+            vec_store_type_upto(g->bf16 ? SY_BF16 : SY_F32, g->q, (size_t)m * dim + (size_t)i, lanes,
+                                vec_load_upto(q + i, lanes));
+        }
+        g->largest[m] = -INFINITY;
+        g->sum[m] = 0.0f;
+    }
+    memset(g->out, 0, (size_t)(g->n * g->v_panels * SY_PANEL) * sizeof *g->out);
+}
+
+/* scores[m][key of the block] for pages first .. last. */
+static void score_block(struct group *g, int block, int first, int last)
+{
+    const struct sy_attention *a = g->a;
+    size_t element = g->bf16 ? 2 : sizeof(float);
+
+    for (int page = first; page <= last; page += PANEL_N_MAX) {
+        struct panel_dot dot = {.w_dtype = a->kv.dtype,
+                                .x_dtype = g->bf16 ? SY_BF16 : SY_F32,
+                                .x = g->q,
+                                .x_bytes = (size_t)a->head_dim * element,
+                                .n_rows = g->n,
+                                .k = a->head_dim,
+                                .acc = g->scores + (page - block * BLOCK_PAGES) * SY_KV_PAGE,
+                                .acc_stride = BLOCK};
+        for (; dot.n_panels < PANEL_N_MAX && page + dot.n_panels <= last; dot.n_panels++)
+            dot.panels[dot.n_panels] = head_of(g, page + dot.n_panels);
+        SY_CPU(panel_dot)(&dot);
     }
 }
 
-static void write_item(void *arg, int item, int thread)
+/* Scores of row m of a block to weights e^(score - largest), the running sums rescaled to a new largest score. Pages first
+ * .. last of the block are there. */
+static void softmax_block(struct group *g, int m, int block, int first, int last)
 {
-    const struct write_job *job = arg;
-    const struct sy_kv_layer *kv = job->kv;
-    size_t dim = (size_t)kv->head_dim, v_begin = (size_t)kv->n_kv_heads * SY_KV_PAGE * dim;
+    const vf none = vec_set(-INFINITY), scale = vec_set(g->a->scale);
+    float *scores = g->scores + m * BLOCK;
+    int begin, end, from = (first - block * BLOCK_PAGES) * SY_KV_PAGE;
+    int to = (last - block * BLOCK_PAGES + 1) * SY_KV_PAGE;
+    vf most = vec_set(g->largest[m]), sum = vec_zero();
 
-    (void)thread;
-    for (int t = item * job->row_step; t < job->n_rows && t < (item + 1) * job->row_step; t++) {
-        const struct sy_attention_row *row = &job->rows[t];
-        uint8_t *page = kv->base + (size_t)row->pages[row->position / SY_KV_PAGE] * kv->page_stride;
-        for (int h = 0; h < kv->n_kv_heads; h++) {
-            size_t at = ((size_t)h * SY_KV_PAGE + (size_t)(row->position % SY_KV_PAGE)) * dim;
-            size_t from = (size_t)t * job->kv_stride + (size_t)h * dim;
-            write_head(kv, job->k + from, page, at);
-            write_head(kv, job->v + from, page, v_begin + at);
+    visible(g, m, &begin, &end);
+    begin -= block * BLOCK;
+    end -= block * BLOCK;
+    for (int i = from; i < to; i += VEC_N) {
+        vf s = vec_select_range(vec_mul(vec_load(scores + i), scale), none, begin - i, end - i);
+        vec_store(scores + i, s);
+        most = vec_max(s, most);
+    }
+    float largest = vec_largest(most);
+    /* A row that has not seen a key yet keeps sums of zero. */
+    vf base = vec_set(largest > -INFINITY ? largest : 0.0f);
+    float rescale[VEC_N];
+    vec_store(rescale, vec_exp(vec_sub(vec_set(g->largest[m]), base)));
+    for (int i = from; i < to; i += VEC_N) {
+        vf e = vec_exp(vec_sub(vec_load(scores + i), base));
+        sum = vec_add(sum, e);
+        vec_store_type_upto(g->bf16 ? SY_BF16 : SY_F32, g->weights, (size_t)(m * BLOCK + i), VEC_N, e);
+    }
+    g->sum[m] = g->sum[m] * rescale[0] + vec_sum(sum);
+    g->largest[m] = largest;
+    float *out = g->out + m * g->v_panels * SY_PANEL;
+    for (int i = 0; rescale[0] != 1.0f && i < g->v_panels * SY_PANEL; i += VEC_N)
+        vec_store(out + i, vec_mul(vec_load(out + i), vec_set(rescale[0])));
+}
+
+/* out[m] += weights[m] times the values of pages first .. last. */
+static void add_values(struct group *g, int block, int first, int last)
+{
+    const struct sy_attention *a = g->a;
+    size_t element = g->bf16 ? 2 : sizeof(float), panel_bytes = sy_cpu_panel_bytes(a->kv.dtype, SY_KV_PAGE);
+    size_t k_bytes = sy_kv_k_elements(a->kv.dtype, a->head_dim) * sy_dtype_bytes(a->kv.dtype);
+
+    for (int page = first; page <= last; page++) {
+        const uint8_t *v = head_of(g, page) + k_bytes;
+        for (int panel = 0; panel < g->v_panels; panel += PANEL_N_MAX) {
+            struct panel_dot dot = {.w_dtype = a->kv.dtype,
+                                    .x_dtype = g->bf16 ? SY_BF16 : SY_F32,
+                                    .x = g->weights + (size_t)((page - block * BLOCK_PAGES) * SY_KV_PAGE) * element,
+                                    .x_bytes = BLOCK * element,
+                                    .n_rows = g->n,
+                                    .k = SY_KV_PAGE,
+                                    .add = true,
+                                    .acc = g->out + panel * SY_PANEL,
+                                    .acc_stride = (size_t)(g->v_panels * SY_PANEL)};
+            for (; dot.n_panels < PANEL_N_MAX && panel + dot.n_panels < g->v_panels; dot.n_panels++)
+                dot.panels[dot.n_panels] = v + (size_t)(panel + dot.n_panels) * panel_bytes;
+            SY_CPU(panel_dot)(&dot);
         }
     }
 }
 
-void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
-                      const float *k, const float *v, size_t kv_stride)
+static void finish_group(const struct group *g)
 {
-    int width = 2 * kv->n_kv_heads * kv->head_dim, step = sy_row_step(width);
-    struct write_job job = {kv, rows, k, v, kv_stride, T, step};
+    const struct sy_attention *a = g->a;
 
-    sy_queue_run(q, (T + step - 1) / step, (double)T * width, write_item, &job);
+    for (int m = 0; m < g->n; m++) {
+        const float *from = g->out + m * g->v_panels * SY_PANEL;
+        size_t to = ((size_t)(g->first_row + m / g->n_heads) * (size_t)a->n_heads +
+                     (size_t)(g->head_begin + m % g->n_heads)) *
+                    (size_t)a->head_dim;
+        for (int i = 0; i < a->head_dim; i += VEC_N)
+            vec_store_type_upto(a->out_dtype, a->out, to + (size_t)i, vec_lanes(a->head_dim, i),
+                                vec_div(vec_load(from + i), vec_set(g->sum[m])));
+    }
 }
 
-/* Running softmax of one query head: largest score so far, and the sum of exp(score - largest). The weighted values are
- * in the output row. */
-struct head {
-    const float *q;
-    float *out;
-    float largest, sum;
+static void run_group(struct group *g)
+{
+    int begin, first, end;
+
+    begin_group(g);
+    visible(g, 0, &begin, &end);
+    first = begin / SY_KV_PAGE;
+    visible(g, g->n - 1, &begin, &end);
+    int last = (end - 1) / SY_KV_PAGE;
+    for (int block = first / BLOCK_PAGES; block <= last / BLOCK_PAGES; block++) {
+        int from = block * BLOCK_PAGES, to = from + BLOCK_PAGES - 1;
+        from = from > first ? from : first;
+        to = to < last ? to : last;
+        score_block(g, block, from, to);
+        for (int m = 0; m < g->n; m++)
+            softmax_block(g, m, block, from, to);
+        add_values(g, block, from, to);
+    }
+    finish_group(g);
+}
+
+struct job {
+    const struct sy_attention *a;
+    int row_step, n_row_steps, first_kv_head;
 };
 
-/* Scores of keys 0 .. 7 at k. A key's sum is over dims i % 8 first, then over the eight. */
-VEC_INLINE vf scores8(enum sy_dtype dtype, const float *q, const uint8_t *k, int head_dim)
-{
-    vf sum[8];
-    int i = 0;
-
-    VEC_UNROLL
-    for (int j = 0; j < 8; j++)
-        sum[j] = vec_zero();
-    for (; i + VEC_N <= head_dim; i += VEC_N) {
-        vf qi = vec_load(q + i);
-        VEC_UNROLL
-        for (int j = 0; j < 8; j++)
-            sum[j] = vec_fma(qi, vec_load_type(dtype, k, (size_t)(j * head_dim + i)), sum[j]);
-    }
-    if (i < head_dim) {
-        vf qi = vec_load_n(q + i, head_dim - i);
-        for (int j = 0; j < 8; j++)
-            sum[j] = vec_fma(qi, vec_load_type_n(dtype, k, (size_t)(j * head_dim + i), head_dim - i), sum[j]);
-    }
-    return vec_sum8(sum);
-}
-
-/* out = out * rescale + sum of p[j] * v[j], j = begin .. end - 1, for `count` vectors from dim i on */
-VEC_INLINE void add_values(enum sy_dtype dtype, int count, const float *p, const uint8_t *v, int head_dim, int i,
-                           int lanes, int begin, int end, float rescale, float *out)
-{
-    vf acc[4];
-
-    VEC_UNROLL
-    for (int c = 0; c < count; c++)
-        acc[c] = vec_mul(vec_load_upto(out + i + c * VEC_N, lanes), vec_set(rescale));
-    for (int j = begin; j < end; j++) {
-        vf pj = vec_set(p[j]);
-        VEC_UNROLL
-        for (int c = 0; c < count; c++)
-            acc[c] = vec_fma(pj, vec_load_type_upto(dtype, v, (size_t)(j * head_dim + i + c * VEC_N), lanes), acc[c]);
-    }
-    VEC_UNROLL
-    for (int c = 0; c < count; c++)
-        vec_store_upto(out + i + c * VEC_N, lanes, acc[c]);
-}
-
-/* One block of keys for one head; the row sees keys begin .. end - 1 of it. k and v: [SY_KV_PAGE][head_dim]. What the
- * other keys hold is never used: they may not have been written. */
-VEC_INLINE void head_block(enum sy_dtype dtype, const struct sy_attention *a, struct head *head, const uint8_t *k,
-                           const uint8_t *v, int begin, int end)
-{
-    const vf none = vec_set(-INFINITY), scale = vec_set(a->scale);
-    size_t half_bytes = (size_t)(VEC_N * a->head_dim) * (dtype == SY_F32 ? 4 : 2);
-    float p[SY_KV_PAGE], rescale, largest;
-    vf s[2], sum = vec_zero();
-    int i = 0;
-
-    for (int h = 0; h < 2; h++) {
-        vf all = vec_mul(scores8(dtype, head->q, k + (size_t)h * half_bytes, a->head_dim), scale);
-        s[h] = vec_select_range(all, none, begin - h * VEC_N, end - h * VEC_N);
-    }
-    largest = vec_largest(vec_max(vec_max(s[0], s[1]), vec_set(head->largest)));
-    vec_store(p, vec_exp(vec_set(head->largest - largest)));
-    rescale = p[0];
-    head->largest = largest;
-    for (int h = 0; h < 2; h++) {
-        vf e = vec_exp(vec_sub(s[h], vec_set(largest)));
-        vec_store(p + h * VEC_N, e);
-        sum = vec_add(sum, e);
-    }
-    head->sum = head->sum * rescale + vec_sum(sum);
-    for (; i + 4 * VEC_N <= a->head_dim; i += 4 * VEC_N)
-        add_values(dtype, 4, p, v, a->head_dim, i, VEC_N, begin, end, rescale, head->out);
-    for (; i < a->head_dim; i += VEC_N)
-        add_values(dtype, 1, p, v, a->head_dim, i, vec_lanes(a->head_dim, i), begin, end, rescale, head->out);
-}
-
-/* Heads of one row that share KV head kv_head, through all keys that the row sees. */
-VEC_INLINE void heads_run(enum sy_dtype dtype, const struct sy_attention *a, const struct sy_attention_row *row,
-                          int kv_head, struct head *heads, int n_heads)
-{
-    int last = row->position, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
-    size_t head_bytes = (size_t)SY_KV_PAGE * (size_t)a->head_dim * (dtype == SY_F32 ? 4 : 2);
-
-    for (int block = first / SY_KV_PAGE; block <= last / SY_KV_PAGE; block++) {
-        const uint8_t *page = a->kv.base + (size_t)row->pages[block] * a->kv.page_stride;
-        const uint8_t *k = page + (size_t)kv_head * head_bytes, *v = k + (size_t)a->kv.n_kv_heads * head_bytes;
-        int begin = first - block * SY_KV_PAGE, end = last - block * SY_KV_PAGE + 1;
-        begin = begin > 0 ? begin : 0;
-        end = end < SY_KV_PAGE ? end : SY_KV_PAGE;
-        for (int h = 0; h < n_heads; h++)
-            head_block(dtype, a, &heads[h], k, v, begin, end);
-    }
-}
-
-static void head_finish(const struct sy_attention *a, const struct head *head)
-{
-    vf sum = vec_set(head->sum);
-
-    for (int i = 0; i < a->head_dim; i += VEC_N) {
-        int lanes = vec_lanes(a->head_dim, i);
-        vf v = vec_div(vec_load_upto(head->out + i, lanes), sum);
-        vec_store_upto(head->out + i, lanes, vec_round(v, a->round));
-    }
-}
-
-/* Item: one KV head of one row. Rows run fastest, so that rows of one sequence find its keys in the cache. */
+/* Item: row_step rows of the batch and one KV head. Runs of consecutive positions go through the keys together. */
 static void attention_item(void *arg, int item, int thread)
 {
-    const struct sy_attention *a = arg;
-    int group = a->n_heads / a->n_kv_heads, t = item % a->n_rows, kv_head = a->head_begin / group + item / a->n_rows;
-    int begin = kv_head * group, end = begin + group;
-    struct head heads[HEADS_MAX];
+    const struct job *job = arg;
+    const struct sy_attention *a = job->a;
+    int heads_each = a->n_heads / a->n_kv_heads, kv_head = job->first_kv_head + item / job->n_row_steps;
+    int begin = kv_head * heads_each, end = begin + heads_each, row = item % job->n_row_steps * job->row_step;
+    int rows_end = row + job->row_step < a->n_rows ? row + job->row_step : a->n_rows;
+    int width = (a->head_dim + SY_PANEL - 1) / SY_PANEL * SY_PANEL;
+    int n_max = ELEMENTS_MAX / width < ROWS_MAX ? ELEMENTS_MAX / width : ROWS_MAX;
+    struct group g;
 
     (void)thread;
+    g.a = a;
+    g.kv_head = kv_head;
+    g.v_panels = width / SY_PANEL;
+    g.bf16 = a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16;
     begin = begin > a->head_begin ? begin : a->head_begin;
     end = end < a->head_end ? end : a->head_end;
-    while (begin < end) {
-        int n = end - begin < HEADS_MAX ? end - begin : HEADS_MAX;
-        for (int h = 0; h < n; h++) {
-            size_t at = (size_t)(begin + h) * (size_t)a->head_dim;
-            float *out = a->out + (size_t)t * (size_t)(a->n_heads * a->head_dim) + at;
-            memset(out, 0, (size_t)a->head_dim * sizeof *out);
-            heads[h] = (struct head){a->q + (size_t)t * a->q_stride + at, out, -INFINITY, 0.0f};
+    while (row < rows_end) {
+        int n_rows = 1, rows_max = n_max / (end - begin);
+        while (n_rows < rows_max && row + n_rows < rows_end && a->rows[row + n_rows].pages == a->rows[row].pages &&
+               a->rows[row + n_rows].position == a->rows[row].position + n_rows)
+            n_rows++;
+        g.rows = a->rows + row;
+        g.first_row = row;
+        g.n_rows = n_rows;
+        for (g.head_begin = begin; g.head_begin < end; g.head_begin += g.n_heads) {
+            g.n_heads = end - g.head_begin < n_max ? end - g.head_begin : n_max;
+            g.n = g.n_rows * g.n_heads;
+            run_group(&g);
         }
-        if (a->kv.dtype == SY_BF16)
-            heads_run(SY_BF16, a, &a->rows[t], kv_head, heads, n);
-        else
-            heads_run(SY_F32, a, &a->rows[t], kv_head, heads, n);
-        for (int h = 0; h < n; h++)
-            head_finish(a, &heads[h]);
-        begin += n;
+        row += n_rows;
     }
+    panel_release();
 }
 
 void SY_CPU(attention)(struct sy_queue *q, const struct sy_attention *a)
 {
-    int group = a->n_heads / a->n_kv_heads;
+    int heads_each = a->n_heads / a->n_kv_heads;
     double cost = 0.0;
 
     if (a->n_rows <= 0 || a->head_end <= a->head_begin)
         return;
     for (int t = 0; t < a->n_rows; t++)
         cost += 2.0 * (a->rows[t].position + 1) * (a->head_end - a->head_begin) * a->head_dim;
-    int n_kv_heads = (a->head_end - 1) / group - a->head_begin / group + 1;
-    sy_queue_run(q, a->n_rows * n_kv_heads, cost, attention_item, (void *)a);
+    struct job job = {.a = a, .row_step = heads_each < ROWS_MAX ? ROWS_MAX / heads_each : 1};
+    int n_kv_heads = (a->head_end - 1) / heads_each - a->head_begin / heads_each + 1;
+    job.first_kv_head = a->head_begin / heads_each;
+    /* Few rows are cut finer, so that all threads have a part. */
+    while (job.row_step > 1 && (a->n_rows + job.row_step - 1) / job.row_step * n_kv_heads <
+                                   4 * sy_pool_n_threads(q->pool))
+        job.row_step /= 2;
+    job.n_row_steps = (a->n_rows + job.row_step - 1) / job.row_step;
+    sy_queue_run(q, job.n_row_steps * n_kv_heads, cost, attention_item, &job);
 }

@@ -9,7 +9,15 @@
 
 #include "cpu/queue.h"
 
-#if defined(SY_ISA_avx2)
+#if defined(SY_ISA_amx)
+#define SY_CPU(name) sy_cpu_amx_##name
+#define SY_CPU_TABLE sy_kernels_cpu_amx
+#define SY_CPU_NAME  "amx"
+#elif defined(SY_ISA_avx512)
+#define SY_CPU(name) sy_cpu_avx512_##name
+#define SY_CPU_TABLE sy_kernels_cpu_avx512
+#define SY_CPU_NAME  "avx512"
+#elif defined(SY_ISA_avx2)
 #define SY_CPU(name) sy_cpu_avx2_##name
 #define SY_CPU_TABLE sy_kernels_cpu_avx2
 #define SY_CPU_NAME  "avx2"
@@ -18,7 +26,7 @@
 #define SY_CPU_TABLE sy_kernels_cpu_portable
 #define SY_CPU_NAME  "portable"
 #else
-#error "compile with -DSY_ISA_portable or -DSY_ISA_avx2"
+#error "compile with -DSY_ISA_portable, -DSY_ISA_avx2, -DSY_ISA_avx512 or -DSY_ISA_amx"
 #endif
 
 extern const struct sy_kernels SY_CPU_TABLE;
@@ -28,7 +36,7 @@ void SY_CPU(embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t 
 
 /* rows.c: what works on a row or an element at a time */
 void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
-                     const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
+                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 void SY_CPU(clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width);
 void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
@@ -39,8 +47,8 @@ void SY_CPU(rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_he
                   const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
 
 /* gemm.c */
-void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
-                  int n_end, const float *bias, float *y, size_t y_stride);
+void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                  int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
 
 /* attention.c */
 void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
@@ -52,10 +60,12 @@ void SY_CPU(router)(struct sy_queue *q, const struct sy_router_rule *rule, const
                     int T, float *logits, int32_t *ids, float *weights);
 
 /* experts.c */
+void SY_CPU(copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
+                       const uint32_t *src_rows, int n, size_t row_bytes);
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                            enum sy_dtype x_dtype, enum sy_round round, float *act);
-void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
-                         enum sy_dtype y_dtype);
+                            enum sy_dtype dtype, void *act);
+void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                         enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
 
 /* combine.c */
 void SY_CPU(combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,

@@ -4,6 +4,7 @@
 #include "cpu/cpu.h"
 #include "cpu/vec.h"
 #include "half.h"
+#include "layout.h"
 
 struct job {
     const struct sy_weight *w;
@@ -21,10 +22,9 @@ static void embed_row(const struct sy_weight *w, size_t id, float *x)
         }
         return;
     }
-    /* A table that is the output matrix too lies in panels: one element of each SY_PANEL. */
-    size_t at = id / SY_PANEL * (size_t)w->k * SY_PANEL + id % SY_PANEL;
+    /* A table that is the output matrix too lies in panels: an element or two of each SY_PANEL. */
     for (int i = 0; i < w->k; i++)
-        x[i] = sy_float_at(w->dtype, w->data, at + (size_t)i * SY_PANEL);
+        x[i] = sy_float_at(w->dtype, w->data, sy_panel_index(w->dtype, w->k, (int)id, i));
 }
 
 static void embed_item(void *arg, int item, int thread)

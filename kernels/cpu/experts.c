@@ -10,9 +10,8 @@ struct job {
     const struct sy_tile *tiles;
     int n_tiles;
     bool is_down;
-    const void *x;
+    const uint8_t *x;
     enum sy_dtype x_dtype, y_dtype;
-    enum sy_round round;
     void *y;
 };
 
@@ -28,57 +27,43 @@ static struct panel_cut cut_tile(const struct job *job, const struct sy_tile *ti
     return SY_CPU(panel_cut)(tile->n_rows, n_columns, job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
 }
 
-/* act = silu(gate) * up, for outputs n .. of one row */
-static void store_act(const struct job *job, const struct sy_weight *w, const float *acc, size_t out_row, int n)
+/* Outputs n .. of one row from n_columns columns of sums: as they are, or silu(gate) * up. */
+static void store_row(const struct job *job, const struct sy_weight *w, const float *sums, size_t row, int n,
+                      int n_columns)
 {
-    float *act = (float *)job->y + out_row * (size_t)w->n;
-    vf gate[2], up[2];
+    int end = n + n_columns * SY_PANEL < w->n ? n + n_columns * SY_PANEL : w->n;
 
-    panel_sums(w->dtype, acc, &gate[0], &gate[1]);
-    panel_sums(w->dtype, acc + SY_PANEL, &up[0], &up[1]);
-    for (int h = 0; h < 2 && n + h * VEC_N < w->n; h++) {
-        vf v = vec_mul(vec_silu(gate[h]), up[h]);
-        vec_store_upto(act + n + h * VEC_N, vec_lanes(w->n, n + h * VEC_N), vec_round(v, job->round));
+    for (int at = n; at < end; at += VEC_N) {
+        vf v;
+        if (job->is_down) {
+            v = vec_load(sums + at - n);
+        } else {
+            /* The up panel follows its gate panel. */
+            const float *gate = sums + (at - n) / SY_PANEL * 2 * SY_PANEL + (at - n) % SY_PANEL;
+            v = vec_mul(vec_silu(vec_load(gate)), vec_load(gate + SY_PANEL));
+        }
+        vec_store_type_upto(job->y_dtype, job->y, row * (size_t)w->n + (size_t)at, vec_lanes(end, at), v);
     }
 }
 
-static void store_down(const struct job *job, const struct sy_weight *w, const float *acc, size_t out_row, int n)
-{
-    vf sum[2];
-
-    panel_sums(w->dtype, acc, &sum[0], &sum[1]);
-    for (int h = 0; h < 2 && n + h * VEC_N < w->n; h++) {
-        int at = n + h * VEC_N;
-        vec_store_type_upto(job->y_dtype, job->y, out_row * (size_t)w->n + (size_t)at, vec_lanes(w->n, at), sum[h]);
-    }
-}
-
-static void tile_item(const struct job *job, const struct sy_tile *tile, const struct panel_cut *cut, int item)
+static void tile_item(const struct job *job, const struct sy_tile *tile, const struct panel_cut *cut, int i)
 {
     const struct sy_weight *w = weight_of(job, tile);
+    struct panel_item item = panel_item(cut, i);
     float acc[PANEL_ROWS_MAX * PANEL_N_MAX * SY_PANEL];
-    const void *rows[PANEL_ROWS_MAX] = {NULL};
-    int row = item / cut->n_column_steps * cut->row_step, column = item % cut->n_column_steps * cut->column_step;
-    int n_rows = cut->n_rows - row < cut->row_step ? cut->n_rows - row : cut->row_step;
-    int n_columns = cut->n_columns - column < cut->column_step ? cut->n_columns - column : cut->column_step;
-    int panels_each = job->is_down ? 1 : 2, n_panels = n_columns * panels_each;
-    size_t row_bytes = (size_t)w->k * sy_dtype_bytes(job->x_dtype);
+    int panels_each = job->is_down ? 1 : 2, row = tile->row + item.row;
+    size_t x_bytes = (size_t)w->k * sy_dtype_bytes(job->x_dtype);
+    struct panel_dot dot = {.x_dtype = job->x_dtype,
+                            .x = job->x + (size_t)row * x_bytes,
+                            .x_bytes = x_bytes,
+                            .n_rows = item.n_rows,
+                            .acc = acc};
 
-    for (int r = 0; r < n_rows; r++) {
-        size_t from = job->is_down ? (size_t)(tile->out_row + row + r) : tile->rows[row + r];
-        rows[r] = (const uint8_t *)job->x + from * row_bytes;
-    }
-    SY_CPU(panel_dot)(w, column * panels_each, n_panels, rows, job->x_dtype, n_rows, acc);
-    for (int r = 0; r < n_rows; r++) {
-        size_t out_row = (size_t)(tile->out_row + row + r);
-        for (int c = 0; c < n_columns; c++) {
-            const float *sums = acc + (r * n_panels + c * panels_each) * SY_PANEL;
-            if (job->is_down)
-                store_down(job, w, sums, out_row, (column + c) * SY_PANEL);
-            else
-                store_act(job, w, sums, out_row, (column + c) * SY_PANEL);
-        }
-    }
+    panel_dot_weights(&dot, w, item.column * panels_each, item.n_columns * panels_each);
+    SY_CPU(panel_dot)(&dot);
+    panel_release();
+    for (int r = 0; r < item.n_rows; r++)
+        store_row(job, w, acc + (size_t)r * dot.acc_stride, (size_t)(row + r), item.column * SY_PANEL, item.n_columns);
 }
 
 /* Items are numbered tile after tile. */
@@ -111,19 +96,47 @@ static void run(struct sy_queue *q, struct job *job)
 }
 
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                            enum sy_dtype x_dtype, enum sy_round round, float *act)
+                            enum sy_dtype dtype, void *act)
 {
-    run(q, &(struct job){.tiles = tiles, .n_tiles = n_tiles, .x = x, .x_dtype = x_dtype, .round = round, .y = act});
+    run(q, &(struct job){.tiles = tiles, .n_tiles = n_tiles, .x = x, .x_dtype = dtype, .y = act, .y_dtype = dtype});
 }
 
-void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
-                         enum sy_dtype y_dtype)
+void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                         enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype)
 {
     run(q, &(struct job){.tiles = tiles,
                          .n_tiles = n_tiles,
                          .is_down = true,
                          .x = act,
-                         .x_dtype = SY_F32,
+                         .x_dtype = act_dtype,
                          .y = y,
                          .y_dtype = y_dtype});
+}
+
+struct copy_job {
+    uint8_t *dst;
+    const uint8_t *src;
+    const uint32_t *dst_rows, *src_rows;
+    int n, step;
+    size_t row_bytes;
+};
+
+static void copy_item(void *arg, int item, int thread)
+{
+    const struct copy_job *job = arg;
+
+    (void)thread;
+    for (int i = item * job->step; i < job->n && i < (item + 1) * job->step; i++) {
+        size_t to = job->dst_rows ? job->dst_rows[i] : (size_t)i, from = job->src_rows ? job->src_rows[i] : (size_t)i;
+        memcpy(job->dst + to * job->row_bytes, job->src + from * job->row_bytes, job->row_bytes);
+    }
+}
+
+void SY_CPU(copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
+                       const uint32_t *src_rows, int n, size_t row_bytes)
+{
+    int step = sy_row_step((int)(row_bytes / 8));
+    struct copy_job job = {dst, src, dst_rows, src_rows, n, step, row_bytes};
+
+    sy_queue_run(q, (n + step - 1) / step, (double)n * (double)row_bytes / 8, copy_item, &job);
 }

@@ -5,51 +5,72 @@
 
 struct job {
     const struct sy_weight *w;
-    const float *x, *bias;
-    size_t x_stride, y_stride;
+    const uint8_t *x;
+    enum sy_dtype x_dtype;
+    const float *bias;
+    size_t x_bytes, y_stride;
     int n_begin, n_end;
+    bool add;
     float *y;
     struct panel_cut cut;
 };
 
-static void store_panel(const struct job *job, const float *acc, int n, float *y)
+/* y += bias for outputs n .. end - 1 of one row */
+static void add_bias(const struct job *job, int n, int end, float *y)
 {
-    vf sum[2];
-
-    panel_sums(job->w->dtype, acc, &sum[0], &sum[1]);
-    for (int h = 0; h < 2 && n + h * VEC_N < job->n_end; h++) {
-        int at = n + h * VEC_N, lanes = vec_lanes(job->n_end, at);
-        if (job->bias)
-            sum[h] = vec_add(sum[h], vec_load_upto(job->bias + at, lanes));
-        vec_store_upto(y + at - job->n_begin, lanes, sum[h]);
+    for (int at = n; at < end; at += VEC_N) {
+        int lanes = vec_lanes(end, at);
+        vf sum = vec_add(vec_load_upto(y + at - n, lanes), vec_load_upto(job->bias + at, lanes));
+        vec_store_upto(y + at - n, lanes, sum);
     }
 }
 
-static void gemm_item(void *arg, int item, int thread)
+/* Sums are made in y itself, but those of a last panel that is not full go there from acc. */
+static void gemm_item(void *arg, int i, int thread)
 {
     const struct job *job = arg;
-    const struct panel_cut *cut = &job->cut;
+    struct panel_item item = panel_item(&job->cut, i);
     float acc[PANEL_ROWS_MAX * PANEL_N_MAX * SY_PANEL];
-    const void *rows[PANEL_ROWS_MAX] = {NULL};
-    int row = item / cut->n_column_steps * cut->row_step, column = item % cut->n_column_steps * cut->column_step;
-    int n_rows = cut->n_rows - row < cut->row_step ? cut->n_rows - row : cut->row_step;
-    int n_panels = cut->n_columns - column < cut->column_step ? cut->n_columns - column : cut->column_step;
+    int n = job->n_begin + item.column * SY_PANEL, end = n + item.n_columns * SY_PANEL;
+    float *y = job->y + (size_t)item.row * job->y_stride + item.column * SY_PANEL;
+    struct panel_dot dot = {.x_dtype = job->x_dtype,
+                            .x = job->x + (size_t)item.row * job->x_bytes,
+                            .x_bytes = job->x_bytes,
+                            .n_rows = item.n_rows,
+                            .add = job->add};
+    bool in_place = end <= job->n_end;
 
     (void)thread;
-    for (int r = 0; r < n_rows; r++)
-        rows[r] = job->x + (size_t)(row + r) * job->x_stride;
-    SY_CPU(panel_dot)(job->w, job->n_begin / SY_PANEL + column, n_panels, rows, SY_F32, n_rows, acc);
-    for (int r = 0; r < n_rows; r++) {
-        for (int p = 0; p < n_panels; p++)
-            store_panel(job, acc + (r * n_panels + p) * SY_PANEL, job->n_begin + (column + p) * SY_PANEL,
-                        job->y + (size_t)(row + r) * job->y_stride);
+    end = in_place ? end : job->n_end;
+    panel_dot_weights(&dot, job->w, n / SY_PANEL, item.n_columns);
+    if (in_place)
+        dot.acc_stride = job->y_stride;
+    dot.acc = in_place ? y : acc;
+    for (int r = 0; !in_place && job->add && r < item.n_rows; r++)
+        memcpy(acc + (size_t)r * dot.acc_stride, y + (size_t)r * job->y_stride, (size_t)(end - n) * sizeof *y);
+    SY_CPU(panel_dot)(&dot);
+    panel_release();
+    for (int r = 0; r < item.n_rows; r++, y += job->y_stride) {
+        if (!in_place)
+            memcpy(y, acc + (size_t)r * dot.acc_stride, (size_t)(end - n) * sizeof *y);
+        if (job->bias)
+            add_bias(job, n, end, y);
     }
 }
 
-void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
-                  int n_end, const float *bias, float *y, size_t y_stride)
+void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                  int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride)
 {
-    struct job job = {w, x, bias, x_stride, y_stride, n_begin, n_end, y, {0}};
+    struct job job = {.w = w,
+                      .x = x,
+                      .x_dtype = x_dtype,
+                      .bias = bias,
+                      .x_bytes = x_stride * sy_dtype_bytes(x_dtype),
+                      .y_stride = y_stride,
+                      .n_begin = n_begin,
+                      .n_end = n_end,
+                      .add = add,
+                      .y = y};
     int n_panels = (n_end - n_begin + SY_PANEL - 1) / SY_PANEL;
     int column_step = PANEL_N_MAX;
 

@@ -1,46 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pack.c - published rows into panels
+ * pack.c - published rows into panels, and sizes of what is packed
  */
 #include "cpu/queue.h"
 
 #include <string.h>
 
+#include "layout.h"
+
 size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k)
 {
-    return (size_t)k * SY_PANEL * sy_dtype_bytes(dtype);
+    return sy_panel_elements(dtype, k) * sy_dtype_bytes(dtype);
 }
 
-/* Transpose [n_rows][k] elements of `bytes` bytes, which the compiler knows, to [k][SY_PANEL]. Rows come from a mapped
- * file and need no alignment. Eight inputs of each row at a time: a cache line of a row is read at once. */
-static inline __attribute__((always_inline)) void transpose(size_t bytes, int k, int n_rows, const uint8_t *rows,
-                                                            size_t row_stride, uint8_t *dst)
+size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim)
 {
-    if (n_rows < SY_PANEL)
-        memset(dst, 0, (size_t)k * SY_PANEL * bytes);
-    for (int k0 = 0; k0 < k; k0 += 8) {
-        int k1 = k - k0 < 8 ? k : k0 + 8;
+    return (size_t)n_kv_heads * sy_kv_head_elements(dtype, head_dim) * sy_dtype_bytes(dtype);
+}
+
+/* Transpose [n_rows][k] elements of `bytes` bytes, `group` of them side by side, to [k / group][SY_PANEL][group]; the
+ * compiler knows both. Rows come from a file's buffer and need no alignment. One cache line of each row at a time. */
+static inline __attribute__((always_inline)) void transpose(size_t bytes, int group, int k, int n_rows,
+                                                            const uint8_t *rows, size_t row_stride, uint8_t *dst)
+{
+    const size_t unit = bytes * (size_t)group;
+    const int step = (int)(64 / unit);
+    int n_units = k / group;
+
+    for (int u0 = 0; u0 < n_units; u0 += step) {
+        int u1 = n_units - u0 < step ? n_units : u0 + step;
         for (int n = 0; n < n_rows; n++) {
             const uint8_t *row = rows + (size_t)n * row_stride;
-            for (int i = k0; i < k1; i++)
-                memcpy(dst + ((size_t)i * SY_PANEL + (size_t)n) * bytes, row + (size_t)i * bytes, bytes);
+            for (int u = u0; u < u1; u++)
+                memcpy(dst + ((size_t)u * SY_PANEL + (size_t)n) * unit, row + (size_t)u * unit, unit);
         }
     }
+    /* The last group, where inputs are missing. */
+    for (int n = 0; n < n_rows && k % group; n++)
+        memcpy(dst + ((size_t)n_units * SY_PANEL + (size_t)n) * unit,
+               rows + (size_t)n * row_stride + (size_t)n_units * unit, (size_t)(k % group) * bytes);
 }
 
 void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst)
 {
+    if (n_rows < SY_PANEL || k % sy_panel_group(dtype))
+        memset(dst, 0, sy_cpu_panel_bytes(dtype, k));
     switch (sy_dtype_bytes(dtype)) {
     case 1:
-        transpose(1, k, n_rows, rows, row_stride, dst);
+        transpose(1, 1, k, n_rows, rows, row_stride, dst);
         break;
     case 2:
-        transpose(2, k, n_rows, rows, row_stride, dst);
+        if (sy_panel_group(dtype) == 2)
+            transpose(2, 2, k, n_rows, rows, row_stride, dst);
+        else
+            transpose(2, 1, k, n_rows, rows, row_stride, dst);
         break;
     case 4:
-        transpose(4, k, n_rows, rows, row_stride, dst);
+        transpose(4, 1, k, n_rows, rows, row_stride, dst);
         break;
     case 8:
-        transpose(8, k, n_rows, rows, row_stride, dst);
+        transpose(8, 1, k, n_rows, rows, row_stride, dst);
         break;
     }
 }

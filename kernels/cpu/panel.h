@@ -1,46 +1,92 @@
 /* SPDX-License-Identifier: Apache-2.0
  * panel.h - rows times packed panels: the inner loop of every matrix kernel
  *
- * Exactness: an output is one chain acc = x[k] * w[k][n] + acc for k = 0, 1, .. K-1, starting at zero, whichever tile
- * shape computes it. Chains are cut at PANEL_K_STEP and go on from memory, which changes no bit.
- *
- * Accumulators are [n_rows][n_panels][SY_PANEL] floats, in an order inside a panel that suits the weight type:
- * panel_sums() gives the natural one.
+ * Exactness: an output's bits depend on its row and its panel alone, whichever tile shape computes it. In the FP32 path it
+ * is one chain acc = x[k] * w[k][n] + acc for k = 0, 1, .. K-1; with BF16 dot products one chain over pairs of inputs; in
+ * AMX tiles a chain over blocks of 32 inputs. Chains are cut at PANEL_K_STEP and go on from memory, which changes no bit.
  */
 #ifndef SY_KERNELS_CPU_PANEL_H
 #define SY_KERNELS_CPU_PANEL_H
 
 #include "cpu/cpu.h"
 #include "cpu/vec.h"
+#include "layout.h"
 
-#define PANEL_ROWS_MAX 96  /* rows of a work item; its inputs of PANEL_K_STEP columns stay in the L2 cache */
+#define PANEL_ROWS_MAX 128 /* rows of a work item; their inputs stay in the L2 cache */
 #define PANEL_N_MAX    4   /* panels of a work item */
-#define PANEL_K_STEP   256 /* a panel's part of so many inputs stays in the L1 cache */
+#define PANEL_K_STEP   256 /* panels' parts of so many inputs stay in the L1 cache */
 
-/* acc = rows times panels first .. first + n_panels - 1 of w. rows[i] is input row i: w->k elements of x_dtype, SY_F32
- * or SY_BF16. 1 <= n_rows <= PANEL_ROWS_MAX, 1 <= n_panels <= PANEL_N_MAX. */
-void SY_CPU(panel_dot)(const struct sy_weight *w, int first, int n_panels, const void *const *rows,
-                       enum sy_dtype x_dtype, int n_rows, float *acc);
+#define PANEL_VECS (SY_PANEL / VEC_N)
 
-/* The sums of one row and panel in order of outputs. */
-VEC_INLINE void panel_sums(enum sy_dtype w_dtype, const float *acc, vf *first, vf *second)
+/* acc = (add ? acc : 0) + rows times panels, for 1 <= n_rows <= PANEL_ROWS_MAX rows of k inputs and 1 <= n_panels <=
+ * PANEL_N_MAX panels. x_dtype is SY_F32 or SY_BF16. Where both types are BF16 and the instruction set multiplies BF16, the
+ * products are made of BF16 directly; otherwise both sides are widened. */
+struct panel_dot {
+    enum sy_dtype w_dtype, x_dtype;
+    const uint8_t *panels[PANEL_N_MAX];
+    const uint8_t *x;
+    size_t x_bytes; /* from one row to the next */
+    int n_panels, n_rows, k;
+    bool add;
+    float *acc; /* row r, panel p at acc + r * acc_stride + p * SY_PANEL */
+    size_t acc_stride;
+};
+
+void SY_CPU(panel_dot)(const struct panel_dot *dot);
+
+/* Panels first .. first + n - 1 of a matrix become the dot's. */
+VEC_INLINE void panel_dot_weights(struct panel_dot *dot, const struct sy_weight *w, int first, int n)
 {
-    vf a = vec_load(acc), b = vec_load(acc + VEC_N);
+    size_t bytes = sy_cpu_panel_bytes(w->dtype, w->k);
 
-    if (w_dtype == SY_BF16) {
-        vec_interleave(a, b, first, second);
-    } else {
-        *first = a;
-        *second = b;
-    }
+    for (int p = 0; p < n; p++)
+        dot->panels[p] = (const uint8_t *)w->data + (size_t)(first + p) * bytes;
+    dot->w_dtype = w->dtype;
+    dot->n_panels = n;
+    dot->k = w->k;
+    dot->acc_stride = (size_t)n * SY_PANEL;
 }
 
 /* How a matrix of n_rows rows and n_columns panels (or pairs of panels) is cut into work items of at most column_step
- * columns: item i is rows row .. and columns column .. */
+ * columns: rows run fastest, so that a panel is read from memory once and from a cache after that. */
 struct panel_cut {
-    int n_rows, n_columns, row_step, column_step, n_column_steps, n_items;
+    int n_rows, n_columns, row_step, column_step, n_row_steps, n_items;
 };
 
 struct panel_cut SY_CPU(panel_cut)(int n_rows, int n_columns, int column_step);
+
+/* What item i of a cut covers. */
+struct panel_item {
+    int row, n_rows, column, n_columns;
+};
+
+VEC_INLINE struct panel_item panel_item(const struct panel_cut *cut, int i)
+{
+    struct panel_item item = {.row = i % cut->n_row_steps * cut->row_step,
+                              .column = i / cut->n_row_steps * cut->column_step};
+
+    item.n_rows = cut->n_rows - item.row < cut->row_step ? cut->n_rows - item.row : cut->row_step;
+    item.n_columns = cut->n_columns - item.column < cut->column_step ? cut->n_columns - item.column : cut->column_step;
+    return item;
+}
+
+#ifdef SY_ISA_amx
+#define PANEL_FEW_ROWS 4
+
+/* panel_dot for BF16 rows and panels, in tiles (panel_amx.c) or, for up to PANEL_FEW_ROWS rows, with the same bits in vectors
+ * (panel_amx_few.c). */
+void SY_CPU(panel_amx)(const struct panel_dot *dot);
+void SY_CPU(panel_amx_release)(void);
+void SY_CPU(panel_amx_few)(const struct panel_dot *dot);
+#endif
+
+/* Ends a work item that made panel_dot calls: tiles in use cost the kernel time when it switches threads, and the core
+ * power. */
+VEC_INLINE void panel_release(void)
+{
+#ifdef SY_ISA_amx
+    SY_CPU(panel_amx_release)();
+#endif
+}
 
 #endif

@@ -2,7 +2,7 @@
  * queue.h - buffers, queues and packing that all CPU backends share
  *
  * A CPU queue is the rank's thread pool: a call is done when it returns, on one calling thread at a time. Nothing here
- * allocates after sy_cpu_queue_create(): kernels keep what they need on the stack (under 200 KB in any thread).
+ * allocates after sy_cpu_queue_create(): kernels keep what they need on the stack (under 400 KB in any thread).
  */
 #ifndef SY_KERNELS_CPU_QUEUE_H
 #define SY_KERNELS_CPU_QUEUE_H
@@ -26,6 +26,9 @@ void sy_cpu_queue_destroy(struct sy_queue *q);
 /* Panels of SY_LAYOUT_PANELS, for element types of 1, 2, 4 and 8 bytes. */
 size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k);
 void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst);
+
+/* Bytes of a page of the KV cache, as layout.h has it. */
+size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim);
 
 /* sy_pool_run() for n_items that cost about `cost` multiply-adds together: what is over before a worker has woken runs
  * on the caller alone. */

@@ -82,6 +82,6 @@ void SY_CPU(router)(struct sy_queue *q, const struct sy_router_rule *rule, const
     int n = rule->n_experts, step = sy_row_step(16 * n);
     struct job job = {rule, T, step, logits, weights, ids};
 
-    SY_CPU(gemm)(q, w, x, (size_t)w->k, T, 0, n, NULL, logits, (size_t)n);
+    SY_CPU(gemm)(q, w, x, SY_F32, (size_t)w->k, T, 0, n, NULL, false, logits, (size_t)n);
     sy_queue_run(q, (T + step - 1) / step, 16.0 * T * n, router_item, &job);
 }

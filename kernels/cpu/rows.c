@@ -16,7 +16,7 @@ struct job {
     size_t x_stride, y_stride;
     int n_rows, n_heads, width, row_step; /* n_rows counts runs for rmsnorm */
     float eps, limit;
-    enum sy_round round;
+    enum sy_dtype y_dtype;
 };
 
 static int n_items(const struct job *job)
@@ -30,7 +30,7 @@ static int rows_end(const struct job *job, int item)
     return end < job->n_rows ? end : job->n_rows;
 }
 
-/* Four partial sums, element i in sum i / 8 % 4, lane i % 8. */
+/* Four partial sums, element i in sum i / VEC_N % 4, lane i % VEC_N. */
 static float sum_of_squares(const float *x, int width)
 {
     vf sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
@@ -50,18 +50,18 @@ static void rmsnorm_item(void *arg, int item, int thread)
     for (int t = item * job->row_step; t < rows_end(job, item); t++) {
         size_t row = (size_t)(t / job->n_heads), head = (size_t)(t % job->n_heads) * (size_t)job->width;
         const float *x = job->x + row * job->x_stride + head;
-        float *y = job->y + row * job->y_stride + head;
+        size_t to = row * job->y_stride + head;
         vf scale = vec_set(1.0f / sqrtf(sum_of_squares(x, job->width) / (float)job->width + job->eps));
         for (int i = 0; i < job->width; i += VEC_N) {
             int lanes = vec_lanes(job->width, i);
             vf v = vec_mul(vec_mul(vec_load_upto(x + i, lanes), scale), vec_load_upto(job->weight + i, lanes));
-            vec_store_upto(y + i, lanes, vec_round(v, job->round));
+            vec_store_type_upto(job->y_dtype, job->y, to + (size_t)i, lanes, v);
         }
     }
 }
 
 void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
-                     const float *weight, float eps, enum sy_round round, float *y, size_t y_stride)
+                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride)
 {
     struct job job = {.x = x,
                       .weight = weight,
@@ -73,7 +73,7 @@ void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_
                       .width = width,
                       .row_step = sy_row_step(width),
                       .eps = eps,
-                      .round = round};
+                      .y_dtype = y_dtype};
 
     sy_queue_run(q, n_items(&job), 2.0 * n_rows * n_heads * width, rmsnorm_item, &job);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vec.h - eight floats at once, whatever the instruction set
+ * vec.h - VEC_N floats at once (8 or 16), whatever the instruction set
  *
  * A kernel in this folder is written once over vf and these functions and compiled for each instruction set. The flags
- * of the compilation pick the implementation: vec_avx2.h, or vec_portable.h in plain vector arithmetic.
+ * of the compilation pick the implementation: vec_avx512.h, vec_avx2.h, or vec_portable.h in plain vector arithmetic. Each
+ * says what a register tile of a matrix may be: VEC_TILE_ROWS rows, and VEC_TILE_CELLS rows times panels; and whether it
+ * multiplies BF16 pairs (VEC_HAS_DOT, vec_dot_bf16).
  *
  * A loop's tail is computed in padded lanes with the same arithmetic as its middle, so that a value's result never
  * depends on where in a row it stands: elementwise kernels use vec_load_n() and vec_store_n() with the count left.
@@ -15,8 +17,6 @@
 
 #include "kernels.h"
 
-#define VEC_N 8
-
 #define VEC_INLINE static inline __attribute__((always_inline, unused))
 
 /* Unroll a loop of a constant number of turns, so that arrays of vf become registers. */
@@ -26,13 +26,15 @@
 #define VEC_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#ifdef SY_ISA_avx2
+#if defined(SY_ISA_avx512) || defined(SY_ISA_amx)
+#include "vec_avx512.h"
+#elif defined(SY_ISA_avx2)
 #include "vec_avx2.h"
 #else
 #include "vec_portable.h"
 #endif
 
-/* How many of the eight lanes from element i on are inside n. */
+/* How many of the lanes from element i on are inside n. */
 VEC_INLINE int vec_lanes(int n, int i)
 {
     return n - i < VEC_N ? n - i : VEC_N;
@@ -61,7 +63,7 @@ VEC_INLINE vf vec_load_type(enum sy_dtype dtype, const void *data, size_t i)
     return vec_load_f16((const uint16_t *)data + i);
 }
 
-/* The same for fewer than eight lanes; the others are zero. */
+/* The same for fewer lanes; the others are zero. */
 VEC_INLINE vf vec_load_type_n(enum sy_dtype dtype, const void *data, size_t i, int lanes)
 {
     uint16_t half[VEC_N] = {0};

@@ -6,8 +6,13 @@
 
 #include <immintrin.h>
 
-/* Rows of a matrix tile whose 2 * rows accumulators, a widened panel row and a broadcast fill the 16 registers. */
-#define VEC_TILE_ROWS 6
+#define VEC_N 8
+
+/* 12 accumulators (a panel is two vectors), a widened panel row and a broadcast fill the 16 registers. */
+#define VEC_TILE_ROWS  6
+#define VEC_TILE_CELLS 6
+
+#define VEC_HAS_DOT 0
 
 typedef __m256 vf;
 
@@ -106,14 +111,6 @@ VEC_INLINE float vec_largest(vf a)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* Lane i of the result is the sum of a[i]. */
-VEC_INLINE vf vec_sum8(const vf a[8])
-{
-    __m256 lo = _mm256_hadd_ps(_mm256_hadd_ps(a[0], a[1]), _mm256_hadd_ps(a[2], a[3]));
-    __m256 hi = _mm256_hadd_ps(_mm256_hadd_ps(a[4], a[5]), _mm256_hadd_ps(a[6], a[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(lo, hi, 0x20), _mm256_permute2f128_ps(lo, hi, 0x31));
-}
-
 /* 2^a for a whole number a in -126 .. 127: a + 127 moved into the exponent's place. */
 VEC_INLINE vf vec_pow2(vf a)
 {
@@ -133,14 +130,6 @@ VEC_INLINE void vec_load_bf16_pairs(const uint16_t *p, vf *even, vf *odd)
     __m256i both = _mm256_loadu_si256((const __m256i *)p);
     *even = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
     *odd = _mm256_and_ps(_mm256_castsi256_ps(both), _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
-}
-
-/* The inverse order: sixteen values in their natural order from the even and the odd ones. */
-VEC_INLINE void vec_interleave(vf even, vf odd, vf *first, vf *second)
-{
-    __m256 lo = _mm256_unpacklo_ps(even, odd), hi = _mm256_unpackhi_ps(even, odd);
-    *first = _mm256_permute2f128_ps(lo, hi, 0x20);
-    *second = _mm256_permute2f128_ps(lo, hi, 0x31);
 }
 
 VEC_INLINE vf vec_load_f16(const uint16_t *p)

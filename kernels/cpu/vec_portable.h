@@ -6,8 +6,13 @@
 #ifndef SY_KERNELS_CPU_VEC_PORTABLE_H
 #define SY_KERNELS_CPU_VEC_PORTABLE_H
 
-/* Rows of a matrix tile whose 4 * rows accumulators fit 16 registers of four floats. */
-#define VEC_TILE_ROWS 2
+#define VEC_N 8
+
+/* Four registers of four floats are a row's sums of a panel; 8 of 16 registers are sums. */
+#define VEC_TILE_ROWS  2
+#define VEC_TILE_CELLS 2
+
+#define VEC_HAS_DOT 0
 
 typedef float vec_f4 __attribute__((vector_size(16)));
 typedef uint32_t vec_u4 __attribute__((vector_size(16)));
@@ -133,15 +138,6 @@ VEC_INLINE float vec_largest(vf a)
     return x > y ? x : y;
 }
 
-/* Lane i of the result is the sum of a[i]. */
-VEC_INLINE vf vec_sum8(const vf a[8])
-{
-    vf s;
-    s.lo = (vec_f4){vec_sum(a[0]), vec_sum(a[1]), vec_sum(a[2]), vec_sum(a[3])};
-    s.hi = (vec_f4){vec_sum(a[4]), vec_sum(a[5]), vec_sum(a[6]), vec_sum(a[7])};
-    return s;
-}
-
 /* 2^a for a whole number a in -126 .. 127: a + 127 moved into the exponent's place. */
 VEC_INLINE vf vec_pow2(vf a)
 {
@@ -168,15 +164,6 @@ VEC_INLINE void vec_load_bf16_pairs(const uint16_t *p, vf *even, vf *odd)
     *even = (vf){(vec_f4)(lo & high_half), (vec_f4)(hi & high_half)};
     *odd = (vf){(vec_f4)(lo << 16), (vec_f4)(hi << 16)};
 #endif
-}
-
-/* The inverse order: sixteen values in their natural order from the even and the odd ones. */
-VEC_INLINE void vec_interleave(vf even, vf odd, vf *first, vf *second)
-{
-    first->lo = __builtin_shufflevector(even.lo, odd.lo, 0, 4, 1, 5);
-    first->hi = __builtin_shufflevector(even.lo, odd.lo, 2, 6, 3, 7);
-    second->lo = __builtin_shufflevector(even.hi, odd.hi, 0, 4, 1, 5);
-    second->hi = __builtin_shufflevector(even.hi, odd.hi, 2, 6, 3, 7);
 }
 
 /* A half's exponent and mantissa in a float's place are 2^-112 of its value, subnormals too; infinity and NaN then

@@ -11,8 +11,10 @@ static uint8_t *page_of(const struct sy_kv_layer *kv, const struct sy_attention_
 
 static size_t index_of(const struct sy_kv_layer *kv, int v, int head, int position, int i)
 {
-    int row = (v * kv->n_kv_heads + head) * SY_KV_PAGE + position % SY_KV_PAGE;
-    return (size_t)row * (size_t)kv->head_dim + (size_t)i;
+    int slot = position % SY_KV_PAGE;
+
+    return v ? sy_kv_v_index(kv->dtype, kv->head_dim, head, slot, i)
+             : sy_kv_k_index(kv->dtype, kv->head_dim, head, slot, i);
 }
 
 void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
@@ -42,26 +44,30 @@ static float score(const struct sy_attention *a, const struct sy_attention_row *
     return sum * a->scale;
 }
 
-/* Softmax in three passes: the largest score, the sum of exponentials, the weighted values. */
+/* A weight of the softmax as its consumer takes it. */
+static float weight(const struct sy_attention *a, float e)
+{
+    return a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16 ? sy_bf16_widen(sy_bf16_round(e)) : e;
+}
+
+/* Softmax in passes: the largest score, the sum of exponentials, then for each dim the weighted values. */
 static void attend(const struct sy_attention *a, const struct sy_attention_row *row, const float *q, int kv_head,
-                   float *out)
+                   size_t to)
 {
     int last = row->position, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
     float largest = -INFINITY, sum = 0.0f;
 
-    for (int i = 0; i < a->head_dim; i++)
-        out[i] = 0.0f;
     for (int p = first; p <= last; p++)
         largest = fmaxf(largest, score(a, row, q, kv_head, p));
-    for (int p = first; p <= last; p++) {
-        const uint8_t *page = page_of(&a->kv, row, p);
-        float e = expf(score(a, row, q, kv_head, p) - largest);
-        sum += e;
-        for (int i = 0; i < a->head_dim; i++)
-            out[i] += e * sy_float_at(a->kv.dtype, page, index_of(&a->kv, 1, kv_head, p, i));
+    for (int p = first; p <= last; p++)
+        sum += expf(score(a, row, q, kv_head, p) - largest);
+    for (int i = 0; i < a->head_dim; i++) {
+        float out = 0.0f;
+        for (int p = first; p <= last; p++)
+            out += weight(a, expf(score(a, row, q, kv_head, p) - largest)) *
+                   sy_float_at(a->kv.dtype, page_of(&a->kv, row, p), index_of(&a->kv, 1, kv_head, p, i));
+        sy_ref_store(a->out_dtype, a->out, to + (size_t)i, out / sum);
     }
-    for (int i = 0; i < a->head_dim; i++)
-        out[i] = sy_round_float(out[i] / sum, a->round);
 }
 
 void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a)
@@ -73,7 +79,7 @@ void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a)
         for (int h = a->head_begin; h < a->head_end; h++) {
             size_t at = (size_t)h * (size_t)a->head_dim;
             attend(a, &a->rows[t], a->q + (size_t)t * a->q_stride + at, h / group,
-                   a->out + (size_t)t * (size_t)(a->n_heads * a->head_dim) + at);
+                   (size_t)t * (size_t)(a->n_heads * a->head_dim) + at);
         }
     }
 }

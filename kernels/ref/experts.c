@@ -12,35 +12,43 @@ static int fused_row(const struct sy_weight *w, int f, int up)
     return (f / SY_PANEL * 2 + up) * SY_PANEL + f % SY_PANEL;
 }
 
+void sy_ref_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
+                      const uint32_t *src_rows, int n, size_t row_bytes)
+{
+    (void)q;
+    for (size_t i = 0; i < (size_t)n; i++)
+        memcpy((uint8_t *)dst + (dst_rows ? dst_rows[i] : i) * row_bytes,
+               (const uint8_t *)src + (src_rows ? src_rows[i] : i) * row_bytes, row_bytes);
+}
+
 void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype x_dtype, enum sy_round round, float *act)
+                           enum sy_dtype dtype, void *act)
 {
     (void)q;
     for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
         const struct sy_weight *w = tile->gate_up;
-        size_t row_bytes = (size_t)w->k * sy_dtype_bytes(x_dtype);
-        for (int i = 0; i < tile->n_rows; i++) {
-            const uint8_t *row = (const uint8_t *)x + tile->rows[i] * row_bytes;
+        size_t row_bytes = (size_t)w->k * sy_dtype_bytes(dtype);
+        for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
             for (int f = 0; f < w->n; f++) {
-                float gate = sy_ref_dot(w, fused_row(w, f, 0), row, x_dtype);
-                float up = sy_ref_dot(w, fused_row(w, f, 1), row, x_dtype);
-                float silu = gate / (1.0f + expf(-gate));
-                act[(size_t)(tile->out_row + i) * (size_t)w->n + (size_t)f] = sy_round_float(silu * up, round);
+                float gate = sy_ref_dot(w, fused_row(w, f, 0), (const uint8_t *)x + row * row_bytes, dtype);
+                float up = sy_ref_dot(w, fused_row(w, f, 1), (const uint8_t *)x + row * row_bytes, dtype);
+                sy_ref_store(dtype, act, row * (size_t)w->n + (size_t)f, gate / (1.0f + expf(-gate)) * up);
             }
         }
     }
 }
 
-void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
-                        enum sy_dtype y_dtype)
+void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype)
 {
     (void)q;
     for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
         const struct sy_weight *w = tile->down;
-        for (size_t row = (size_t)tile->out_row; row < (size_t)(tile->out_row + tile->n_rows); row++) {
+        size_t row_bytes = (size_t)w->k * sy_dtype_bytes(act_dtype);
+        for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
             for (int n = 0; n < w->n; n++)
                 sy_ref_store(y_dtype, y, row * (size_t)w->n + (size_t)n,
-                             sy_ref_dot(w, n, act + row * (size_t)w->k, SY_F32));
+                             sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype));
         }
     }
 }

@@ -12,14 +12,16 @@ void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *
     }
 }
 
-void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
-                 int n_end, const float *bias, float *y, size_t y_stride)
+void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride)
 {
     (void)q;
     for (int t = 0; t < T; t++) {
         for (int n = n_begin; n < n_end; n++) {
-            float sum = sy_ref_dot(w, n, x + (size_t)t * x_stride, SY_F32);
-            y[(size_t)t * y_stride + (size_t)(n - n_begin)] = bias ? sum + bias[n] : sum;
+            const uint8_t *row = (const uint8_t *)x + (size_t)t * x_stride * sy_dtype_bytes(x_dtype);
+            float *to = &y[(size_t)t * y_stride + (size_t)(n - n_begin)], sum = sy_ref_dot(w, n, row, x_dtype);
+            sum = add ? *to + sum : sum;
+            *to = bias ? sum + bias[n] : sum;
         }
     }
 }

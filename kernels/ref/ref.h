@@ -9,15 +9,14 @@
 
 #include "half.h"
 #include "kernels.h"
+#include "layout.h"
 
 /* w[n][k], widened. */
 static inline float sy_ref_weight(const struct sy_weight *w, int n, int k)
 {
-    size_t K = (size_t)w->k, row = (size_t)n;
-
     if (w->layout == SY_LAYOUT_ROWS)
-        return sy_float_at(w->dtype, w->data, row * K + (size_t)k);
-    return sy_float_at(w->dtype, w->data, (row / SY_PANEL * K + (size_t)k) * SY_PANEL + row % SY_PANEL);
+        return sy_float_at(w->dtype, w->data, (size_t)n * (size_t)w->k + (size_t)k);
+    return sy_float_at(w->dtype, w->data, sy_panel_index(w->dtype, w->k, n, k));
 }
 
 /* x . w[n], x of x_dtype */
@@ -41,9 +40,9 @@ static inline void sy_ref_store(enum sy_dtype dtype, void *data, size_t i, float
 
 void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
 void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
-                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride);
-void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const float *x, size_t x_stride, int T, int n_begin,
-                 int n_end, const float *bias, float *y, size_t y_stride);
+                    const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
+void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
 void sy_ref_rope(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
                  const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
 void sy_ref_clamp(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
@@ -52,10 +51,12 @@ void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const str
 void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a);
 void sy_ref_router(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
                    int T, float *logits, int32_t *ids, float *weights);
+void sy_ref_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
+                      const uint32_t *src_rows, int n, size_t row_bytes);
 void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype x_dtype, enum sy_round round, float *act);
-void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const float *act, void *y,
-                        enum sy_dtype y_dtype);
+                           enum sy_dtype dtype, void *act);
+void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
 void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
                     const float *shared, bool reverse_k, float *x);
 void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);

@@ -6,18 +6,19 @@
 #include "ref/ref.h"
 
 void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
-                    const float *weight, float eps, enum sy_round round, float *y, size_t y_stride)
+                    const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride)
 {
     (void)q;
-    for (int t = 0; t < n_rows; t++, x += x_stride, y += y_stride) {
+    for (int t = 0; t < n_rows; t++) {
         for (int h = 0; h < n_heads; h++) {
-            const float *from = x + h * width;
-            float sum = 0.0f, *to = y + h * width;
+            const float *from = x + (size_t)t * x_stride + h * width;
+            size_t to = (size_t)t * y_stride + (size_t)(h * width);
+            float sum = 0.0f;
             for (int i = 0; i < width; i++)
                 sum += from[i] * from[i];
             float scale = 1.0f / sqrtf(sum / (float)width + eps);
             for (int i = 0; i < width; i++)
-                to[i] = sy_round_float(from[i] * scale * weight[i], round);
+                sy_ref_store(y_dtype, y, to + (size_t)i, from[i] * scale * weight[i]);
         }
     }
 }

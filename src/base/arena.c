@@ -13,6 +13,8 @@ enum sy_status sy_arena_init(struct sy_arena *arena, size_t bytes, struct sy_err
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return sy_error_errno(err, SY_ERR_SYSTEM, "cannot map %zu bytes for buffers", bytes);
+    /* A matrix kernel goes through many rows at once, each in another small page. */
+    (void)madvise(base, bytes, MADV_HUGEPAGE);
     arena->base = base;
     return SY_OK;
 }

@@ -58,7 +58,7 @@ const struct sy_option sy_settings_table[] = {
      "KV cache of each rank, as 500000000, 500MB (of 1000 * 1000) or 500M or 500MiB (of 1024 * 1024); 0 lets the "
      "engine "
      "choose."},
-    {"prefill-chunk", 0, SY_OPTION_INT, "256", "N", NULL, 1, 1048576, ENGINE, AT(prefill_chunk), "Batching",
+    {"prefill-chunk", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(prefill_chunk), "Batching",
      "Prompt tokens of one sequence in a step."},
     {"max-tokens-per-step", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(max_tokens_per_step), "Batching",
      "Tokens of a step on each rank."},
@@ -71,7 +71,7 @@ const struct sy_option sy_settings_table[] = {
 
     {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
      "bf16 rounds activations to BF16 before each product; f32 keeps FP32 throughout. Weights stay as they are."},
-    {"isa", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|avx2|portable", 0, 0, ALL, AT(isa), "Machine",
+    {"isa", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|amx|avx512|avx2|portable", 0, 0, ALL, AT(isa), "Machine",
      "Instruction set of the kernels; auto takes the best that all ranks have."},
     {"threads", 't', SY_OPTION_INT, "0", "N", NULL, 0, 4096, ALL, AT(threads), "Machine",
      "Compute threads of each rank; 0 is the node's cores over its ranks."},

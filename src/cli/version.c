@@ -57,6 +57,18 @@ const char *sy_version_library_name(enum sy_library library)
     return names[library];
 }
 
+static const char built_isas[] = "portable"
+#ifdef HAVE_AVX2_BUILD
+                                 ", avx2"
+#endif
+#ifdef HAVE_AVX512_BUILD
+                                 ", avx512"
+#endif
+#ifdef HAVE_AMX_BUILD
+                                 ", amx"
+#endif
+    ;
+
 void sy_cli_version(FILE *out)
 {
     char text[256] = "";
@@ -65,11 +77,7 @@ void sy_cli_version(FILE *out)
     print(out, "compiler", SY_BUILD_COMPILER);
     print(out, "flags", SY_BUILD_CFLAGS);
     print(out, "built for", SY_BUILD_MPI);
-#ifdef HAVE_AVX2_BUILD
-    print(out, "CPU kernels", "portable, avx2");
-#else
-    print(out, "CPU kernels", "portable");
-#endif
+    print(out, "CPU kernels", built_isas);
     print(out, "this CPU takes", sy_isa_name(sy_isa_best()));
 #ifdef SY_BUILD_ADDRESS_SANITIZER
     print(out, "sanitizers", "address, undefined behaviour");

@@ -64,6 +64,9 @@ static enum sy_status map(size_t bytes, int fd, void **base, struct sy_error *er
 
     if (p == MAP_FAILED)
         return sy_error_errno(err, SY_ERR_SYSTEM, "cannot map %zu bytes", bytes);
+    /* Weights are read from end to end in every step. For a file this works where the system lets shared memory have huge
+     * pages (transparent_hugepage/shmem_enabled). */
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
     *base = p;
     return SY_OK;
 }

@@ -15,9 +15,9 @@ static void normalise_qk(struct sy_forward *forward, int T, const struct sy_laye
         return;
     bool full = model->qk_norm == SY_QK_NORM_FULL;
     k->rmsnorm(forward->config.queue, q, stride, T, full ? 1 : model->n_heads, full ? nq : dh, weights->q_norm,
-               model->norm_eps, SY_ROUND_NONE, q, stride);
+               model->norm_eps, q, SY_F32, stride);
     k->rmsnorm(forward->config.queue, key, stride, T, full ? 1 : model->n_kv_heads, full ? nkv : dh, weights->k_norm,
-               model->norm_eps, SY_ROUND_NONE, key, stride);
+               model->norm_eps, key, SY_F32, stride);
 }
 
 void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)
@@ -32,15 +32,15 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
     size_t stride = (size_t)(nq + 2 * nkv);
     float *key = forward->qkv + nq, *value = key + nkv;
 
-    k->gemm(queue, &weights->qkv, forward->h, (size_t)model->hidden, T, 0, (int)stride, weights->qkv_bias, forward->qkv,
-            stride);
+    enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+    k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
+            weights->qkv_bias, false, forward->qkv, stride);
     normalise_qk(forward, T, weights, stride);
     if (model->clip_qkv > 0)
         k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
-    k->rope(queue, forward->qkv, stride, T, model->n_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,
-            config->round);
-    k->rope(queue, key, stride, T, model->n_kv_heads, dh, model->rope.rotary_dim, batch->rows, forward->cos_sin,
-            config->round);
+    /* The heads of the keys follow those of the queries. */
+    k->rope(queue, forward->qkv, stride, T, model->n_heads + model->n_kv_heads, dh, model->rope.rotary_dim, batch->rows,
+            forward->cos_sin, round);
     k->kv_write(queue, &kv, batch->rows, T, key, value, stride);
     k->attention(queue, &(struct sy_attention){.n_rows = T,
                                                .n_heads = model->n_heads,
@@ -54,8 +54,8 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                                .kv = kv,
                                                .q = forward->qkv,
                                                .q_stride = stride,
-                                               .round = config->round,
+                                               .out_dtype = config->rows,
                                                .out = forward->context});
-    k->gemm(queue, &weights->o, forward->context, (size_t)nq, T, 0, model->hidden, weights->o_bias, forward->delta,
-            (size_t)model->hidden);
+    k->gemm(queue, &weights->o, forward->context, config->rows, (size_t)nq, T, 0, model->hidden, weights->o_bias,
+            true, forward->x, (size_t)model->hidden);
 }

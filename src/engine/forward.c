@@ -21,24 +21,25 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
 {
     const struct sy_model *model = forward->config.model;
     size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden, total = 0;
+    size_t element = sy_dtype_bytes(forward->config.rows);
     size_t nq = (size_t)model->n_heads * (size_t)model->head_dim,
            nkv = (size_t)model->n_kv_heads * (size_t)model->head_dim;
 
-#define TAKE(field, n)                               \
-    (total += sy_arena_round((n) * sizeof *(field)), \
-     (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
+#define TAKE_BYTES(field, bytes) (total += sy_arena_round(bytes), (field) = arena ? sy_arena_take(arena, bytes) : NULL)
+#define TAKE(field, n)           TAKE_BYTES(field, (n) * sizeof *(field))
     TAKE(forward->x, T * D);
     TAKE(forward->h, T * D);
     TAKE(forward->qkv, T * (nq + 2 * nkv));
-    TAKE(forward->context, T * nq);
-    TAKE(forward->delta, T * D);
-    TAKE(forward->rows, model->dense_width ? T * D * sy_dtype_bytes(forward->config.rows) : 0);
-    TAKE(forward->act, T * (size_t)model->dense_width);
-    TAKE(forward->row_numbers, T);
+    TAKE_BYTES(forward->h_rows, T * D * element);
+    TAKE_BYTES(forward->context, T * nq * element);
+    TAKE(forward->delta, model->dense_width ? T * D : 0);
+    TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
     TAKE(forward->cos_sin, (size_t)n_positions(&forward->config) * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
+    TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
     TAKE(forward->logits, SY_LOGIT_ROWS * (size_t)model->vocab);
 #undef TAKE
+#undef TAKE_BYTES
     return total;
 }
 
@@ -57,8 +58,6 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
     if (st)
         return st;
     lay_out(forward, &forward->arena);
-    for (int t = 0; t < config->max_tokens; t++)
-        forward->row_numbers[t] = (uint32_t)t;
     sy_rope_table(&config->model->rope, n_positions(config), forward->cos_sin);
     return SY_OK;
 }
@@ -69,21 +68,15 @@ void sy_forward_fini(struct sy_forward *forward)
     *forward = (struct sy_forward){0};
 }
 
-/* delta = dense SwiGLU MLP of h: an expert that every row goes to. */
+/* x += dense SwiGLU MLP of the rows: an expert that every row goes to. */
 static void run_dense(struct sy_forward *forward, int T, const struct sy_layer_weights *weights)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_kernels *k = config->kernels;
-    struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, forward->row_numbers, T, 0};
-    const void *rows = forward->h;
+    struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, T};
 
-    if (config->rows != SY_F32) {
-        k->convert(config->queue, forward->rows, config->rows, forward->h, SY_F32,
-                   (size_t)T * (size_t)config->model->hidden);
-        rows = forward->rows;
-    }
-    k->expert_gate_up(config->queue, &tile, 1, rows, config->rows, config->round, forward->act);
-    k->expert_down(config->queue, &tile, 1, forward->act, forward->delta, SY_F32);
+    k->expert_gate_up(config->queue, &tile, 1, forward->h_rows, config->rows, forward->act);
+    k->expert_down(config->queue, &tile, 1, forward->act, config->rows, forward->delta, SY_F32);
     k->add(config->queue, forward->x, forward->delta, T, config->model->hidden);
 }
 
@@ -100,15 +93,15 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
         int64_t begin_ns = sy_clock_ns();
-        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->attention_norm, model->norm_eps, config->round,
-                   forward->h, D);
+        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->attention_norm, model->norm_eps,
+                   forward->h_rows, config->rows, D);
         sy_attention_run(forward, batch, l, 0, model->n_heads);
-        k->add(queue, forward->x, forward->delta, T, model->hidden);
-        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps, SY_ROUND_NONE,
-                   forward->h, D);
+        bool moe = model->layers[l].moe;
+        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps,
+                   moe ? forward->h : forward->h_rows, moe ? SY_F32 : config->rows, D);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
-        if (model->layers[l].moe) {
+        if (moe) {
             enum sy_status st = sy_moe_layer(config->moe, l, &weights->router, forward->h, T, forward->x, err);
             if (st)
                 return st;
@@ -130,9 +123,9 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
     for (int i = 0; i < n_rows; i++)
         memcpy(forward->logit_rows + (size_t)i * D, forward->x + (size_t)rows[i] * D, D * sizeof(float));
     config->kernels->rmsnorm(config->queue, forward->logit_rows, D, n_rows, 1, model->hidden, config->shard->final_norm,
-                             model->norm_eps, config->round, forward->logit_rows, D);
-    config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_rows, D, n_rows, 0, model->vocab, NULL,
-                          forward->logits, (size_t)model->vocab);
+                             model->norm_eps, forward->logit_h, config->rows, D);
+    config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0,
+                          model->vocab, NULL, false, forward->logits, (size_t)model->vocab);
     config->kernels->queue_sync(config->queue);
     forward->logits_ns += sy_clock_ns() - begin_ns;
 }

@@ -29,23 +29,22 @@ struct sy_forward_config {
     struct sy_queue *queue;
     struct sy_kv_cache *cache;
     struct sy_moe *moe;
-    enum sy_round round;   /* activations before each product */
-    enum sy_dtype rows;    /* type of MLP input rows: the wire type */
+    enum sy_dtype rows;    /* of activations before each product: SY_F32, or SY_BF16 under compute bf16 */
     int max_tokens, n_pages; /* of a step; of the cache */
 };
 
 struct sy_forward {
     struct sy_forward_config config;
     struct sy_arena arena;
-    float *x, *h;          /* [T, D] residual stream and normalised rows */
+    float *x, *h;          /* [T, D] residual stream, and normalised rows for the MLP: the router wants FP32 */
+    void *h_rows;          /* [T, D] normalised rows in the type of config.rows */
     float *qkv;            /* [T, (Hq + 2 Hkv) dh] */
-    float *context;        /* [T, Hq dh] */
-    float *delta;          /* [T, D] */
-    uint8_t *rows;         /* [T] MLP input rows of a dense layer */
-    float *act;            /* [T, dense width] */
-    uint32_t *row_numbers; /* [T] 0, 1, 2, ... */
+    void *context;         /* [T, Hq dh] of config.rows */
+    float *delta;          /* [T, D] output of a dense MLP */
+    void *act;             /* [T, dense width] of config.rows */
     float *cos_sin;        /* [positions, rotary dim] */
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
+    void *logit_h;         /* the same normalised, of config.rows */
     float *logits;         /* [SY_LOGIT_ROWS, V] */
     int64_t attention_ns, dense_ns, logits_ns;
 };

@@ -6,16 +6,17 @@
 #include <limits.h>
 #include <stdlib.h>
 
-size_t sy_kv_page_bytes(int n_layers, int n_kv_heads, int head_dim, enum sy_dtype dtype)
+size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, int n_kv_heads, int head_dim,
+                        enum sy_dtype dtype)
 {
-    return (size_t)n_layers * 2 * SY_KV_PAGE * (size_t)n_kv_heads * (size_t)head_dim * sy_dtype_bytes(dtype);
+    return (size_t)n_layers * kernels->kv_page_bytes(dtype, n_kv_heads, head_dim);
 }
 
 enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kernels *kernels, int n_layers,
                                 int n_kv_heads, int head_dim, enum sy_dtype dtype, size_t bytes_max,
                                 struct sy_error *err)
 {
-    size_t page = sy_kv_page_bytes(n_layers, n_kv_heads, head_dim, dtype), n_pages = bytes_max / page;
+    size_t page = sy_kv_page_bytes(kernels, n_layers, n_kv_heads, head_dim, dtype), n_pages = bytes_max / page;
 
     *cache = (struct sy_kv_cache){.kernels = kernels, .n_layers = n_layers, .page_bytes = page / (size_t)n_layers};
     if (!n_pages)

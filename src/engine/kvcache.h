@@ -23,7 +23,8 @@ struct sy_kv_cache {
 };
 
 /* Bytes of one page in all layers. */
-size_t sy_kv_page_bytes(int n_layers, int n_kv_heads, int head_dim, enum sy_dtype dtype);
+size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, int n_kv_heads, int head_dim,
+                        enum sy_dtype dtype);
 
 /* As many pages as bytes_max holds. Fewer than one is SY_ERR_USAGE and says how much is needed. */
 enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kernels *kernels, int n_layers,

@@ -19,7 +19,7 @@ void sy_session_config_init(struct sy_session_config *config)
                                          .n_threads = 1,
                                          .max_tokens = 512,
                                          .max_sequences = 64,
-                                         .prefill_chunk = 256,
+                                         .prefill_chunk = 512,
                                          .chunk_rows = 64,
                                          .n_slots = 4};
 }
@@ -46,7 +46,8 @@ static int expert_in(const void *ctx, int layer, int slot)
 static size_t default_kv_bytes(const struct sy_session *session)
 {
     const struct sy_model *model = session->model;
-    size_t page = sy_kv_page_bytes(model->n_layers, model->n_kv_heads, model->head_dim, wire_type(session));
+    size_t page = sy_kv_page_bytes(session->config.kernels, model->n_layers, model->n_kv_heads, model->head_dim,
+                                   wire_type(session));
     size_t want = page * (size_t)sy_kv_pages(model->max_context) * (size_t)session->config.max_sequences;
 
     if (want > KV_BYTES_DEFAULT_MAX)
@@ -81,7 +82,6 @@ static struct sy_forward_config forward_config(struct sy_session *session)
         .queue = session->queue,
         .cache = &session->cache,
         .moe = session->moe,
-        .round = session->config.compute == SY_COMPUTE_F32 ? SY_ROUND_NONE : SY_ROUND_BF16,
         .rows = wire_type(session),
         .max_tokens = session->config.max_tokens,
         .n_pages = session->cache.n_pages};
@@ -120,7 +120,8 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
     struct sy_moe_config moe = moe_config(session);
     struct sy_forward_config forward = forward_config(session);
     forward.n_pages = (int)(session->config.kv_bytes_max /
-                            sy_kv_page_bytes(model->n_layers, model->n_kv_heads, model->head_dim, wire_type(session)));
+                            sy_kv_page_bytes(session->config.kernels, model->n_layers, model->n_kv_heads,
+                                             model->head_dim, wire_type(session)));
     session->need = (struct sy_memory_need){
         .dense_bytes = session->shard->dense_bytes,
         .expert_bytes = session->shard->expert_bytes,

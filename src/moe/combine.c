@@ -12,17 +12,13 @@ bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uin
     struct sy_peer_state *peer = &moe->peers[pair->source];
     size_t row_bytes = moe->rows.row_bytes;
 
-    if (pair->source == moe->rank) {
-        memcpy(moe->results + pair->index * row_bytes, row, row_bytes);
-        peer->n_outstanding--;
-    } else {
-        size_t place = (size_t)pair->source * (size_t)moe->config.chunk_rows + (size_t)peer->n_staged;
-        if (peer->n_staged == moe->config.chunk_rows)
-            return false;
-        moe->staged_index[place] = pair->index;
-        memcpy(moe->staged_rows + place * row_bytes, row, row_bytes);
-        peer->n_staged++;
-    }
+    size_t place = (size_t)pair->source * (size_t)moe->config.chunk_rows + (size_t)peer->n_staged;
+
+    if (peer->n_staged == moe->config.chunk_rows)
+        return false;
+    moe->staged_index[place] = pair->index;
+    memcpy(moe->staged_rows + place * row_bytes, row, row_bytes);
+    peer->n_staged++;
     peer->n_returned++;
     return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dispatch.c - tokens to the ranks that hold their experts
  *
- * Each rank sends every rank, itself included, its rows in chunks; the last one is marked, so no counts travel ahead.
- * Arriving chunks are copied out at once and their slots released, so credit never waits for compute.
+ * Each rank sends every other rank its rows in chunks; the last one is marked, so no counts travel ahead. Arriving chunks
+ * are copied out at once and their slots released, so credit never waits for compute. A rank's own rows are in place from
+ * the start.
  */
 #include <string.h>
 
@@ -10,18 +11,43 @@
 #include "moe/moe.h"
 #include "moe/wire.h"
 
+/* Put a pair at the end of its slot's list. */
+static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, int source)
+{
+    int i = moe->n_pairs++;
+
+    moe->pairs[i] = (struct sy_pair){.row = row, .index = index, .source = source, .next = -1};
+    if (moe->slot_head[slot] < 0)
+        moe->slot_head[slot] = i;
+    else
+        moe->pairs[moe->slot_tail[slot]].next = i;
+    moe->slot_tail[slot] = i;
+    moe->slot_count[slot]++;
+    moe->n_pending++;
+}
+
+static void enqueue_own(struct sy_moe *moe)
+{
+    const struct sy_plan *plan = &moe->plan;
+    struct sy_peer_state *self = &moe->peers[moe->rank];
+
+    for (int row = plan->row_first[moe->rank]; row < plan->row_first[moe->rank + 1]; row++)
+        for (int pair = plan->pair_first[row]; pair < plan->pair_first[row + 1]; pair++)
+            enqueue(moe, (int)plan->pair_slot[pair], plan->row_token[row], plan->pair_index[pair], moe->rank);
+    self->n_incoming = moe->n_pairs;
+    self->sent_last = self->received_last = true;
+}
+
 void sy_dispatch_begin(struct sy_moe *moe, const float *h)
 {
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
-    moe->rows_out = (const uint8_t *)h;
-    if (config->wire != SY_F32) {
-        config->kernels->convert(config->queue, moe->converted, config->wire, h, SY_F32,
-                                 (size_t)moe->T * (size_t)config->hidden);
-        moe->rows_out = moe->converted;
-    }
-    moe->n_rows_in = moe->n_pairs = moe->n_pending = moe->n_out = 0;
+    config->kernels->convert(config->queue, moe->rows_in, config->wire, h, SY_F32,
+                             (size_t)moe->T * (size_t)config->hidden);
+    moe->n_rows_in = moe->T;
+    moe->n_pairs = moe->n_pending = moe->n_out = 0;
+    moe->arrival_ns = begin_ns;
     moe->n_slots = sy_placement_n_local(config->placement, moe->layer, moe->rank);
     memset(moe->slot_head, 0xff, (size_t)moe->n_slots * sizeof(int));
     memset(moe->slot_count, 0, (size_t)moe->n_slots * sizeof(int));
@@ -30,6 +56,7 @@ void sy_dispatch_begin(struct sy_moe *moe, const float *h)
             .next_row = moe->plan.row_first[p],
             .n_outstanding = sy_plan_n_pairs(&moe->plan, p),
         };
+    enqueue_own(moe);
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
 }
 
@@ -51,7 +78,7 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
-        moe->iov[2 + i] = (struct iovec){(void *)(moe->rows_out + plan->row_token[row] * moe->rows.row_bytes),
+        moe->iov[2 + i] = (struct iovec){moe->rows_in + plan->row_token[row] * moe->rows.row_bytes,
                                          moe->rows.row_bytes};
     }
     for (int i = 0; i < n_pairs; i++)
@@ -71,8 +98,8 @@ enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error
     int64_t begin_ns = sy_clock_ns();
     enum sy_status st = SY_OK;
 
-    /* Each rank starts with its right neighbour, so that not all send to rank 0 first; its own rows come last. */
-    for (int i = 1; i <= moe->n_ranks; i++) {
+    /* Each rank starts with its right neighbour, so that not all send to rank 0 first. */
+    for (int i = 1; i < moe->n_ranks; i++) {
         int p = (moe->rank + i) % moe->n_ranks;
         while (!moe->peers[p].sent_last) {
             struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
@@ -94,21 +121,6 @@ static enum sy_status malformed(const struct sy_moe *moe, int p, const char *wha
 {
     return sy_error_set(err, SY_ERR_INTERNAL, "dispatch layer %d: malformed chunk from rank %d: %s", moe->layer, p,
                         what);
-}
-
-/* Put a pair at the end of its slot's list. */
-static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, int source)
-{
-    int i = moe->n_pairs++;
-
-    moe->pairs[i] = (struct sy_pair){.row = row, .index = index, .source = source, .next = -1};
-    if (moe->slot_head[slot] < 0)
-        moe->slot_head[slot] = i;
-    else
-        moe->pairs[moe->slot_tail[slot]].next = i;
-    moe->slot_tail[slot] = i;
-    moe->slot_count[slot]++;
-    moe->n_pending++;
 }
 
 /* Copy a chunk's rows out and queue its pairs. What a peer sends is checked before it is used as an index. */

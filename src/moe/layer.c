@@ -39,11 +39,12 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weigh
             st = sy_combine_drain(moe, &moved, err);
         if (st)
             return st;
+        int64_t begin_ns = sy_clock_ns();
         if (moved) {
+            moe->arrival_ns = begin_ns;
             sy_wait_reset(&wait);
             continue;
         }
-        int64_t begin_ns = sy_clock_ns();
         if (!sy_wait_pause(&wait))
             return overdue(moe, err);
         moe->times.wait_ns += sy_clock_ns() - begin_ns;

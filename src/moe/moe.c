@@ -44,7 +44,6 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->logits, T * E);
     TAKE(moe->weights, T * K);
     TAKE(moe->ids, T * K);
-    TAKE(moe->converted, config->wire == SY_F32 ? 0 : T * row);
     TAKE(moe->results, T * K * row);
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
@@ -54,11 +53,14 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->slot_tail, slots);
     TAKE(moe->slot_count, slots);
     TAKE(moe->tiles, slots);
-    TAKE(moe->tile_rows, SY_BATCH_ROWS);
-    TAKE(moe->act, SY_BATCH_ROWS * F);
+    TAKE(moe->batch_rows, SY_BATCH_ROWS);
+    TAKE(moe->batch_in, SY_BATCH_ROWS * row);
+    TAKE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
     TAKE(moe->out, SY_BATCH_ROWS * row);
     TAKE(moe->out_row, SY_BATCH_ROWS);
     TAKE(moe->out_pair, SY_BATCH_ROWS);
+    TAKE(moe->own_from, SY_BATCH_ROWS);
+    TAKE(moe->own_to, SY_BATCH_ROWS);
     TAKE(moe->staged_index, R * C);
     TAKE(moe->staged_rows, R * C * row);
     TAKE(moe->iov, C + 2);

@@ -73,13 +73,11 @@ struct sy_moe {
 
     float *logits, *weights;    /* [T, E], [T, K] */
     int32_t *ids;               /* [T, K] */
-    uint8_t *converted;         /* [T] own rows in the wire type, when that is not FP32 */
-    const uint8_t *rows_out;    /* the same, or h itself */
     uint8_t *results;           /* [T * K] rows of the wire type */
 
     struct sy_peer_state *peers; /* [R] */
     int *incoming;              /* [R] pairs that each peer sent, for the plan's formula */
-    uint8_t *rows_in;           /* [R * max_tokens] rows received for this rank's experts */
+    uint8_t *rows_in;           /* [R * max_tokens] rows of the wire type: this rank's own T, then those received */
     int n_rows_in;
     struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */
     int n_pairs, max_pairs;
@@ -88,11 +86,14 @@ struct sy_moe {
     int n_pending;              /* pairs not yet computed */
 
     struct sy_tile *tiles;      /* one batch of expert tiles */
-    uint32_t *tile_rows;        /* [batch rows] */
-    float *act;                 /* [batch rows, F] */
+    uint32_t *batch_rows;       /* [batch rows] the row of rows_in behind each */
+    uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts */
+    uint8_t *act;               /* [batch rows, F] of the wire type */
     uint8_t *out;               /* [batch rows] rows of the wire type */
     int *out_row, *out_pair;    /* [batch rows] rows of `out` not yet on their way back, and the pair behind each */
     int n_out;
+    uint32_t *own_from, *own_to; /* [batch rows] own results: from which row of `out` to which of `results` */
+    int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     uint32_t *staged_index;     /* [R, C] */
     uint8_t *staged_rows;       /* [R, C] rows */
@@ -136,12 +137,12 @@ enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_erro
 bool sy_dispatch_arrived(const struct sy_moe *moe);
 
 /* ---- experts.c ---- */
-/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles if some expert has
- * enough rows, or if everything has arrived and any pair is pending. */
+/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of any expert if
+ * everything has arrived, of experts with many rows if nothing has moved for a while. */
 void sy_experts_run_ready(struct sy_moe *moe, bool *moved);
 
 /* ---- combine.c ---- */
-/* Put a result row in place, or stage it for its source. False when that peer's staging chunk is full. */
+/* Stage a result row for the other rank that it belongs to. False when that peer's staging chunk is full. */
 bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row);
 /* Send staged chunks that are full or final; take in results of others. */
 enum sy_status sy_combine_push(struct sy_moe *moe, bool *moved, struct sy_error *err);

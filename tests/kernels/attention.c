@@ -1,301 +1,202 @@
 /* SPDX-License-Identifier: Apache-2.0
- * attention.c - the paged KV cache and attention of every backend, against softmax in double
+ * attention.c - attention of every backend over the paged KV cache, against softmax in double
  */
-#include "common.h"
+#include "cache.h"
 
-#define SEQUENCES  5
 #define PAGES_EACH 9
 
-/* Heads, lengths and the cache of some sequences whose pages lie anywhere. */
-struct cache {
-    struct sy_kv_layer kv;
-    int n_pages, length[SEQUENCES];
-    int32_t pages[SEQUENCES][PAGES_EACH];
-    float *k[SEQUENCES], *v[SEQUENCES]; /* [length][n_kv_heads * head_dim], as they were before they were written */
-};
-
-static size_t page_bytes(const struct sy_kv_layer *kv)
+/* Rows of all sequences: the last of each, then runs of consecutive positions and single ones from anywhere. */
+static void call_rows(struct call *call, const struct cache *c)
 {
-    return 2 * (size_t)kv->n_kv_heads * SY_KV_PAGE * (size_t)kv->head_dim * sy_dtype_bytes(kv->dtype);
-}
+    int t = 0;
 
-/* Every slot that is not written holds NaN. */
-static void cache_begin(struct cache *c, enum sy_dtype dtype, int n_kv_heads, int head_dim)
-{
-    *c = (struct cache){.kv = {.dtype = dtype, .n_kv_heads = n_kv_heads, .head_dim = head_dim}};
-    c->n_pages = SEQUENCES * PAGES_EACH + 3;
-    c->kv.page_stride = page_bytes(&c->kv) + 64;
-    c->kv.base = new_output(c->kv.page_stride * (size_t)c->n_pages);
-    memset(c->kv.base, 0xff, c->kv.page_stride * (size_t)c->n_pages);
-    for (int s = 0; s < SEQUENCES; s++) {
-        c->length[s] = s == 0 ? 1 : s == 1 ? 16 : s == 2 ? 17 : random_int(20, PAGES_EACH * SY_KV_PAGE);
-        size_t n = (size_t)c->length[s] * (size_t)(n_kv_heads * head_dim);
-        c->k[s] = random_floats(n);
-        c->v[s] = random_floats(n);
-        for (int p = 0; p < PAGES_EACH; p++)
-            c->pages[s][p] = (int32_t)((s + p * SEQUENCES) * 29 % c->n_pages);
+    for (int s = 0; s < SEQUENCES; s++)
+        t += call_run(call, c, t, s, c->length[s] - 1, 1);
+    for (int i = 0; t < call->n_rows; i++) {
+        int s = random_int(0, SEQUENCES - 1);
+        t += call_run(call, c, t, s, random_int(0, c->length[s] - 1), i % 3 ? random_int(1, 70) : 1);
     }
 }
 
-static void cache_end(struct cache *c)
-{
-    free_output(c->kv.base);
-    for (int s = 0; s < SEQUENCES; s++) {
-        free(c->k[s]);
-        free(c->v[s]);
-    }
-}
-
-static void cache_write(const struct sy_kernels *backend, struct sy_queue *q, struct cache *c, int s)
-{
-    struct sy_attention_row *rows = new_bytes(sizeof *rows * (size_t)c->length[s]);
-
-    for (int i = 0; i < c->length[s]; i++)
-        rows[i] = (struct sy_attention_row){c->pages[s], i};
-    backend->kv_write(q, &c->kv, rows, c->length[s], c->k[s], c->v[s], (size_t)(c->kv.n_kv_heads * c->kv.head_dim));
-    free(rows);
-}
-
-/* What the cache should hold: element i of head h at a position, rounded to the cache's type. */
-static double cached(const struct cache *c, const float *const *values, int s, int position, int h, int i)
-{
-    float f = values[s][(size_t)(position * c->kv.n_kv_heads + h) * (size_t)c->kv.head_dim + (size_t)i];
-    return (double)(c->kv.dtype == SY_BF16 ? sy_bf16_widen(sy_bf16_round(f)) : f);
-}
-
-static void test_kv_write(const struct sy_kernels *backend, enum sy_dtype dtype)
+static void check_shape(const struct sy_kernels *backend, const struct shape *shape, double *ratio, bool *outside)
 {
     struct cache c;
-    bool held = true, outside = true;
-
-    cache_begin(&c, dtype, 3, random_int(1, 40));
-    size_t bytes = sy_dtype_bytes(dtype), all = c.kv.page_stride * (size_t)c.n_pages;
-    uint8_t *expected = new_bytes(all);
-    memcpy(expected, c.kv.base, all);
-    for (int s = 0; s < SEQUENCES; s++)
-        cache_write(backend, queues[s % THREADS_MAX], &c, s);
-    for (int s = 0; s < SEQUENCES; s++) {
-        for (int p = 0; p < c.length[s]; p++) {
-            size_t page = (size_t)c.pages[s][p / SY_KV_PAGE] * c.kv.page_stride;
-            for (int i = 0; i < 2 * 3 * c.kv.head_dim; i++) {
-                int v = i / (3 * c.kv.head_dim), h = i / c.kv.head_dim % 3, d = i % c.kv.head_dim;
-                size_t slot = (size_t)((v * 3 + h) * SY_KV_PAGE + p % SY_KV_PAGE) * (size_t)c.kv.head_dim + (size_t)d;
-                double want = cached(&c, (const float *const *)(v ? c.v : c.k), s, p, h, d);
-                held = held && (double)sy_float_at(dtype, c.kv.base + page, slot) == want;
-                memcpy(expected + page + slot * bytes, c.kv.base + page + slot * bytes, bytes);
-            }
-        }
-    }
-    outside = memcmp(expected, c.kv.base, all) == 0 && fences_hold(c.kv.base, all);
-    ok(held, "%s: K and V are where the layout says, as %s", backend->name, sy_dtype_name(dtype));
-    ok(outside, "%s: %s: kv_write writes nothing else", backend->name, sy_dtype_name(dtype));
-    free(expected);
+    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_write(backend, queues[1], &c);
+    /* The reference is slow where heads are wide. */
+    struct call call = call_begin(&c, shape, backend == sy_kernels_ref() ? 14 : 60);
+    call_rows(&call, &c);
+    backend->attention(queues[2], &call.a);
+    for (int t = 0; t < call.n_rows; t++)
+        check_row(&c, &call, t, ratio);
+    *outside = *outside || !fences_hold(call.a.out, call.out_bytes);
+    call.a.n_rows = 0;
+    backend->attention(queues[2], &call.a);
+    call_end(&call);
     cache_end(&c);
 }
 
-/* Rows of all sequences at random positions, first and last included. */
-static struct sy_attention_row *random_rows(const struct cache *c, int n, int *sequence)
-{
-    struct sy_attention_row *rows = new_bytes(sizeof *rows * (size_t)n);
-
-    for (int t = 0; t < n; t++) {
-        int s = sequence[t] = t % SEQUENCES, last = c->length[s] - 1;
-        rows[t] = (struct sy_attention_row){c->pages[s], t < SEQUENCES ? last : random_int(0, last)};
-    }
-    return rows;
-}
-
-/* One head of one row in double, and a bound on FP32's error: of a score, hence of each weight, and of the two sums. */
-static void exact_head(const struct cache *c, const struct sy_attention *a, int s, int last, const float *q,
-                       int kv_head, double *out, double *bound)
-{
-    int first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0, D = a->head_dim;
-    double *score = new_bytes(sizeof *score * (size_t)(last + 1)), largest = -INFINITY, sum = 0.0, error = 0.0;
-
-    for (int p = first; p <= last; p++) {
-        double magnitude = 0.0;
-        score[p] = 0.0;
-        for (int i = 0; i < D; i++) {
-            double term = (double)a->scale * (double)q[i] * cached(c, (const float *const *)c->k, s, p, kv_head, i);
-            score[p] += term;
-            magnitude += fabs(term);
-        }
-        error = fmax(error, (D + 3) * EPS * magnitude);
-        largest = fmax(largest, score[p]);
-    }
-    for (int p = first; p <= last; p++)
-        sum += score[p] = exp(score[p] - largest);
-    for (int i = 0; i < D; i++) {
-        double magnitude = 0.0;
-        out[i] = 0.0;
-        for (int p = first; p <= last; p++) {
-            double term = score[p] / sum * cached(c, (const float *const *)c->v, s, p, kv_head, i);
-            out[i] += term;
-            magnitude += fabs(term);
-        }
-        bound[i] = (2 * error + 6e-7 + 2 * (last - first + 20) * EPS) * magnitude + 1e-30;
-        if (a->round == SY_ROUND_BF16)
-            bound[i] += (fabs(out[i]) + bound[i]) / 256;
-    }
-    free(score);
-}
-
-struct shape {
-    enum sy_dtype dtype;
-    int n_heads, n_kv_heads, head_dim, window;
-};
-
-static void check_shape(const struct sy_kernels *backend, const struct shape *shape, enum sy_round round, double *ratio,
-                        bool *outside)
-{
-    struct cache c;
-    int n_rows = 12, sequence[12], width = shape->n_heads * shape->head_dim;
-    double *want = new_bytes(sizeof *want * (size_t)shape->head_dim * 2), *bound = want + shape->head_dim;
-
-    cache_begin(&c, shape->dtype, shape->n_kv_heads, shape->head_dim);
-    for (int s = 0; s < SEQUENCES; s++)
-        cache_write(backend, queues[1], &c, s);
-    size_t q_stride = (size_t)width + 5, n_out = (size_t)n_rows * (size_t)width;
-    float *q = random_floats((size_t)n_rows * q_stride), *out = new_output(n_out * sizeof *out);
-    struct sy_attention_row *rows = random_rows(&c, n_rows, sequence);
-    struct sy_attention a = {.n_rows = n_rows,
-                             .n_heads = shape->n_heads,
-                             .n_kv_heads = shape->n_kv_heads,
-                             .head_dim = shape->head_dim,
-                             .head_begin = 0,
-                             .head_end = shape->n_heads,
-                             .window = shape->window,
-                             .scale = 4.0f / sqrtf((float)shape->head_dim),
-                             .rows = rows,
-                             .kv = c.kv,
-                             .q = q,
-                             .q_stride = q_stride,
-                             .round = round,
-                             .out = out};
-    backend->attention(queues[2], &a);
-    for (int t = 0; t < n_rows; t++) {
-        for (int h = 0; h < shape->n_heads; h++) {
-            size_t at = (size_t)(h * shape->head_dim);
-            exact_head(&c, &a, sequence[t], rows[t].position, q + (size_t)t * q_stride + at,
-                       h / (shape->n_heads / shape->n_kv_heads), want, bound);
-            for (int i = 0; i < shape->head_dim; i++)
-                worst(ratio, (double)out[(size_t)(t * width) + at + (size_t)i], want[i], bound[i]);
-        }
-    }
-    *outside = *outside || !fences_hold(out, n_out * sizeof *out);
-    free(want);
-    free(q);
-    free(rows);
-    free_output(out);
-    cache_end(&c);
-}
-
-static void test_values(const struct sy_kernels *backend, enum sy_dtype dtype)
+static void test_values(const struct sy_kernels *backend, enum sy_dtype kv, enum sy_dtype out)
 {
     const struct shape shapes[] = {
-        {dtype, 8, 2, 64, 0},
-        {dtype, 4, 4, 128, 0},
-        {dtype, 6, 1, 20, 0},
-        {dtype, 20, 1, 16, 0},
-        {dtype, 2, 2, 1, 0},
-        {dtype, 2, 1, 36, 1},
-        {dtype, 4, 2, 32, random_int(2, 15)},
-        {dtype, 4, 2, 33, 16},
-        {dtype, 2, 2, 80, 17},
-        {dtype, 4, 2, 32, 500},
-        {dtype, 3, 1, random_int(1, 100), random_int(18, 60)},
+        {kv, out, 8, 2, 64, 0},   {kv, out, 4, 4, 128, 0},
+        {kv, out, 6, 3, 20, 0},   {kv, out, 20, 1, 16, 0},
+        {kv, out, 40, 2, 33, 70}, {kv, out, 8, 1, 80, 0},
+        {kv, out, 2, 1, 256, 0},  {kv, out, 2, 2, 1, 0},
+        {kv, out, 2, 1, 36, 1},   {kv, out, 4, 2, 32, random_int(2, 15)},
+        {kv, out, 4, 2, 33, 16},  {kv, out, 2, 2, 80, 17},
+        {kv, out, 4, 2, 32, 500}, {kv, out, 3, 1, random_int(1, 100), random_int(18, 60)},
     };
     int n = sizeof shapes / sizeof *shapes;
     double ratio = 0.0;
     bool outside = false;
+    char what[80];
 
     for (int i = 0; i < n; i++)
-        check_shape(backend, &shapes[i], i % 3 == 2 ? SY_ROUND_BF16 : SY_ROUND_NONE, &ratio, &outside);
-    ok_worst(ratio, backend->name, dtype == SY_BF16 ? "attention over a BF16 cache" : "attention over an F32 cache");
-    ok(!outside, "%s: %s: nothing is written outside the output", backend->name, sy_dtype_name(dtype));
+        check_shape(backend, &shapes[i], &ratio, &outside);
+    snprintf(what, sizeof what, "attention over a %s cache to %s", sy_dtype_name(kv), sy_dtype_name(out));
+    ok_worst(ratio, backend->name, what);
+    ok(!outside, "%s: %s to %s: nothing is written outside the output", backend->name, sy_dtype_name(kv),
+       sy_dtype_name(out));
 }
 
 /* Some of the heads alone have the bits that all together have in whole, and the other heads' outputs stay as they are. */
-static bool head_ranges_hold(const struct sy_kernels *backend, struct sy_attention a, const float *whole)
+static bool head_ranges_hold(const struct sy_kernels *backend, const struct call *call, const uint8_t *whole)
 {
-    size_t head = (size_t)a.head_dim, bytes = (size_t)(a.n_rows * a.n_heads) * head * sizeof(float);
+    struct sy_attention a = call->a;
+    size_t head = call->row_bytes / (size_t)a.n_heads;
     bool held = true;
 
     for (a.head_begin = 0; a.head_begin < a.n_heads; a.head_begin++) {
-        poison(a.out, bytes);
+        poison(a.out, call->out_bytes);
         a.head_end = random_int(a.head_begin + 1, a.n_heads);
         backend->attention(queues[2], &a);
         for (int i = 0; i < a.n_rows * a.n_heads; i++) {
-            const float *out = a.out + (size_t)i * head;
+            size_t at = (size_t)i * head;
             bool in = i % a.n_heads >= a.head_begin && i % a.n_heads < a.head_end;
-            held = held && (in ? memcmp(out, whole + (size_t)i * head, head * sizeof *out) == 0
-                               : is_poisoned(out, head * sizeof *out));
+            held = held && (in ? memcmp((const uint8_t *)a.out + at, whole + at, head) == 0
+                               : is_untouched(a.out, at, at + head));
         }
     }
     return held;
 }
 
 /* Bits of a row must depend on its own sequence alone: not on other rows, threads, pages' places, or head ranges. */
-static void test_exact(const struct sy_kernels *backend, enum sy_dtype dtype, int window)
+static void test_exact(const struct sy_kernels *backend, const struct shape *shape)
 {
     struct cache c;
-    int n_rows = 40, sequence[40], n_heads = 6, D = 40, width = n_heads * D;
-    bool rows_held = true, threads = true, heads, places;
+    bool rows = true, threads = true, heads, places;
 
-    cache_begin(&c, dtype, 3, D);
-    for (int s = 0; s < SEQUENCES; s++)
-        cache_write(backend, queues[0], &c, s);
-    size_t n_out = (size_t)(n_rows * width), bytes = n_out * sizeof(float);
-    float *q = random_floats(n_out), *whole = new_floats(n_out), *out = new_floats(n_out);
-    struct sy_attention_row *rows = random_rows(&c, n_rows, sequence);
-    struct sy_attention a = {.n_rows = n_rows,
-                             .n_heads = n_heads,
-                             .n_kv_heads = 3,
-                             .head_dim = D,
-                             .head_end = n_heads,
-                             .window = window,
-                             .scale = 0.5f,
-                             .rows = rows,
-                             .kv = c.kv,
-                             .q = q,
-                             .q_stride = (size_t)width,
-                             .out = whole};
-    backend->attention(queues[0], &a);
-    a.out = out;
+    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_write(backend, queues[0], &c);
+    struct call call = call_begin(&c, shape, 60);
+    call_rows(&call, &c);
+    uint8_t *whole = new_bytes(call.out_bytes), *out = new_bytes(call.out_bytes);
+    backend->attention(queues[0], &call.a);
+    memcpy(whole, call.a.out, call.out_bytes);
     for (int i = 1; i < THREADS_MAX; i++) {
-        poison(out, bytes);
-        backend->attention(queues[i], &a);
-        threads = threads && memcmp(out, whole, bytes) == 0;
+        poison(call.a.out, call.out_bytes);
+        backend->attention(queues[i], &call.a);
+        threads = threads && memcmp(call.a.out, whole, call.out_bytes) == 0;
     }
-    for (int t = 0; t < n_rows; t += a.n_rows) {
-        a.n_rows = random_int(1, n_rows - t < 4 ? n_rows - t : 4);
-        a.rows = rows + t;
-        a.q = q + t * width;
-        backend->attention(queues[1], &a);
-        rows_held = rows_held && memcmp(out, whole + t * width, (size_t)(a.n_rows * width) * sizeof *out) == 0;
+    for (int t = 0, n; t < call.n_rows; t += n) {
+        n = random_int(1, call.n_rows - t < 6 ? call.n_rows - t : 6);
+        call_some(backend, queues[1], &call, t, n, out);
+        rows = rows && memcmp(out, whole + (size_t)t * call.row_bytes, (size_t)n * call.row_bytes) == 0;
     }
-    a.n_rows = n_rows;
-    a.rows = rows;
-    a.q = q;
-    heads = head_ranges_hold(backend, a, whole);
+    heads = head_ranges_hold(backend, &call, whole);
     /* Move every page, with other rubbish in the slots that no row may see. */
     memset(c.kv.base, 0x7f, c.kv.page_stride * (size_t)c.n_pages);
-    for (int s = 0; s < SEQUENCES; s++) {
-        for (int p = 0; p < PAGES_EACH; p++)
-            c.pages[s][p] = c.n_pages - 1 - c.pages[s][p];
-        cache_write(backend, queues[2], &c, s);
-    }
-    backend->attention(queues[0], &a);
-    places = memcmp(out, whole, bytes) == 0;
-    ok(threads, "%s: %s, window %d: the same bits with 1, 2 and 3 threads", backend->name, sy_dtype_name(dtype),
-       window);
-    ok(rows_held, "%s: %s, window %d: the same bits with any other rows", backend->name, sy_dtype_name(dtype), window);
-    ok(heads, "%s: %s, window %d: a range of heads alone", backend->name, sy_dtype_name(dtype), window);
-    ok(places, "%s: %s, window %d: the same bits wherever pages lie", backend->name, sy_dtype_name(dtype), window);
-    free(q);
+    for (int i = 0; i < SEQUENCES * PAGES_EACH; i++)
+        c.pages[i / PAGES_EACH][i % PAGES_EACH] = c.n_pages - 1 - c.pages[i / PAGES_EACH][i % PAGES_EACH];
+    cache_write(backend, queues[2], &c);
+    backend->attention(queues[0], &call.a);
+    places = memcmp(call.a.out, whole, call.out_bytes) == 0;
+    const char *kv = sy_dtype_name(shape->kv), *to = sy_dtype_name(shape->out);
+    ok(threads, "%s: %s to %s, window %d: the same bits with 1, 2 and 3 threads", backend->name, kv, to, shape->window);
+    ok(rows, "%s: %s to %s, window %d: the same bits with any other rows", backend->name, kv, to, shape->window);
+    ok(heads, "%s: %s to %s, window %d: a range of heads alone", backend->name, kv, to, shape->window);
+    ok(places, "%s: %s to %s, window %d: the same bits wherever pages lie", backend->name, kv, to, shape->window);
     free(whole);
     free(out);
-    free(rows);
+    call_end(&call);
+    cache_end(&c);
+}
+
+/* Where NaN is, and what it may reach. */
+struct nan_place {
+    enum { IN_Q, IN_K, IN_V } in;
+    int row, s, position, head, dim; /* head is a query head for IN_Q, a KV head for the others */
+};
+
+/* Whether NaN must be (1), must not be (0) or may be (-1) in dim i of head h of row t. A value's weight is zero where a row
+ * does not see it, and zero times NaN is NaN: it may be in that dim of the rows of its sequence that come before. */
+static int nan_reaches(const struct call *call, const struct nan_place *at, int t, int h, int i)
+{
+    const struct sy_attention *a = &call->a;
+    int last = call->rows[t].position;
+
+    if (at->in == IN_Q)
+        return t == at->row && h == at->head;
+    if (call->sequence[t] != at->s || h / (a->n_heads / a->n_kv_heads) != at->head)
+        return 0;
+    bool seen = at->position <= last && at->position >= first_key(a, last);
+    if (at->in == IN_K)
+        return seen;
+    return at->dim != i ? 0 : seen ? 1 : -1;
+}
+
+static bool nan_stays(const struct call *call, const struct nan_place *at, const void *clean)
+{
+    const struct sy_attention *a = &call->a;
+    size_t element = sy_dtype_bytes(a->out_dtype);
+
+    for (int j = 0; j < call->n_rows * a->n_heads * a->head_dim; j++) {
+        size_t from = (size_t)j * element;
+        int t = j / a->head_dim / a->n_heads, h = j / a->head_dim % a->n_heads;
+        int reaches = nan_reaches(call, at, t, h, j % a->head_dim);
+        bool is_nan = isnan(sy_float_at(a->out_dtype, a->out, (size_t)j)) != 0;
+        if ((reaches == 1 && !is_nan) ||
+            (reaches == 0 && memcmp((const uint8_t *)a->out + from, (const uint8_t *)clean + from, element) != 0))
+            return false;
+    }
+    return true;
+}
+
+static void test_nan(const struct sy_kernels *backend, const struct shape *shape)
+{
+    static const uint8_t nan[4] = {0xff, 0xff, 0xff, 0x7f};
+    struct cache c;
+    bool held[3] = {true, true, true};
+
+    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_write(backend, queues[0], &c);
+    struct call call = call_begin(&c, shape, 50);
+    call_rows(&call, &c);
+    backend->attention(queues[0], &call.a);
+    uint8_t *clean = new_bytes(call.out_bytes);
+    memcpy(clean, call.a.out, call.out_bytes);
+    for (int i = 0; i < 12; i++) {
+        struct nan_place at = {i % 3, random_int(0, call.n_rows - 1), random_int(0, SEQUENCES - 1), 0, 0, 0};
+        size_t bytes = at.in == IN_Q ? sizeof(float) : sy_dtype_bytes(shape->kv);
+        at.position = random_int(0, c.length[at.s] - 1);
+        at.head = random_int(0, (at.in == IN_Q ? shape->n_heads : shape->n_kv_heads) - 1);
+        at.dim = random_int(0, shape->head_dim - 1);
+        uint8_t kept[4], *place = at.in == IN_Q ? (uint8_t *)(call.a.q + (size_t)at.row * call.a.q_stride +
+                                                              (size_t)(at.head * shape->head_dim + at.dim))
+                                                : cache_place(&c, at.in == IN_V, at.s, at.position, at.head, at.dim);
+        memcpy(kept, place, bytes);
+        memcpy(place, nan + 4 - bytes, bytes);
+        backend->attention(queues[i % THREADS_MAX], &call.a);
+        held[at.in] = held[at.in] && nan_stays(&call, &at, clean);
+        memcpy(place, kept, bytes);
+    }
+    const char *kv = sy_dtype_name(shape->kv), *to = sy_dtype_name(shape->out);
+    ok(held[IN_Q], "%s: %s to %s: NaN in q stays in its row and head", backend->name, kv, to);
+    ok(held[IN_K], "%s: %s to %s: NaN in a key reaches the rows that see it", backend->name, kv, to);
+    ok(held[IN_V], "%s: %s to %s: NaN in a value stays in its sequence and dim", backend->name, kv, to);
+    free(clean);
+    call_end(&call);
     cache_end(&c);
 }
 
@@ -304,16 +205,16 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 2 * 12);
+    plan(n * 4 * 13);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
-        for (int i = 0; i < 2; i++) {
-            enum sy_dtype dtype = i ? SY_BF16 : SY_F32;
-            test_kv_write(backends[b], dtype);
-            test_values(backends[b], dtype);
-            test_exact(backends[b], dtype, 0);
-            test_exact(backends[b], dtype, 21);
+        for (int i = 0; i < 4; i++) {
+            enum sy_dtype kv = i / 2 ? SY_BF16 : SY_F32, out = i % 2 ? SY_BF16 : SY_F32;
+            test_values(backends[b], kv, out);
+            test_exact(backends[b], &(struct shape){kv, out, 6, 3, 40, 0});
+            test_exact(backends[b], &(struct shape){kv, out, 8, 1, 33, 21});
+            test_nan(backends[b], &(struct shape){kv, out, 8, 2, 35, i % 2 ? 25 : 0});
         }
         queues_end(backends[b]);
     }

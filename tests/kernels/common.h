@@ -75,8 +75,8 @@ static inline float *random_floats(size_t n)
 
 /* ---- outputs: filled with a NaN that no kernel makes, and fenced on both sides with it ---- */
 
-#define POISON 0x7fc5dead
-#define FENCE  64
+#define POISON 0x7fc5ffc5 /* NaN as F32, and both halves as BF16 and F16 */
+#define FENCE  1024       /* at least what one tile of a matrix instruction reads */
 
 static inline void poison(void *data, size_t bytes)
 {
@@ -92,11 +92,12 @@ static inline void *new_output(size_t bytes)
     return p + FENCE;
 }
 
-static inline bool is_poisoned(const void *data, size_t bytes)
+/* Bytes begin .. end - 1 of an output were not written. */
+static inline bool is_untouched(const void *output, size_t begin, size_t end)
 {
     const uint32_t word = POISON;
-    for (size_t i = 0; i < bytes; i++) {
-        if (((const uint8_t *)data)[i] != ((const uint8_t *)&word)[i % 4])
+    for (size_t i = begin; i < end; i++) {
+        if (((const uint8_t *)output)[i] != ((const uint8_t *)&word)[i % 4])
             return false;
     }
     return true;
@@ -105,16 +106,7 @@ static inline bool is_poisoned(const void *data, size_t bytes)
 /* Nothing was written just before or behind an output of so many bytes. */
 static inline bool fences_hold(const void *output, size_t bytes)
 {
-    const uint32_t word = POISON;
-    const uint8_t *p = output;
-
-    for (size_t i = 0; i < FENCE; i++) {
-        size_t behind = bytes + i;
-        if (p[(ptrdiff_t)i - FENCE] != ((const uint8_t *)&word)[i % 4] ||
-            p[behind] != ((const uint8_t *)&word)[behind % 4])
-            return false;
-    }
-    return true;
+    return is_untouched((const uint8_t *)output - FENCE, 0, FENCE) && is_untouched(output, bytes, bytes + FENCE);
 }
 
 static inline void free_output(void *output)
@@ -123,25 +115,59 @@ static inline void free_output(void *output)
         free((uint8_t *)output - FENCE);
 }
 
+/* ---- inputs: random values of a type, with NaN before them and in every second one behind them; behind the others
+ * the allocation ends, so that a sanitizer or valgrind sees who reads on ---- */
+
+static inline void *new_input(size_t bytes)
+{
+    size_t behind = random_u64() % 2 ? FENCE : 0;
+    uint8_t *p = new_bytes(FENCE + bytes + behind);
+
+    poison(p, FENCE + bytes + behind);
+    return p + FENCE;
+}
+
+/* One value in 16 is small, down to where a type's numbers end; F16 has exponents from subnormal to just under 1. */
+static inline void random_element(enum sy_dtype dtype, void *data, size_t i)
+{
+    float f = random_float();
+
+    if (random_u64() % 16 == 0)
+        f = ldexpf(f, -random_int(1, 150));
+    if (dtype == SY_F32)
+        ((float *)data)[i] = f;
+    else if (dtype == SY_BF16)
+        ((uint16_t *)data)[i] = sy_bf16_round(f);
+    else
+        ((uint16_t *)data)[i] = (uint16_t)(random_u64() & 0x83ff) | (uint16_t)(random_int(0, 14) << 10);
+}
+
+static inline void random_elements(enum sy_dtype dtype, void *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        random_element(dtype, data, i);
+}
+
+/* n_rows rows of width elements, stride elements from one to the next; what lies between them is NaN. */
+static inline void *random_rows(enum sy_dtype dtype, int n_rows, int width, size_t stride)
+{
+    void *p = new_input((size_t)n_rows * stride * sy_dtype_bytes(dtype));
+
+    for (int t = 0; t < n_rows; t++) {
+        for (int i = 0; i < width; i++)
+            random_element(dtype, p, (size_t)t * stride + (size_t)i);
+    }
+    return p;
+}
+
 /* ---- matrices: random values of a type, as published and packed ---- */
 
 struct matrix {
     struct sy_weight rows, panels;
     void *published; /* [n][k] */
+    double *values;  /* the same */
     void *packed;
 };
-
-static inline void random_elements(enum sy_dtype dtype, void *data, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (dtype == SY_F32)
-            ((float *)data)[i] = random_float();
-        else if (dtype == SY_BF16)
-            ((uint16_t *)data)[i] = sy_bf16_round(random_float());
-        else /* exponents from subnormal to just under 1 */
-            ((uint16_t *)data)[i] = (uint16_t)(random_u64() & 0x83ff) | (uint16_t)(random_int(0, 14) << 10);
-    }
-}
 
 static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *m)
 {
@@ -149,7 +175,7 @@ static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *
     size_t panel = backend->panel_bytes(m->rows.dtype, m->rows.k);
     int n_panels = (m->rows.n + SY_PANEL - 1) / SY_PANEL;
 
-    m->packed = new_output(panel * (size_t)n_panels);
+    m->packed = new_input(panel * (size_t)n_panels);
     for (int p = 0; p < n_panels; p++) {
         int n_rows = m->rows.n - p * SY_PANEL < SY_PANEL ? m->rows.n - p * SY_PANEL : SY_PANEL;
         backend->pack_panel(m->rows.dtype, m->rows.k, n_rows, (uint8_t *)m->published + (size_t)p * SY_PANEL * row, row,
@@ -158,6 +184,15 @@ static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *
     m->panels = m->rows;
     m->panels.layout = SY_LAYOUT_PANELS;
     m->panels.data = m->packed;
+    for (size_t i = 0; i < (size_t)m->rows.n * (size_t)m->rows.k; i++)
+        m->values[i] = (double)sy_float_at(m->rows.dtype, m->published, i);
+}
+
+/* After a change of what was published. */
+static inline void matrix_pack_again(const struct sy_kernels *backend, struct matrix *m)
+{
+    free_output(m->packed);
+    matrix_pack(backend, m);
 }
 
 static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy_dtype dtype, int n, int k)
@@ -165,6 +200,7 @@ static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy
     struct matrix m;
 
     m.published = new_bytes((size_t)n * (size_t)k * sy_dtype_bytes(dtype));
+    m.values = new_bytes((size_t)n * (size_t)k * sizeof *m.values);
     random_elements(dtype, m.published, (size_t)n * (size_t)k);
     m.rows = (struct sy_weight){.dtype = dtype, .layout = SY_LAYOUT_ROWS, .n = n, .k = k, .data = m.published};
     matrix_pack(backend, &m);
@@ -174,26 +210,36 @@ static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy
 static inline void free_matrix(struct matrix *m)
 {
     free(m->published);
+    free(m->values);
     free_output(m->packed);
 }
 
-static inline double matrix_at(const struct matrix *m, int n, int k)
-{
-    return (double)sy_float_at(m->rows.dtype, m->published, (size_t)n * (size_t)m->rows.k + (size_t)k);
-}
-
-/* x . row n in double, and how far an FP32 sum in any order may be from it. */
+/* x . row n in double, and how far an FP32 sum in any order may be from it: a term meets a rounding in each addition but
+ * one, and one when it is made, unless the product of two 16-bit floats is exact. Products, sums and inputs below FLT_MIN
+ * may count as zero. */
 static inline double exact_dot(const struct matrix *m, int n, const void *x, enum sy_dtype x_dtype, double *bound)
 {
-    double sum = 0.0, magnitude = 0.0;
+    const double *w = m->values + (size_t)n * (size_t)m->rows.k;
+    bool exact = x_dtype == SY_BF16 && m->rows.dtype != SY_F32;
+    double sum = 0.0, magnitude = 0.0, roundings = m->rows.k - exact, small = 0.0;
 
     for (int k = 0; k < m->rows.k; k++) {
-        double term = matrix_at(m, n, k) * (double)sy_float_at(x_dtype, x, (size_t)k);
+        double f = (double)sy_float_at(x_dtype, x, (size_t)k), term = f * w[k];
         sum += term;
         magnitude += fabs(term);
+        if (fabs(f) < (double)FLT_MIN || fabs(w[k]) < (double)FLT_MIN)
+            small += fabs(term);
     }
-    *bound = (m->rows.k + 2) * EPS * magnitude + 1e-37;
+    *bound = roundings * EPS * (1 + roundings * EPS) * magnitude + small + 2 * m->rows.k * (double)FLT_MIN;
     return sum;
+}
+
+/* The bound once a value is stored as SY_F32 or SY_BF16: half a unit in the last place of BF16 more. */
+static inline double stored_bound(enum sy_dtype dtype, double value, double bound)
+{
+    if (dtype != SY_BF16)
+        return bound;
+    return bound + ldexp(1.0, ilogb(fmax(fabs(value) + bound, (double)FLT_MIN)) - 8);
 }
 
 /* ---- backends and queues ---- */

@@ -139,8 +139,7 @@ static void test_ties(const struct sy_kernels *backend)
 
     for (int e = 20; e < 60; e++)
         memcpy(w + e * D, w + (e % 20) * D, sizeof *w * D);
-    free_output(m.packed);
-    matrix_pack(backend, &m);
+    matrix_pack_again(backend, &m);
     run(backend, queues[1], &rule, &m, x, &r);
     for (int t = 0; t < 33; t++) {
         const int32_t *ids = r.ids + t * 8;
@@ -169,8 +168,7 @@ static void test_far(const struct sy_kernels *backend)
     double sum = 0.0, ratio = 0.0;
 
     memcpy(m.published, logit, sizeof logit);
-    free_output(m.packed);
-    matrix_pack(backend, &m);
+    matrix_pack_again(backend, &m);
     run(backend, queues[0], &rule, &m, &x, &r);
     for (int e = 0; e < 7; e++)
         sum += exp((double)logit[e]);
@@ -203,8 +201,7 @@ static void test_hostile(const struct sy_kernels *backend)
     }
     /* One expert's weights are NaN: its logit alone is. */
     ((float *)m.published)[9 * D + 3] = NAN;
-    free_output(m.packed);
-    matrix_pack(backend, &m);
+    matrix_pack_again(backend, &m);
     run(backend, queues[0], &rule, &m, x, &r);
     valid = valid && ids_valid(&r);
     ok(valid, "%s: NaN and infinities still give valid ids", backend->name);

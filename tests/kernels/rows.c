@@ -3,54 +3,86 @@
  */
 #include "common.h"
 
-static void test_rmsnorm(const struct sy_kernels *backend)
+/* Runs of some rows against double. */
+static void check_rmsnorm(const float *x, size_t x_stride, const void *y, enum sy_dtype y_dtype, size_t y_stride,
+                          int n_rows, int n_heads, int width, const float *weight, double *ratio)
 {
-    static const int widths[] = {1, 7, 8, 64, 129, 1000, 2048};
-    double ratio = 0.0;
-    bool outside = false, exact = true;
+    for (int t = 0; t < n_rows * n_heads; t++) {
+        size_t row = (size_t)(t / n_heads), head = (size_t)(t % n_heads * width);
+        const float *from = x + row * x_stride + head;
+        double sum = 0.0;
+        for (int k = 0; k < width; k++)
+            sum += (double)from[k] * (double)from[k];
+        double scale = 1.0 / sqrt(sum / width + 1e-5);
+        for (int k = 0; k < width; k++) {
+            double want = (double)from[k] * scale * (double)weight[k];
+            double bound = (width + 8) * EPS * fabs(want) + 1e-37;
+            worst(ratio, (double)sy_float_at(y_dtype, y, row * y_stride + head + (size_t)k), want,
+                  stored_bound(y_dtype, want, bound));
+        }
+    }
+}
 
-    for (int i = 0; i < 7; i++) {
+/* The first run of each row, three rows at a time, has the bits that it has in y; in place where y is SY_F32. */
+static bool rmsnorm_again(const struct sy_kernels *backend, const float *x, size_t x_stride, const uint8_t *y,
+                          enum sy_dtype y_dtype, size_t y_stride, int n_rows, int width, const float *weight)
+{
+    size_t element = sy_dtype_bytes(y_dtype), run = (size_t)width;
+    float *from = new_floats(3 * run);
+    uint8_t *to = y_dtype == SY_F32 ? (void *)from : new_bytes(3 * run * element);
+    bool held = true;
+
+    for (int t = 0; t + 3 <= n_rows; t += 3) {
+        for (int k = 0; k < 3; k++)
+            memcpy(from + k * width, x + (size_t)(t + k) * x_stride, run * sizeof *x);
+        backend->rmsnorm(queues[0], from, run, 3, 1, width, weight, 1e-5f, to, y_dtype, run);
+        for (size_t k = 0; k < 3; k++)
+            held = held && !memcmp(to + k * run * element, y + ((size_t)t + k) * y_stride * element, run * element);
+    }
+    if (y_dtype != SY_F32)
+        free(to);
+    free(from);
+    return held;
+}
+
+static void test_rmsnorm(const struct sy_kernels *backend, enum sy_dtype y_dtype)
+{
+    static const int widths[] = {1, 7, 8, 16, 33, 64, 129, 1000, 2048};
+    double ratio = 0.0;
+    bool outside = false, exact = true, nan = true;
+    size_t element = sy_dtype_bytes(y_dtype);
+
+    for (int i = 0; i < 9; i++) {
         int n_rows = i % 2 ? 19 : 64, width = widths[i], n_heads = 1 + i % 4;
         size_t full = (size_t)(n_heads * width);
-        size_t x_stride = full + (size_t)i, y_stride = full + 2 * (size_t)i, n_y = (size_t)n_rows * y_stride;
-        enum sy_round round = i % 3 == 1 ? SY_ROUND_BF16 : SY_ROUND_NONE;
-        float *x = random_floats((size_t)n_rows * x_stride), *weight = random_floats((size_t)width);
-        float *y = new_output(n_y * sizeof *y), *again = new_floats((size_t)width * 3);
-        backend->rmsnorm(queues[i % THREADS_MAX], x, x_stride, n_rows, n_heads, width, weight, 1e-5f, round, y,
+        size_t x_stride = full + (size_t)i, y_stride = full + 2 * (size_t)i,
+               bytes = (size_t)n_rows * y_stride * element;
+        float *x = random_rows(SY_F32, n_rows, (int)full, x_stride), *weight = random_rows(SY_F32, 1, width, full);
+        uint8_t *y = new_output(bytes), *clean = new_bytes(bytes);
+        backend->rmsnorm(queues[i % THREADS_MAX], x, x_stride, n_rows, n_heads, width, weight, 1e-5f, y, y_dtype,
                          y_stride);
-        for (int t = 0; t < n_rows * n_heads; t++) {
-            size_t row = (size_t)(t / n_heads), head = (size_t)(t % n_heads * width);
-            const float *from = x + row * x_stride + head, *to = y + row * y_stride + head;
-            double sum = 0.0;
-            for (int k = 0; k < width; k++)
-                sum += (double)from[k] * (double)from[k];
-            double scale = 1.0 / sqrt(sum / width + 1e-5);
-            for (int k = 0; k < width; k++) {
-                double want = (double)from[k] * scale * (double)weight[k];
-                double slack = round == SY_ROUND_BF16 ? 1.0 / 256 : 0.0;
-                worst(&ratio, (double)to[k], want, ((width + 8) * EPS + slack) * fabs(want) + 1e-37);
-            }
-            if (t % n_heads == n_heads - 1)
-                outside = outside || !is_poisoned(to + width, (y_stride - full) * sizeof *y);
-        }
-        outside = outside || !fences_hold(y, n_y * sizeof *y);
-        /* In place, the first run of a few rows alone. */
-        for (int t = 0; t + 3 <= n_rows; t += 3) {
-            for (int k = 0; k < 3; k++)
-                memcpy(again + k * width, x + (size_t)(t + k) * x_stride, (size_t)width * sizeof *y);
-            backend->rmsnorm(queues[0], again, (size_t)width, 3, 1, width, weight, 1e-5f, round, again,
-                             (size_t)width);
-            for (int k = 0; k < 3; k++)
-                exact = exact && !memcmp(again + k * width, y + (size_t)(t + k) * y_stride, (size_t)width * sizeof *y);
-        }
-        free(x);
-        free(weight);
-        free(again);
+        check_rmsnorm(x, x_stride, y, y_dtype, y_stride, n_rows, n_heads, width, weight, &ratio);
+        exact = exact && rmsnorm_again(backend, x, x_stride, y, y_dtype, y_stride, n_rows, width, weight);
+        for (size_t t = 0; t < (size_t)n_rows; t++)
+            outside = outside || !is_untouched(y, (t * y_stride + full) * element, (t + 1) * y_stride * element);
+        outside = outside || !fences_hold(y, bytes);
+        memcpy(clean, y, bytes);
+        x[3 * x_stride] = NAN;
+        backend->rmsnorm(queues[0], x, x_stride, n_rows, n_heads, width, weight, 1e-5f, y, y_dtype, y_stride);
+        for (size_t k = 0; k < (size_t)width; k++)
+            nan = nan && isnan(sy_float_at(y_dtype, y, 3 * y_stride + k));
+        memcpy(y + 3 * y_stride * element, clean + 3 * y_stride * element, (size_t)width * element);
+        nan = nan && memcmp(y, clean, bytes) == 0;
+        free_output(x);
+        free_output(weight);
         free_output(y);
+        free(clean);
     }
-    ok_worst(ratio, backend->name, "rmsnorm");
-    ok(!outside, "%s: rmsnorm writes nothing outside y", backend->name);
-    ok(exact, "%s: rmsnorm: the same bits in place and with any other rows", backend->name);
+    ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "rmsnorm to BF16" : "rmsnorm to F32");
+    ok(!outside, "%s: rmsnorm to %s writes nothing outside y", backend->name, sy_dtype_name(y_dtype));
+    ok(exact, "%s: rmsnorm to %s: the same bits with any other rows, and in place", backend->name,
+       sy_dtype_name(y_dtype));
+    ok(nan, "%s: rmsnorm to %s: NaN stays in its run", backend->name, sy_dtype_name(y_dtype));
 }
 
 /* x in double, turned by the table's entries. */
@@ -95,7 +127,7 @@ static void test_rope(const struct sy_kernels *backend)
                 worst(&ratio, (double)found, want, bound + (round == SY_ROUND_BF16 ? fabs(want) / 255 : 0.0) + 1e-37);
                 rounded = rounded && (round == SY_ROUND_NONE || found == sy_round_float(found, round));
             }
-            outside = outside || !is_poisoned(x + (size_t)t * stride + width, 3 * sizeof *x);
+            outside = outside || !is_untouched(x + (size_t)t * stride + width, 0, 3 * sizeof *x);
             backend->rope(queues[0], row, stride, 1, n_heads, head_dim, rotary, &rows[t], table, round);
             exact = exact && memcmp(row, x + (size_t)t * stride, width * sizeof *x) == 0;
         }
@@ -128,7 +160,7 @@ static void test_elementwise(const struct sy_kernels *backend)
             float a = before[(size_t)t * stride + (size_t)i], b = x[(size_t)t * stride + (size_t)i];
             clamped = clamped && (a != a ? b != b : b == fmaxf(-limit, fminf(limit, a)));
         }
-        clamped = clamped && is_poisoned(x + (size_t)t * stride + width, 7 * sizeof *x);
+        clamped = clamped && is_untouched(x + (size_t)t * stride + width, 0, 7 * sizeof *x);
     }
     ok(clamped && fences_hold(x, n * sizeof *x), "%s: clamp, and NaN stays", backend->name);
     memcpy(sum, before, (size_t)(T * width) * sizeof *sum);
@@ -167,7 +199,7 @@ static void test_convert(const struct sy_kernels *backend)
         widen = widen && bits == (uint32_t)i << 16;
     }
     ok(narrow && fences_hold(half, n * 2), "%s: F32 to BF16, ties to even, NaN kept", backend->name);
-    ok(widen && is_poisoned(widened + 65535, 4), "%s: BF16 to F32, exactly n elements", backend->name);
+    ok(widen && is_untouched(widened, 65535 * 4, 65536 * 4), "%s: BF16 to F32, exactly n elements", backend->name);
     backend->convert(queues[0], widened, SY_F32, all, SY_F16, 65536);
     for (int i = 0; i < 65536; i++) {
         float want = sy_f16_widen((uint16_t)i);
@@ -205,16 +237,35 @@ static void test_buffers(const struct sy_kernels *backend)
        backend->name);
 }
 
-static void test_tables(void)
+static void test_types(void)
 {
     is_int((int64_t)sy_dtype_bytes(SY_BF16), 2, "bytes of BF16");
     is_int((int64_t)sy_dtype_bytes(SY_I64), 8, "bytes of I64");
     is_int((int64_t)sy_dtype_bytes((enum sy_dtype)99), 0, "an unknown type has no bytes");
     is_str(sy_dtype_name(SY_F8_E4M3), "F8_E4M3", "names are those of safetensors");
+}
+
+static void test_isas(void)
+{
+    static const char *const names[] = {"portable", "avx2", "avx512", "amx"};
+    bool named = sizeof names / sizeof *names == SY_N_ISAS, ordered = true, own = true, best = true;
+
+    for (int isa = 0; isa < SY_N_ISAS; isa++) {
+        const struct sy_kernels *table = sy_kernels_cpu((enum sy_isa)isa);
+        named = named && !strcmp(sy_isa_name((enum sy_isa)isa), names[isa]);
+        own = own && (!table || !strcmp(table->name, names[isa]));
+        ordered = ordered && (!table || isa == 0 || sy_kernels_cpu((enum sy_isa)(isa - 1)));
+        best = best && (table != NULL) == (isa <= (int)sy_isa_best());
+    }
+    ok(named, "instruction sets have the names that --isa takes");
+    ok(own, "a table has its instruction set's name");
     ok(sy_kernels_cpu(SY_ISA_PORTABLE) != NULL, "portable kernels are always there");
-    ok(sy_kernels_cpu(sy_isa_best()) != NULL, "the best instruction set has kernels");
-    is_str(sy_kernels_cpu(sy_isa_best())->name, sy_isa_name(sy_isa_best()), "a table has its instruction set's name");
-    ok(sy_kernels_cpu((enum sy_isa)SY_N_ISAS) == NULL, "no table for an unknown instruction set");
+    ok(ordered, "who has an instruction set has the lower ones");
+    ok(best, "the best instruction set is the highest that has kernels");
+    ok(sy_kernels_cpu((enum sy_isa)SY_N_ISAS) == NULL && sy_kernels_cpu((enum sy_isa) - 1) == NULL,
+       "no table for an unknown instruction set");
+    is_str(sy_isa_name((enum sy_isa)SY_N_ISAS), "?", "an unknown instruction set has no name");
+    is_str(sy_kernels_ref()->name, "ref", "the reference has a name of its own");
 }
 
 int main(void)
@@ -222,12 +273,14 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(8 + n * 15);
+    plan(12 + n * 20);
     random_begin();
-    test_tables();
+    test_types();
+    test_isas();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
-        test_rmsnorm(backends[b]);
+        test_rmsnorm(backends[b], SY_F32);
+        test_rmsnorm(backends[b], SY_BF16);
         test_rope(backends[b]);
         test_elementwise(backends[b]);
         test_convert(backends[b]);

@@ -179,6 +179,23 @@ is "from standard input to standard output" "$("$jsonl" get "$SY_TMP/out" custom
     "\"1\"$tab\", and the Lord Jesus\""
 is "--log-level error says nothing when all is well" "$(said)" ""
 
+# ---- instruction sets: from lowest to highest, those up to the best that this machine has ----
+
+best=$(sed -n 's/^ *this CPU takes *//p' "$SY_TMP/version")
+available=yes
+for isa in $(sed -n 's/^ *CPU kernels *//p' "$SY_TMP/version" | tr -d ,); do
+    switchyard run -m "$demo" -p "In the beginning God" --compute f32 --temperature 0 -n 5 --isa "$isa"
+    if [ $available = yes ]; then
+        is "--isa $isa: the text" "$(shown)" ", and the Lord Jesus"
+        has "--isa $isa: said" "$(said)" "instruction set $isa,"
+    else
+        is "--isa $isa: exit code" "$rc" 64
+        has "--isa $isa: message" "$(said)" "--isa $isa: not available on this machine"
+    fi
+    [ "$isa" != "$best" ] || available=no
+done
+is "the best instruction set was one of them" "$available" no
+
 switchyard_ranks 2 doctor -m "$demo"
 is "doctor: exit code" "$rc" 0
 for word in "rank  node" "verdict: ready" "Qwen3MoeForCausalLM" "2 ranks on 1 node" "tokenizer: found"; do

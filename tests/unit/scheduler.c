@@ -91,10 +91,10 @@ int main(void)
     struct sy_error err = SY_ERROR_INIT;
     int n_added = 0, n_over = 0, n_steps = 0, wrong_batches = 0, wrong_pages = 0;
 
-    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 8, SY_F32, 100, &err) == SY_ERR_USAGE,
+    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 16, SY_F32, 100, &err) == SY_ERR_USAGE,
        "a cache without a page is refused");
-    has_str(err.text, "one page of 16 tokens needs 2048 bytes", "and the sentence says what a page needs");
-    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 8, SY_F32, 24 * 2048 + 5, &err), "a cache of 24 pages");
+    has_str(err.text, "one page of 16 tokens needs 4096 bytes", "and the sentence says what a page needs");
+    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 16, SY_F32, 24 * 4096 + 5, &err), "a cache of 24 pages");
     is_int(cache.n_pages, 24, "has 24 pages");
     sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
     while (n_over < 300 && n_steps < 100000) {

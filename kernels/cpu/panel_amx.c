@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * panel_amx.c - BF16 rows times BF16 panels in AMX tiles
+ *
+ * A panel's part of 32 inputs is a tile of 16 rows (pairs of inputs) of 64 bytes (SY_PANEL outputs, two inputs each) as it
+ * lies; 16 rows of 32 inputs are the other operand. TDPBF16PS adds, for each output, one chain over the even inputs of the
+ * block and one over the odd ones to the sum so far, so a row's bits depend on no other row, and blocks always start at
+ * multiples of 32. Source: Intel's Instruction Set Reference, TDPBF16PS.
+ */
+#include "cpu/panel.h"
+
+#ifdef SY_ISA_amx
+
+#include <immintrin.h>
+
+#define BLOCK     32 /* inputs of a tile; half as many for a matrix that has no more */
+#define TILE_ROWS 16
+#define LINE      64 /* bytes of a tile's row */
+
+/* Panels at a time. Two streams, each asked for one block ahead, read memory fastest. */
+#define N_STEP 2
+
+/* Tiles 0 to 3 are sums: 0 and 1 of the first 16 rows with two panels, 2 and 3 of the next 16. Tiles 4 and 5 hold those
+ * rows, 6 and 7 the panels. */
+struct config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+/* What this thread's tiles are configured for; no rows: they are released. */
+static _Thread_local struct {
+    int n_rows, block;
+} configured;
+
+static void configure(int n_rows, int block)
+{
+    if (configured.n_rows == n_rows && configured.block == block)
+        return;
+    configured.n_rows = n_rows;
+    configured.block = block;
+
+    struct config config = {.palette = 1};
+    int first = n_rows < TILE_ROWS ? n_rows : TILE_ROWS, second = n_rows - first;
+
+    for (int i = 0; i < 8; i++)
+        config.row_bytes[i] = LINE;
+    config.row_bytes[4] = config.row_bytes[5] = (uint16_t)(block * 2);
+    config.rows[0] = config.rows[1] = config.rows[4] = (uint8_t)first;
+    /* A tile without rows must have no columns, so unused ones are configured as the first. */
+    config.rows[2] = config.rows[3] = config.rows[5] = (uint8_t)(second ? second : first);
+    config.rows[6] = config.rows[7] = (uint8_t)(block / 2);
+    /* gcc 12 believes that only 8 bytes of it are read, and would leave out the other stores. */
+    __asm__ volatile("" : : "m"(config));
+    _tile_loadconfig(&config);
+}
+
+/* Where the operands of one block of inputs are. */
+struct block {
+    const uint8_t *x;
+    size_t x_bytes;
+    const uint8_t *panels[N_STEP];
+};
+
+VEC_INLINE void prefetch_tile(const uint8_t *panel)
+{
+    for (int i = 0; i < TILE_ROWS; i++)
+        __builtin_prefetch(panel + i * LINE);
+}
+
+/* Panel `panel` of the dot; behind the last one whatever lies there, which is the next item's panel more often than not. */
+VEC_INLINE const uint8_t *panel_at(const struct panel_dot *dot, int panel)
+{
+    int last = dot->n_panels - 1;
+    size_t panel_bytes = (size_t)((dot->k + 1) / 2 * LINE);
+
+    return panel <= last ? dot->panels[panel] : dot->panels[last] + (size_t)(panel - last) * panel_bytes;
+}
+
+/* One block of up to 16 rows, or 32 if tall, times n panels: constants of the caller. */
+VEC_INLINE void multiply(const struct block *b, bool tall, int n)
+{
+    _tile_loadd(6, b->panels[0], LINE);
+    _tile_loadd(4, b->x, b->x_bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if (tall) {
+        _tile_loadd(5, b->x + TILE_ROWS * b->x_bytes, b->x_bytes);
+        _tile_dpbf16ps(2, 5, 6);
+    }
+    if (n > 1) {
+        _tile_loadd(7, b->panels[1], LINE);
+        _tile_dpbf16ps(1, 4, 7);
+        if (tall)
+            _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+/* The last inputs, fewer than a block, filled up with zeros on both sides: what lies behind a row or panel may be
+ * anything. */
+struct tail {
+    _Alignas(LINE) uint8_t x[2 * TILE_ROWS][LINE];
+    _Alignas(LINE) uint8_t panels[N_STEP][TILE_ROWS][LINE];
+};
+
+static void fill_tail(struct tail *tail, struct block *b, int k, int n_rows, int n)
+{
+    memset(tail, 0, sizeof *tail);
+    for (int r = 0; r < n_rows; r++)
+        memcpy(tail->x[r], b->x + (size_t)r * b->x_bytes, (size_t)k * 2);
+    for (int p = 0; p < n; p++) {
+        memcpy(tail->panels[p], b->panels[p], (size_t)((k + 1) / 2) * LINE);
+        b->panels[p] = &tail->panels[p][0][0];
+    }
+    b->x = &tail->x[0][0];
+    b->x_bytes = LINE;
+}
+
+/* Sums of n_rows rows and n panels from or to memory. */
+struct sums {
+    float *first, *second; /* of the first 16 rows and of the others */
+    size_t stride;         /* bytes from row to row */
+};
+
+VEC_INLINE void load_sums(const struct sums *sums, bool tall, int n)
+{
+    _tile_loadd(0, sums->first, sums->stride);
+    if (n > 1)
+        _tile_loadd(1, sums->first + SY_PANEL, sums->stride);
+    if (tall)
+        _tile_loadd(2, sums->second, sums->stride);
+    if (tall && n > 1)
+        _tile_loadd(3, sums->second + SY_PANEL, sums->stride);
+}
+
+VEC_INLINE void store_sums(const struct sums *sums, bool tall, int n)
+{
+    _tile_stored(0, sums->first, sums->stride);
+    if (n > 1)
+        _tile_stored(1, sums->first + SY_PANEL, sums->stride);
+    if (tall)
+        _tile_stored(2, sums->second, sums->stride);
+    if (tall && n > 1)
+        _tile_stored(3, sums->second + SY_PANEL, sums->stride);
+}
+
+/* n_rows rows from row on (tall: more than 16) times n panels over all inputs, in blocks. tall and n are constants of the
+ * caller. */
+VEC_INLINE void group(const struct panel_dot *dot, int row, int n_rows, int panel, int block, bool tall, int n)
+{
+    float *acc = dot->acc + (size_t)row * dot->acc_stride + (size_t)panel * SY_PANEL;
+    struct sums sums = {acc, acc + TILE_ROWS * dot->acc_stride, dot->acc_stride * sizeof *acc};
+    struct block b = {.x = dot->x + (size_t)row * dot->x_bytes, .x_bytes = dot->x_bytes};
+
+    for (int p = 0; p < n; p++)
+        b.panels[p] = dot->panels[panel + p];
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    if (dot->add)
+        load_sums(&sums, tall, n);
+    for (int k = 0; k + block <= dot->k; k += block) {
+        /* The first rows bring the panels from memory, the others find them in a cache. */
+        bool is_last = k + 2 * block > dot->k;
+        for (int p = 0; row == 0 && p < n; p++)
+            prefetch_tile(is_last ? panel_at(dot, panel + n + p) : b.panels[p] + block / 2 * LINE);
+        multiply(&b, tall, n);
+        b.x += block * 2;
+        for (int p = 0; p < n; p++)
+            b.panels[p] += block / 2 * LINE;
+    }
+    if (dot->k % block) {
+        struct tail tail;
+        fill_tail(&tail, &b, dot->k % block, n_rows, n);
+        multiply(&b, tall, n);
+    }
+    store_sums(&sums, tall, n);
+}
+
+static void group_of(const struct panel_dot *dot, int row, int n_rows, int panel, int block, int n)
+{
+    if (n_rows > TILE_ROWS && n > 1)
+        group(dot, row, n_rows, panel, block, true, 2);
+    else if (n_rows > TILE_ROWS)
+        group(dot, row, n_rows, panel, block, true, 1);
+    else if (n > 1)
+        group(dot, row, n_rows, panel, block, false, 2);
+    else
+        group(dot, row, n_rows, panel, block, false, 1);
+}
+
+void SY_CPU(panel_amx)(const struct panel_dot *dot)
+{
+    int block = dot->k > BLOCK / 2 ? BLOCK : BLOCK / 2;
+
+    for (int panel = 0; panel < dot->n_panels; panel += N_STEP) {
+        int n = dot->n_panels - panel < N_STEP ? dot->n_panels - panel : N_STEP;
+        for (int row = 0; row < dot->n_rows; row += 2 * TILE_ROWS) {
+            int n_rows = dot->n_rows - row < 2 * TILE_ROWS ? dot->n_rows - row : 2 * TILE_ROWS;
+            configure(n_rows, block);
+            group_of(dot, row, n_rows, panel, block, n);
+        }
+    }
+}
+
+void SY_CPU(panel_amx_release)(void)
+{
+    if (!configured.n_rows)
+        return;
+    configured.n_rows = 0;
+    _tile_release();
+}
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * vec_avx512.h - vec.h over AVX-512 F, BW, DQ, VL and BF16
+ */
+#ifndef SY_KERNELS_CPU_VEC_AVX512_H
+#define SY_KERNELS_CPU_VEC_AVX512_H
+
+#include <immintrin.h>
+
+#define VEC_N 16
+
+/* 24 accumulators, four panels and a broadcast fill the 32 registers. */
+#define VEC_TILE_ROWS  6
+#define VEC_TILE_CELLS 24
+
+#define VEC_HAS_DOT 1
+
+typedef __m512 vf;
+
+VEC_INLINE vf vec_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+
+VEC_INLINE vf vec_set(float f)
+{
+    return _mm512_set1_ps(f);
+}
+
+VEC_INLINE vf vec_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+VEC_INLINE void vec_store(float *p, vf a)
+{
+    _mm512_storeu_ps(p, a);
+}
+
+/* The first lanes, 0 .. 16 of them. */
+VEC_INLINE __mmask16 vec_first(int lanes)
+{
+    return lanes <= 0 ? 0 : lanes >= 16 ? 0xffff : (__mmask16)((1u << lanes) - 1);
+}
+
+VEC_INLINE vf vec_load_n(const float *p, int lanes)
+{
+    return _mm512_maskz_loadu_ps(vec_first(lanes), p);
+}
+
+VEC_INLINE void vec_store_n(float *p, int lanes, vf a)
+{
+    _mm512_mask_storeu_ps(p, vec_first(lanes), a);
+}
+
+VEC_INLINE vf vec_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+VEC_INLINE vf vec_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+VEC_INLINE vf vec_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+VEC_INLINE vf vec_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+/* a * b + c */
+VEC_INLINE vf vec_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+/* c + products of the lanes' two BF16 values, a's with b's, in FP32; subnormal inputs and results count as zero (Intel's
+ * Instruction Set Reference, VDPBF16PS). */
+VEC_INLINE vf vec_dot_bf16(vf a, vf b, vf c)
+{
+    return _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+}
+
+/* a < b ? a : b, so b where either is NaN */
+VEC_INLINE vf vec_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+/* a > b ? a : b, so b where either is NaN */
+VEC_INLINE vf vec_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+/* a in lanes begin .. end - 1, b in the others; begin and end may lie outside 0 .. 16 */
+VEC_INLINE vf vec_select_range(vf a, vf b, int begin, int end)
+{
+    return _mm512_mask_blend_ps((__mmask16)(vec_first(end) & ~vec_first(begin)), b, a);
+}
+
+VEC_INLINE float vec_sum(vf a)
+{
+    __m256 s = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    t = _mm_add_ps(t, _mm_movehl_ps(t, t));
+    return _mm_cvtss_f32(_mm_add_ss(t, _mm_movehdup_ps(t)));
+}
+
+/* The largest lane; if there are NaNs, either a NaN or the largest of some lanes. */
+VEC_INLINE float vec_largest(vf a)
+{
+    __m256 s = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 t = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    t = _mm_max_ps(t, _mm_movehl_ps(t, t));
+    return _mm_cvtss_f32(_mm_max_ss(t, _mm_movehdup_ps(t)));
+}
+
+/* 2^a for a whole number a in -126 .. 127: a + 127 moved into the exponent's place. */
+VEC_INLINE vf vec_pow2(vf a)
+{
+    __m512 biased = _mm512_add_ps(a, _mm512_set1_ps(0x1.8p23f + 127.0f));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(biased), 23));
+}
+
+VEC_INLINE vf vec_load_bf16(const uint16_t *p)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+/* 32 BF16 values: those of even and those of odd index. */
+VEC_INLINE void vec_load_bf16_pairs(const uint16_t *p, vf *even, vf *odd)
+{
+    __m512i both = _mm512_loadu_si512(p);
+    *even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    *odd = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+VEC_INLINE vf vec_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+/* To nearest, ties to even; a NaN becomes quiet and stays one. In integers, because VCVTNEPS2BF16 takes subnormal values
+ * as zero, and a row's rounding should not depend on the instruction set. */
+VEC_INLINE vf vec_round_bf16(vf a)
+{
+    __m512i bits = _mm512_castps_si512(a);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+    __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    __m512i result = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), up, quiet);
+    return _mm512_castsi512_ps(_mm512_and_si512(result, _mm512_set1_epi32((int)0xffff0000)));
+}
+
+VEC_INLINE void vec_store_bf16(uint16_t *p, vf a)
+{
+    __m512i high = _mm512_srli_epi32(_mm512_castps_si512(vec_round_bf16(a)), 16);
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(high));
+}
+
+#endif

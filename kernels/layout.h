@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * layout.h - where an element of a packed matrix or of a page of the CPU's KV cache lies
+ *
+ * BF16 panels hold inputs in pairs, because the dot products of AVX-512 and the tiles of AMX take two inputs of one output
+ * at a time; one whole line of a cache then holds two inputs of SY_PANEL outputs. The other types hold one input after the
+ * other.
+ *
+ * A page of the KV cache is made of such panels, so that attention is made of the same products as the matrices: for each
+ * KV head, K as a matrix of SY_KV_PAGE outputs (keys) and head_dim inputs, then V as one of head_dim outputs and SY_KV_PAGE
+ * inputs (keys).
+ */
+#ifndef SY_KERNELS_LAYOUT_H
+#define SY_KERNELS_LAYOUT_H
+
+#include "kernels.h"
+
+/* Inputs that lie together. */
+static inline int sy_panel_group(enum sy_dtype dtype)
+{
+    return dtype == SY_BF16 ? 2 : 1;
+}
+
+/* Elements of a panel of k inputs, missing ones of the last group included. */
+static inline size_t sy_panel_elements(enum sy_dtype dtype, int k)
+{
+    int group = sy_panel_group(dtype);
+
+    return (size_t)((k + group - 1) / group * group) * SY_PANEL;
+}
+
+/* Index of output n, input k in a matrix of k_all inputs. */
+static inline size_t sy_panel_index(enum sy_dtype dtype, int k_all, int n, int k)
+{
+    size_t group = (size_t)sy_panel_group(dtype), row = (size_t)n % SY_PANEL;
+
+    return (size_t)(n / SY_PANEL) * sy_panel_elements(dtype, k_all) + ((size_t)k / group * SY_PANEL + row) * group +
+           (size_t)k % group;
+}
+
+/* Elements of a KV head's K, and of K and V, in a page. */
+static inline size_t sy_kv_k_elements(enum sy_dtype dtype, int head_dim)
+{
+    return sy_panel_elements(dtype, head_dim);
+}
+
+static inline size_t sy_kv_head_elements(enum sy_dtype dtype, int head_dim)
+{
+    size_t v_panels = (size_t)(head_dim + SY_PANEL - 1) / SY_PANEL;
+
+    return sy_kv_k_elements(dtype, head_dim) + v_panels * sy_panel_elements(dtype, SY_KV_PAGE);
+}
+
+/* Index in a page of dim i of K, or of V, of a head at slot = position % SY_KV_PAGE. */
+static inline size_t sy_kv_k_index(enum sy_dtype dtype, int head_dim, int head, int slot, int i)
+{
+    return (size_t)head * sy_kv_head_elements(dtype, head_dim) + sy_panel_index(dtype, head_dim, slot, i);
+}
+
+static inline size_t sy_kv_v_index(enum sy_dtype dtype, int head_dim, int head, int slot, int i)
+{
+    return (size_t)head * sy_kv_head_elements(dtype, head_dim) + sy_kv_k_elements(dtype, head_dim) +
+           sy_panel_index(dtype, SY_KV_PAGE, i, slot);
+}
+
+_Static_assert(SY_KV_PAGE == SY_PANEL, "a page's keys are the outputs of one panel");
+
+#endif
