@@ -10,17 +10,31 @@
 bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row)
 {
     struct sy_peer_state *peer = &moe->peers[pair->source];
-    size_t row_bytes = moe->rows.row_bytes;
 
     size_t place = (size_t)pair->source * (size_t)moe->config.chunk_rows + (size_t)peer->n_staged;
 
     if (peer->n_staged == moe->config.chunk_rows)
         return false;
     moe->staged_index[place] = pair->index;
-    memcpy(moe->staged_rows + place * row_bytes, row, row_bytes);
+    moe->staged_from[place] = row;
     peer->n_staged++;
     peer->n_returned++;
     return true;
+}
+
+void sy_combine_keep(struct sy_moe *moe)
+{
+    size_t row_bytes = moe->rows.row_bytes;
+
+    for (int p = 0; p < moe->n_ranks; p++) {
+        size_t place = (size_t)p * (size_t)moe->config.chunk_rows;
+        for (int i = 0; i < moe->peers[p].n_staged; i++, place++) {
+            uint8_t *kept = moe->staged_rows + place * row_bytes;
+            if (moe->staged_from[place] != kept)
+                memcpy(kept, moe->staged_from[place], row_bytes);
+            moe->staged_from[place] = kept;
+        }
+    }
 }
 
 static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err)
@@ -28,11 +42,12 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     struct sy_peer_state *peer = &moe->peers[p];
     size_t place = (size_t)p * (size_t)moe->config.chunk_rows, n = (size_t)peer->n_staged;
     struct sy_chunk_header header = {.sequence = moe->sequence, .n_rows = (uint32_t)n};
-    struct iovec iov[3] = {{&header, sizeof header},
-                           {moe->staged_index + place, n * sizeof(uint32_t)},
-                           {moe->staged_rows + place * moe->rows.row_bytes, n * moe->rows.row_bytes}};
 
-    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_COMBINE, iov, 3, err);
+    moe->iov[0] = (struct iovec){&header, sizeof header};
+    moe->iov[1] = (struct iovec){moe->staged_index + place, n * sizeof(uint32_t)};
+    for (size_t i = 0; i < n; i++)
+        moe->iov[2 + i] = (struct iovec){(void *)moe->staged_from[place + i], moe->rows.row_bytes};
+    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_COMBINE, moe->iov, 2 + (int)n, err);
     if (!st)
         peer->n_staged = 0;
     return st;

@@ -93,6 +93,7 @@ void sy_experts_run_ready(struct sy_moe *moe, bool *moved)
     hand_back(moe, moved);
     int n_tiles = moe->n_out ? 0 : fill_batch(moe, rows_to_run(moe, *moved, begin_ns));
     if (n_tiles) {
+        sy_combine_keep(moe);
         config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
                                    moe->rows.row_bytes);
         config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, moe->act);

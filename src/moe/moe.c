@@ -62,6 +62,7 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->own_from, SY_BATCH_ROWS);
     TAKE(moe->own_to, SY_BATCH_ROWS);
     TAKE(moe->staged_index, R * C);
+    TAKE(moe->staged_from, R * C);
     TAKE(moe->staged_rows, R * C * row);
     TAKE(moe->iov, C + 2);
     TAKE(moe->meta, C + 2 * C * K);

@@ -96,7 +96,8 @@ struct sy_moe {
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     uint32_t *staged_index;     /* [R, C] */
-    uint8_t *staged_rows;       /* [R, C] rows */
+    const uint8_t **staged_from; /* [R, C] where the row is: in `out`, or in staged_rows */
+    uint8_t *staged_rows;       /* [R, C] rows kept over a batch */
     struct iovec *iov;          /* [C + 2] */
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
 
@@ -142,8 +143,11 @@ bool sy_dispatch_arrived(const struct sy_moe *moe);
 void sy_experts_run_ready(struct sy_moe *moe, bool *moved);
 
 /* ---- combine.c ---- */
-/* Stage a result row for the other rank that it belongs to. False when that peer's staging chunk is full. */
+/* Stage a result row for the other rank that it belongs to; the row stays where it is until sy_combine_keep(). False when
+ * that peer's staging chunk is full. */
 bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row);
+/* Copy what is staged, before the next batch writes over it. */
+void sy_combine_keep(struct sy_moe *moe);
 /* Send staged chunks that are full or final; take in results of others. */
 enum sy_status sy_combine_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
 enum sy_status sy_combine_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);
