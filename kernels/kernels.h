@@ -121,6 +121,9 @@ struct sy_attention {
     void *out;                 /* [n_rows][n_heads * head_dim] */
 };
 
+/* What a probe counts: bytes read, or multiplications and additions of a type's fastest product. */
+enum sy_probe { SY_PROBE_READ, SY_PROBE_FP32, SY_PROBE_BF16, SY_PROBE_INT8, SY_N_PROBES };
+
 struct sy_queue;
 
 struct sy_kernels {
@@ -213,6 +216,12 @@ struct sy_kernels {
      * then it runs on the calling thread (loading). */
     void (*convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);
+
+    /* For measurements: load every thread of q with nothing but reading (`rounds` passes over the buffer, aligned to 64
+     * bytes) or one kind of arithmetic (`rounds` times some ten microseconds on each thread; the buffer is not used).
+     * Returns the bytes or operations done. Where the instruction set has no product of BF16 or INT8, that of the type to
+     * which a kernel would widen. NULL in the reference. */
+    double (*probe)(struct sy_queue *q, enum sy_probe what, const void *buffer, size_t bytes, int rounds);
 };
 
 /* Instruction sets from lowest to highest.

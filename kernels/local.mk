@@ -30,6 +30,7 @@ sy_cpu_sources = \
 	%D%/cpu/gemm.c \
 	%D%/cpu/kv.c \
 	%D%/cpu/panel.c %D%/cpu/panel.h %D%/cpu/panel_amx.c %D%/cpu/panel_amx_few.c \
+	%D%/cpu/probe.c \
 	%D%/cpu/rope.c \
 	%D%/cpu/router.c \
 	%D%/cpu/rows.c \

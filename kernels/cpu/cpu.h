@@ -71,4 +71,7 @@ void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_
 void SY_CPU(combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,
                      int D, const float *shared, bool reverse_k, float *x);
 
+/* probe.c */
+double SY_CPU(probe)(struct sy_queue *q, enum sy_probe what, const void *buffer, size_t bytes, int rounds);
+
 #endif

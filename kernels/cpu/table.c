@@ -28,4 +28,5 @@ const struct sy_kernels SY_CPU_TABLE = {
     .combine = SY_CPU(combine),
     .add = SY_CPU(add),
     .convert = SY_CPU(convert),
+    .probe = SY_CPU(probe),
 };
