@@ -26,6 +26,8 @@ libmodel_a_SOURCES = \
 	%D%/model/shard_index.c %D%/model/shard_index.h \
 	%D%/model/meta.c %D%/model/meta.h \
 	%D%/model/checkpoint.c %D%/model/checkpoint.h \
+	%D%/model/shapes.c %D%/model/shapes.h \
+	%D%/model/synthetic.c %D%/model/synthetic.h \
 	%D%/model/families.c %D%/model/families.h \
 	%D%/model/config.c %D%/model/config.h \
 	%D%/model/rope.c \

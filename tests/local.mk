@@ -76,13 +76,15 @@ tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D%/kernels/common.h
 
 # Checkpoints and the description of a model.
-sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t
+sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t \
+	%D%/model/synthetic.t
 sy_folder = %D%/model/folder.c %D%/model/folder.h
 tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
 tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
 tests_model_config_t_SOURCES = %D%/model/config.c $(sy_folder)
 tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
+tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
 EXTRA_DIST += %D%/model/make_odd.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.

@@ -46,6 +46,8 @@ struct sy_checkpoint {
     size_t n_tensors;
     pthread_mutex_t lock;
     atomic_ullong bytes_read;
+    sy_source_fn source; /* NULL: data comes from the shards' files */
+    uint64_t seed;
 };
 
 static enum sy_status no_memory(const char *dir, struct sy_error *err)
@@ -384,6 +386,11 @@ enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_t
         return sy_error_set(err, SY_ERR_INTERNAL,
                             "%s: tensor %.200s: bytes %" PRIu64 " to %" PRIu64 " asked for, it has %" PRIu64,
                             shard->path, tensor->name, begin, begin + n, tensor->bytes);
+    if (ckpt->source) {
+        ckpt->source(ckpt->seed, tensor, begin, n, out);
+        atomic_fetch_add(&ckpt->bytes_read, n);
+        return SY_OK;
+    }
     pthread_mutex_lock(&ckpt->lock);
     if (shard->fd < 0) {
         int fd;
@@ -401,6 +408,12 @@ enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_t
     }
     atomic_fetch_add(&ckpt->bytes_read, n);
     return SY_OK;
+}
+
+void sy_checkpoint_set_source(struct sy_checkpoint *ckpt, sy_source_fn source, uint64_t seed)
+{
+    ckpt->source = source;
+    ckpt->seed = seed;
 }
 
 uint64_t sy_checkpoint_bytes_read(const struct sy_checkpoint *ckpt)

@@ -71,6 +71,11 @@ const char *sy_checkpoint_shard_path(const struct sy_checkpoint *ckpt, int shard
 enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n,
                                    void *out, struct sy_error *err);
 
+/* Take tensor data from a function of (seed, tensor, place) instead of files, for checkpoints that are not on disk
+ * (synthetic.h). It must be thread-safe. To be called before the first fetch. */
+typedef void (*sy_source_fn)(uint64_t seed, const struct sy_tensor *tensor, uint64_t begin, size_t n, void *out);
+void sy_checkpoint_set_source(struct sy_checkpoint *ckpt, sy_source_fn source, uint64_t seed);
+
 /* Bytes that sy_checkpoint_fetch() has read so far in this process. */
 uint64_t sy_checkpoint_bytes_read(const struct sy_checkpoint *ckpt);
 
