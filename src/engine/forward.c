@@ -80,6 +80,16 @@ static void run_dense(struct sy_forward *forward, int T, const struct sy_layer_w
     k->add(config->queue, forward->x, forward->delta, T, config->model->hidden);
 }
 
+static void count(struct sy_forward_work *work, const struct sy_batch *batch)
+{
+    work->n_rows += (uint64_t)batch->T;
+    for (int i = 0; i < batch->n_spans; i++) {
+        uint64_t first = (uint64_t)batch->spans[i].first_position, n = (uint64_t)batch->spans[i].n_rows;
+        work->n_keys += n * first + n * (n + 1) / 2;
+        work->n_cached += first + n;
+    }
+}
+
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -89,6 +99,7 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     size_t D = (size_t)model->hidden;
     int T = batch->T;
 
+    count(&forward->work, batch);
     k->embed(queue, &config->shard->embed, batch->ids, T, forward->x);
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
@@ -127,5 +138,6 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
     config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0,
                           model->vocab, NULL, false, forward->logits, (size_t)model->vocab);
     config->kernels->queue_sync(config->queue);
+    forward->work.n_logit_rows += (uint64_t)n_rows;
     forward->logits_ns += sy_clock_ns() - begin_ns;
 }

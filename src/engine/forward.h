@@ -33,6 +33,14 @@ struct sy_forward_config {
     int max_tokens, n_pages; /* of a step; of the cache */
 };
 
+/* Rows run so far, for measurements. */
+struct sy_forward_work {
+    uint64_t n_rows;       /* through the layers */
+    uint64_t n_keys;       /* keys up to each row's own, summed over rows; in every layer */
+    uint64_t n_cached;     /* positions up to the last one, once for each sequence of a step; in every layer */
+    uint64_t n_logit_rows; /* through the output projection */
+};
+
 struct sy_forward {
     struct sy_forward_config config;
     struct sy_arena arena;
@@ -47,6 +55,7 @@ struct sy_forward {
     void *logit_h;         /* the same normalised, of config.rows */
     float *logits;         /* [SY_LOGIT_ROWS, V] */
     int64_t attention_ns, dense_ns, logits_ns;
+    struct sy_forward_work work;
 };
 
 /* Bytes of buffers. */

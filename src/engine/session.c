@@ -98,6 +98,17 @@ static enum sy_status check_config(const struct sy_session_config *config, struc
     return SY_OK;
 }
 
+static void init(struct sy_session *session, struct sy_group *group, struct sy_checkpoint *ckpt,
+                 const struct sy_model *model, const struct sy_session_config *config)
+{
+    session->group = group;
+    session->ckpt = ckpt;
+    session->model = model;
+    session->config = *config;
+    session->rank = sy_group_rank(group);
+    session->n_ranks = sy_group_size(group);
+}
+
 /* First stage, without memory of any size: who holds what, and how much that is. */
 static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
 {
@@ -256,6 +267,21 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
     return st;
 }
 
+enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *model,
+                               const struct sy_session_config *config, struct sy_memory_need *need,
+                               struct sy_error *err)
+{
+    struct sy_session *session = calloc(1, sizeof *session);
+
+    if (!session)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
+    init(session, group, NULL, model, config);
+    enum sy_status st = lay_out(session, err);
+    *need = session->need;
+    sy_session_destroy(session);
+    return st;
+}
+
 enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *ckpt, const struct sy_model *model,
                                  const struct sy_session_config *config, struct sy_session **out,
                                  struct sy_error *err)
@@ -270,12 +296,7 @@ enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *c
         free(session);
         return st;
     }
-    session->group = group;
-    session->ckpt = ckpt;
-    session->model = model;
-    session->config = *config;
-    session->rank = sy_group_rank(group);
-    session->n_ranks = sy_group_size(group);
+    init(session, group, ckpt, model, config);
     uint64_t read_before = sy_checkpoint_bytes_read(ckpt);
     st = set_up(session, err);
     session->stats.load_bytes_max = sy_checkpoint_bytes_read(ckpt) - read_before;
@@ -420,6 +441,17 @@ bool sy_session_draining(const struct sy_session *session)
 void sy_session_set_prefill_chunk(struct sy_session *session, int prefill_chunk)
 {
     session->scheduler.prefill_chunk = prefill_chunk;
+}
+
+struct sy_queue *sy_session_queue(const struct sy_session *session)
+{
+    return session->queue;
+}
+
+enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
+                                    struct sy_error *err)
+{
+    return sy_moe_layer(session->moe, layer, &session->shard->layers[layer].router, h, T, x, err);
 }
 
 struct sy_group *sy_session_group(const struct sy_session *session)

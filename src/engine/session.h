@@ -158,6 +158,40 @@ enum sy_status sy_session_stats(struct sy_session *session, struct sy_session_st
 
 struct sy_group *sy_session_group(const struct sy_session *session);
 
+/* ---- for measurements ---- */
+
+/* What this rank alone has done so far. An expert's row is a row times an expert; sums over layers where "in every layer" does
+ * not stand. */
+struct sy_session_own {
+    double phase_s[SY_N_PHASES];
+    uint64_t n_rows;        /* through the layers */
+    uint64_t n_keys;        /* keys up to each row's own, summed over rows; in every layer, windows left aside */
+    uint64_t n_cached;      /* positions up to the last one, once for each sequence of a step; in every layer */
+    uint64_t n_logit_rows;  /* through the output projection */
+    uint64_t n_expert_rows; /* computed here, whoever's rows they are */
+    uint64_t n_experts;     /* that had rows: each counts once in each layer for each mark */
+};
+
+/* Not collective. */
+void sy_session_own(const struct sy_session *session, struct sy_session_own *own);
+
+/* From here on experts that were counted before count again in n_experts. */
+void sy_session_mark(struct sy_session *session);
+
+/* What sy_session_create() would need on this rank; allocates nothing of that size. Not collective.
+ * Errors: as for the first stage of sy_session_create(). */
+enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *model,
+                               const struct sy_session_config *config, struct sy_memory_need *need,
+                               struct sy_error *err);
+
+/* The queue on which its kernels run, for use between steps. */
+struct sy_queue *sy_session_queue(const struct sy_session *session);
+
+/* One MoE layer on rows of the caller's, T <= max_tokens: x[t] += experts of h[t], both [T, D]. Collective, between steps.
+ * Errors: as sy_moe_layer(). */
+enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
+                                    struct sy_error *err);
+
 void sy_session_destroy(struct sy_session *session);
 
 #endif

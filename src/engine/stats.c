@@ -13,20 +13,44 @@ const char *sy_phase_name(enum sy_phase phase)
     return names[phase];
 }
 
-static void own_figures(const struct sy_session *session, struct sy_session_stats *own)
+static void own_phases(const struct sy_session *session, double phase_s[SY_N_PHASES])
 {
     const struct sy_moe_times *moe = &session->moe->times;
     const struct sy_forward *forward = &session->forward;
 
+    phase_s[SY_PHASE_ATTENTION] = (double)forward->attention_ns * 1e-9;
+    phase_s[SY_PHASE_ROUTER] = (double)moe->router_ns * 1e-9;
+    phase_s[SY_PHASE_DISPATCH] = (double)moe->dispatch_ns * 1e-9;
+    phase_s[SY_PHASE_EXPERTS] = (double)(moe->experts_ns + forward->dense_ns) * 1e-9;
+    phase_s[SY_PHASE_COMBINE] = (double)moe->combine_ns * 1e-9;
+    phase_s[SY_PHASE_LOGITS] = (double)forward->logits_ns * 1e-9;
+    phase_s[SY_PHASE_WAIT] = (double)(moe->wait_ns + session->control_wait_ns) * 1e-9;
+}
+
+void sy_session_own(const struct sy_session *session, struct sy_session_own *own)
+{
+    const struct sy_forward_work *forward = &session->forward.work;
+    const struct sy_moe_work *moe = &session->moe->work;
+
+    *own = (struct sy_session_own){.n_rows = forward->n_rows,
+                                   .n_keys = forward->n_keys,
+                                   .n_cached = forward->n_cached,
+                                   .n_logit_rows = forward->n_logit_rows,
+                                   .n_expert_rows = moe->n_pairs,
+                                   .n_experts = moe->n_experts};
+    own_phases(session, own->phase_s);
+}
+
+void sy_session_mark(struct sy_session *session)
+{
+    sy_moe_mark(session->moe);
+}
+
+static void own_figures(const struct sy_session *session, struct sy_session_stats *own)
+{
     *own = session->stats;
     own->load_bytes_min = own->load_bytes_max;
-    own->phase_s[SY_PHASE_ATTENTION] = (double)forward->attention_ns * 1e-9;
-    own->phase_s[SY_PHASE_ROUTER] = (double)moe->router_ns * 1e-9;
-    own->phase_s[SY_PHASE_DISPATCH] = (double)moe->dispatch_ns * 1e-9;
-    own->phase_s[SY_PHASE_EXPERTS] = (double)(moe->experts_ns + forward->dense_ns) * 1e-9;
-    own->phase_s[SY_PHASE_COMBINE] = (double)moe->combine_ns * 1e-9;
-    own->phase_s[SY_PHASE_LOGITS] = (double)forward->logits_ns * 1e-9;
-    own->phase_s[SY_PHASE_WAIT] = (double)(moe->wait_ns + session->control_wait_ns) * 1e-9;
+    own_phases(session, own->phase_s);
     own->wire_bytes = sy_fabric_wire_bytes(session->fabric);
     own->wire_bytes_planned = session->moe->wire_bytes_planned;
 }

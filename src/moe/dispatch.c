@@ -24,6 +24,10 @@ static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, 
     moe->slot_tail[slot] = i;
     moe->slot_count[slot]++;
     moe->n_pending++;
+    uint32_t *mark = &moe->slot_mark[moe->layer * moe->max_slots + slot];
+    moe->work.n_experts += *mark != moe->mark;
+    moe->work.n_pairs++;
+    *mark = moe->mark;
 }
 
 static void enqueue_own(struct sy_moe *moe)

@@ -52,6 +52,7 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->slot_head, slots);
     TAKE(moe->slot_tail, slots);
     TAKE(moe->slot_count, slots);
+    TAKE(moe->slot_mark, (size_t)config->placement->n_layers * slots);
     TAKE(moe->tiles, slots);
     TAKE(moe->batch_rows, SY_BATCH_ROWS);
     TAKE(moe->batch_in, SY_BATCH_ROWS * row);
@@ -104,8 +105,15 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
         return st;
     }
     lay_out(moe, &moe->arena);
+    moe->max_slots = max_slots(config->placement, moe->rank);
+    sy_moe_mark(moe);
     *out = moe;
     return SY_OK;
+}
+
+void sy_moe_mark(struct sy_moe *moe)
+{
+    moe->mark++;
 }
 
 void sy_moe_destroy(struct sy_moe *moe)

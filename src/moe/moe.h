@@ -43,6 +43,12 @@ struct sy_moe_times {
     int64_t router_ns, dispatch_ns, experts_ns, combine_ns, wait_ns;
 };
 
+/* Work done here, for measurements; sums over layers. */
+struct sy_moe_work {
+    uint64_t n_pairs;   /* rows times experts */
+    uint64_t n_experts; /* experts that had rows: each counts once in each layer for each mark (sy_moe_mark()) */
+};
+
 /* A (row, expert) product that this rank owes somebody. */
 struct sy_pair {
     uint32_t row;    /* in rows_in */
@@ -82,7 +88,9 @@ struct sy_moe {
     struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */
     int n_pairs, max_pairs;
     int *slot_head, *slot_tail, *slot_count; /* [El max] pending pairs of each slot */
-    int n_slots;                /* El of this layer */
+    uint32_t *slot_mark;        /* [layers, El max] the mark with which an expert was counted last */
+    uint32_t mark;
+    int n_slots, max_slots;     /* El of this layer, and the largest of all */
     int n_pending;              /* pairs not yet computed */
 
     struct sy_tile *tiles;      /* one batch of expert tiles */
@@ -102,6 +110,7 @@ struct sy_moe {
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
 
     struct sy_moe_times times;
+    struct sy_moe_work work;
     uint64_t wire_bytes_planned;
 };
 
@@ -113,6 +122,9 @@ size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks);
 
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **moe, struct sy_error *err);
 void sy_moe_destroy(struct sy_moe *moe);
+
+/* From here on experts that were counted before count again in work.n_experts. */
+void sy_moe_mark(struct sy_moe *moe);
 
 /* ---- layer.c: the whole layer ---- */
 
