@@ -87,6 +87,17 @@ libengine_a_SOURCES = \
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
 	%D%/cli/batch.c %D%/cli/batch.h \
+	%D%/cli/bench.c %D%/cli/bench.h \
+	%D%/cli/bench_cells.c \
+	%D%/cli/bench_ceilings.c \
+	%D%/cli/bench_cpu.c \
+	%D%/cli/bench_figures.c %D%/cli/bench_figures.h \
+	%D%/cli/bench_json.c \
+	%D%/cli/bench_layer.c \
+	%D%/cli/bench_model.c \
+	%D%/cli/bench_probe.c %D%/cli/bench_probe.h \
+	%D%/cli/bench_report.c %D%/cli/bench_report.h \
+	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
 	%D%/cli/cli.h \
 	%D%/cli/completion.c %D%/cli/completion.h \
 	%D%/cli/doctor.c \

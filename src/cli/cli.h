@@ -18,12 +18,14 @@ struct sy_cli {
     struct sy_options *options;
     enum sy_status status;
     struct sy_error err;
+    char word[64]; /* bench: the word after it, as an option */
 };
 
 /* Run a subcommand to its end, MPI included; returns the exit code. Messages have been printed. */
 int sy_cli_run(struct sy_cli *cli);
 int sy_cli_score(struct sy_cli *cli);
 int sy_cli_doctor(struct sy_cli *cli);
+int sy_cli_bench(struct sy_cli *cli);
 
 /* --help of a subcommand, and the list of subcommands. */
 void sy_cli_help(enum sy_command command, FILE *out);

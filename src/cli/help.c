@@ -47,6 +47,41 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "checkpoint files are read on every rank and compared. The exit code is 0 when a\n"
         "job can start.\n",
         "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"},
+    [SY_COMMAND_BENCH] = {
+        "bench", "measure this machine, an expert layer or a whole model, without files",
+        "switchyard bench ceilings|layer|model [OPTION]...",
+        "Shows how fast something runs and how fast it could at most. Weights are random\n"
+        "and made in memory from a named shape, so no checkpoint is needed.\n"
+        "\n"
+        "  ceilings  bytes read and operations done per second by 1, 2, 4, ... threads\n"
+        "  layer     one layer of experts: router, dispatch, experts, combine\n"
+        "  model     prefill and decode of a whole model\n"
+        "\n"
+        "Read bandwidth and the peaks of FP32, BF16 and INT8 arithmetic are measured in\n"
+        "the same run with the same threads, read bandwidth again beside each repetition,\n"
+        "because other guests of a machine change it within seconds. The roof of a phase\n"
+        "is max(operations / peak, bytes / read bandwidth) on its rank: bytes are those of\n"
+        "the weights and of the KV cache that have to come from memory (an expert counts\n"
+        "when a token really went there), operations are multiplications and additions.\n"
+        "What a step makes itself is small and may stay in caches: it has no bytes. The\n"
+        "roof of a whole step is the sum over its phases, on the rank where it is largest.\n"
+        "A prompt's weights count once, even when it runs in several chunks. On avx2 and\n"
+        "portable, which have no product of BF16, its peak is that of FP32, and on portable\n"
+        "that of INT8 too.\n"
+        "\n"
+        "Every sequence has its own random tokens, so that routing spreads. Decode counts\n"
+        "only steps in which all sequences decode. A run warns when its ceilings are below\n"
+        "90 % of those of the machine that the project's figures come from, or when other\n"
+        "processes kept the CPUs busy (the column others).\n"
+        "\n"
+        "Shapes: small (8 layers, hidden 1024, 32 experts top-4), olmoe (OLMoE-1B-7B),\n"
+        "slice (8 layers and a sixth of the vocabulary of Qwen3-30B-A3B), qwen3-30b-a3b,\n"
+        "qwen3-235b-a22b, qwen3-coder-480b-a35b, mixtral-8x7b, mixtral-8x22b. --layers and\n"
+        "--vocab cut one that does not fit into memory.\n",
+        "  switchyard bench ceilings\n"
+        "  switchyard bench model --shape olmoe --decode 1,8,32 --json olmoe.json\n"
+        "  mpirun -n 2 switchyard bench model --shape slice --threads 1 --prefill 2x256\n"
+        "  switchyard bench layer --shape mixtral-8x7b --layers 2 --tokens 1,64\n"},
 };
 
 static const char exit_codes[] =

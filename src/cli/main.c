@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * main.c - the one place that sees argv, the environment and exit
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,11 @@ static int top_level(int argc, char **argv)
 /* Fill cli from the arguments after the subcommand. */
 static void read_arguments(struct sy_cli *cli, int argc, char **argv)
 {
+    /* "bench model" is "bench --measure=model", so that rank 0's word counts like its other settings. */
+    if (cli->command == SY_COMMAND_BENCH && argc > 2 && argv[2][0] != '-') {
+        snprintf(cli->word, sizeof cli->word, "--measure=%s", argv[2]);
+        argv[2] = cli->word;
+    }
     enum sy_status st = sy_options_parse(sy_settings_table, (int)cli->command, argc - 1, argv + 1, env,
                                          sy_settings_config, &cli->settings, &cli->options, &cli->err);
 
@@ -105,6 +111,9 @@ static int command_main(enum sy_command command, int argc, char **argv)
         break;
     case SY_COMMAND_DOCTOR:
         code = sy_cli_doctor(&cli);
+        break;
+    case SY_COMMAND_BENCH:
+        code = sy_cli_bench(&cli);
         break;
     case SY_N_COMMANDS:
         break;

@@ -10,8 +10,10 @@
 #define RUN (1u << SY_COMMAND_RUN)
 #define SCORE (1u << SY_COMMAND_SCORE)
 #define DOCTOR (1u << SY_COMMAND_DOCTOR)
-#define ENGINE (RUN | SCORE)
-#define ALL (RUN | SCORE | DOCTOR)
+#define BENCH (1u << SY_COMMAND_BENCH)
+#define JOB (RUN | SCORE)
+#define ENGINE (JOB | BENCH)
+#define ALL (ENGINE | DOCTOR)
 
 #define AT(field) offsetof(struct sy_settings, field)
 
@@ -19,25 +21,50 @@ const char sy_settings_config[] = "config";
 
 /* name, letter, type, default, unit, choices, min, max, commands, offset, group, help */
 const struct sy_option sy_settings_table[] = {
-    {"model", 'm', SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, ALL, AT(model), "Job",
+    {"model", 'm', SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, JOB | DOCTOR, AT(model), "Job",
      "Checkpoint directory as published: config.json, *.safetensors, tokenizer.json."},
     {"prompt", 'p', SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(prompt), "Job",
      "Complete this one text and stream the completion to standard output. For a model without tokenizer: token ids "
      "separated by spaces or commas."},
-    {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(in), "Job",
+    {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(in), "Job",
      "Read requests from FILE, one JSON object a line; - is standard input. A pipe may stay open: late lines join the "
      "running batch."},
-    {"out", 'o', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(out), "Job",
+    {"out", 'o', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(out), "Job",
      "Append one JSON line for each request to FILE, in the order in which they finish; - is standard output."},
-    {"resume", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, ENGINE, AT(resume), "Job",
+    {"resume", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, JOB, AT(resume), "Job",
      "Go on with an output file: cut off an unfinished last line and leave out requests that have a line there."},
     {"truncate", 0, SY_OPTION_INT, "0", "N", NULL, 0, 16777215, SCORE, AT(truncate), "Job",
      "Keep the first N tokens of each text; 0 keeps all, and a text longer than the model's context is an error."},
     {"logits", 0, SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, SCORE, AT(logits), "Job",
      "Write DIR/<custom_id>.safetensors with the tensor logits (F32, positions x vocabulary) for each text. Bytes of "
      "custom_id other than letters, digits, '-', '_' and '.' become %XX. All ranks must see DIR."},
-    {"summary", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(summary), "Job",
+    {"summary", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(summary), "Job",
      "Write the closing summary as JSON too."},
+
+    {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model", 0, 0, BENCH, AT(measure), "Measurement",
+     "What to measure; the word after bench says the same."},
+    {"shape", 0, SY_OPTION_STRING, "small", "NAME", NULL, 0, 0, BENCH, AT(shape), "Measurement",
+     "Sizes of the model (layer, model); the list is above."},
+    {"layers", 0, SY_OPTION_INT, "0", "N", NULL, 0, 4096, BENCH, AT(layers), "Measurement",
+     "Cut the shape to its first N layers (layer, model); 0: all of them for model, 4 for layer."},
+    {"vocab", 0, SY_OPTION_INT, "0", "N", NULL, 0, 16777215, BENCH, AT(vocab), "Measurement",
+     "Cut the vocabulary to N tokens (model); 0: all of it."},
+    {"prefill", 0, SY_OPTION_STRING, "512,128", "LIST", NULL, 0, 0, BENCH, AT(prefill), "Measurement",
+     "Prompts to prefill (model): 512 is one prompt of 512 tokens, 2x256 two of 256 at once; none leaves it out."},
+    {"decode", 0, SY_OPTION_STRING, "1,8,32", "LIST", NULL, 0, 0, BENCH, AT(decode), "Measurement",
+     "Numbers of sequences to decode together (model), split evenly over the ranks; none leaves it out."},
+    {"generate", 0, SY_OPTION_INT, "32", "N", NULL, 1, 65536, BENCH, AT(generate), "Measurement",
+     "Tokens that each sequence decodes in a repetition (model)."},
+    {"context", 0, SY_OPTION_INT, "32", "N", NULL, 1, 16777215, BENCH, AT(context), "Measurement",
+     "Tokens that each sequence has before it decodes (model); prefilling them is not counted."},
+    {"tokens", 0, SY_OPTION_STRING, "1,8,32,128,512", "LIST", NULL, 0, 0, BENCH, AT(tokens), "Measurement",
+     "Tokens that go through the layer at once (layer), split evenly over the ranks."},
+    {"reps", 0, SY_OPTION_INT, "5", "N", NULL, 1, 1000, BENCH, AT(reps), "Measurement",
+     "Repetitions of each measurement; the median counts, lowest and highest are shown."},
+    {"probe-bytes", 0, SY_OPTION_BYTES, "1GiB", "BYTES", NULL, 0, 0, BENCH, AT(probe_bytes), "Measurement",
+     "What each rank reads for one figure of read bandwidth: it must be well above the last cache."},
+    {"json", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, BENCH, AT(json), "Measurement",
+     "Write everything that was measured as one JSON document too, each repetition of each rank included."},
 
     {"max-tokens", 'n', SY_OPTION_INT, NULL, "N", NULL, 0, 16777215, RUN, AT(max_tokens), "Sampling",
      "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, and 128 for --prompt."},
@@ -47,14 +74,15 @@ const struct sy_option sy_settings_table[] = {
      "Sample from the most likely tokens that together have probability X; 1 is off."},
     {"top-k", 0, SY_OPTION_INT, "0", "N", NULL, 0, 16777215, RUN, AT(top_k), "Sampling",
      "Sample from the N most likely tokens; 0 is off."},
-    {"seed", 0, SY_OPTION_INT, "0", "N", NULL, 0, 0, RUN, AT(seed), "Sampling",
-     "Seed, for lines that do not say. The same request with the same seed gives the same text in any batch."},
+    {"seed", 0, SY_OPTION_INT, "0", "N", NULL, 0, 0, RUN | BENCH, AT(seed), "Sampling",
+     "Seed, for lines that do not say. The same request with the same seed gives the same text in any batch. In bench: "
+     "of the random weights and tokens."},
     {"stop", 0, SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(stop), "Sampling",
      "End a completion before this text, for lines that do not say."},
     {"ignore-eos", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, RUN, AT(ignore_eos), "Sampling",
      "Go on to --max-tokens after an end-of-text token."},
 
-    {"kv-bytes", 0, SY_OPTION_BYTES, "0", "BYTES", NULL, 0, 0, ENGINE, AT(kv_bytes), "Batching",
+    {"kv-bytes", 0, SY_OPTION_BYTES, "0", "BYTES", NULL, 0, 0, JOB, AT(kv_bytes), "Batching",
      "KV cache of each rank, as 500000000, 500MB (of 1000 * 1000) or 500M or 500MiB (of 1024 * 1024); 0 lets the "
      "engine "
      "choose."},
@@ -62,7 +90,7 @@ const struct sy_option sy_settings_table[] = {
      "Prompt tokens of one sequence in a step."},
     {"max-tokens-per-step", 0, SY_OPTION_INT, "512", "N", NULL, 1, 1048576, ENGINE, AT(max_tokens_per_step), "Batching",
      "Tokens of a step on each rank."},
-    {"max-sequences", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(max_sequences), "Batching",
+    {"max-sequences", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, JOB, AT(max_sequences), "Batching",
      "Sequences in a step on each rank."},
     {"chunk-rows", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, ENGINE, AT(chunk_rows), "Batching",
      "Rows of a transport chunk between ranks."},

@@ -12,13 +12,17 @@
 #include "base/log.h"
 #include "base/options.h"
 
-enum sy_command { SY_COMMAND_RUN, SY_COMMAND_SCORE, SY_COMMAND_DOCTOR, SY_N_COMMANDS };
+enum sy_command { SY_COMMAND_RUN, SY_COMMAND_SCORE, SY_COMMAND_DOCTOR, SY_COMMAND_BENCH, SY_N_COMMANDS };
 
 struct sy_settings {
     /* job */
     const char *model, *prompt, *in, *out, *logits, *summary;
     bool resume;
     int64_t truncate;
+    /* measurements */
+    const char *measure, *shape, *prefill, *decode, *tokens, *json;
+    int64_t layers, vocab, generate, context, reps;
+    uint64_t probe_bytes;
     /* sampling */
     int64_t max_tokens, top_k, seed;
     double temperature, top_p;

@@ -185,7 +185,7 @@ static void announce(const struct sy_setup *setup)
         return;
     sy_model_parameters(m, &total, &active);
     sy_log(SY_LOG_INFO, "model %s: %s, %.3g B parameters (%.3g B active), %d layers, %d experts, top-%d, context %d",
-           setup->settings->model, m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers,
+           sy_checkpoint_dir(setup->ckpt), m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers,
            m->n_experts, m->top_k, m->max_context);
     int n_nodes = sy_group_n_nodes(setup->group);
     sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, instruction set %s, compute %s", setup->n_ranks,
@@ -194,29 +194,35 @@ static void announce(const struct sy_setup *setup)
            setup->settings->compute);
 }
 
+void sy_setup_config(const struct sy_setup *setup, struct sy_session_config *config)
+{
+    const struct sy_settings *s = setup->settings;
+
+    sy_session_config_init(config);
+    config->compute = strcmp(s->compute, "f32") ? SY_COMPUTE_BF16 : SY_COMPUTE_F32;
+    config->kernels = setup->kernels;
+    config->n_threads = setup->n_threads;
+    config->cpus = setup->bound ? setup->cpus : NULL;
+    /* More threads than cores on this node: a spinning thread would hold a core that another needs. */
+    config->spin_us = setup->n_threads * sy_group_node_size(setup->group) <= setup->machine.n_cores ? SPIN_US : 0;
+    config->kv_bytes_max = s->kv_bytes;
+    config->max_tokens = (int)s->max_tokens_per_step;
+    config->max_sequences = (int)s->max_sequences;
+    config->prefill_chunk = (int)s->prefill_chunk;
+    config->chunk_rows = (int)s->chunk_rows;
+    config->n_slots = (int)s->slots;
+    config->show_progress = true;
+}
+
 enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy_logits_fn on_logits, void *ctx,
                                 struct sy_error *err)
 {
-    const struct sy_settings *s = setup->settings;
     struct sy_session_config config;
 
-    sy_session_config_init(&config);
-    config.compute = strcmp(s->compute, "f32") ? SY_COMPUTE_BF16 : SY_COMPUTE_F32;
-    config.kernels = setup->kernels;
-    config.n_threads = setup->n_threads;
-    config.cpus = setup->bound ? setup->cpus : NULL;
-    /* More threads than cores on this node: a spinning thread would hold a core that another needs. */
-    config.spin_us = setup->n_threads * sy_group_node_size(setup->group) <= setup->machine.n_cores ? SPIN_US : 0;
-    config.kv_bytes_max = s->kv_bytes;
-    config.max_tokens = (int)s->max_tokens_per_step;
-    config.max_sequences = (int)s->max_sequences;
-    config.prefill_chunk = (int)s->prefill_chunk;
-    config.chunk_rows = (int)s->chunk_rows;
-    config.n_slots = (int)s->slots;
+    sy_setup_config(setup, &config);
     config.on_token = on_token;
     config.on_logits = on_logits;
     config.ctx = ctx;
-    config.show_progress = true;
     announce(setup);
     return sy_session_create(setup->group, setup->ckpt, setup->model, &config, &setup->session, err);
 }

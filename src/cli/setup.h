@@ -39,6 +39,9 @@ enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct
 enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err);
 enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err);
 
+/* What the settings make of a session; its callbacks are NULL. */
+void sy_setup_config(const struct sy_setup *setup, struct sy_session_config *config);
+
 /* The callbacks may be NULL; ctx must live as long as the session. */
 enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy_logits_fn on_logits, void *ctx,
                                 struct sy_error *err);
