@@ -121,6 +121,33 @@ struct sy_attention {
     void *out;                 /* [n_rows][n_heads * head_dim] */
 };
 
+/* What a row of V logits comes down to: all that a greedy choice and a log-probability need, and for drawing a token and
+ * for finding the largest few, where to look. Blocks are of SY_LOGIT_BLOCK tokens in order of id, the last one shorter.
+ * NaN has no weight, and is the largest only where there is nothing else. */
+#define SY_LOGIT_BLOCK 256
+
+struct sy_logit_scan {
+    /* Asked for. Results that are not asked for, and block_exp, are unspecified. */
+    float temperature;    /* > 0: weights, exp((logit - max) / temperature) for each token; 0: none */
+    bool want_log_sum;
+
+    /* Found. */
+    int32_t argmax;       /* lowest id of the largest logit; 0 if all are NaN */
+    float max;            /* the largest logit */
+    double weight;        /* sum of all weights; 0 if max is not finite */
+    double log_sum;       /* natural logarithm of the sum of exp(logit), whatever the temperature; max if not finite */
+
+    /* [sy_logit_blocks(V)] buffers of the caller. */
+    float *block_max;     /* the largest logit of each block */
+    double *block_weight; /* sum of each block's weights; unspecified if max is not finite */
+    double *block_exp;    /* scratch */
+};
+
+static inline int sy_logit_blocks(int V)
+{
+    return (V - 1) / SY_LOGIT_BLOCK + 1;
+}
+
 /* What a probe counts: bytes read, or multiplications and additions of a type's fastest product. */
 enum sy_probe { SY_PROBE_READ, SY_PROBE_FP32, SY_PROBE_BF16, SY_PROBE_INT8, SY_N_PROBES };
 
@@ -211,6 +238,11 @@ struct sy_kernels {
 
     /* x += y, T rows of width. */
     void (*add)(struct sy_queue *q, float *x, const float *y, int T, int width);
+
+    /* Fill scans[t] from row t of logits, as struct sy_logit_scan says: log_sum to 1e-6, weights to 1.5e-6 of themselves
+     * (exponentials may be FP32, and so may their sum over a block; blocks are added in double). logits: [T, V],
+     * scans: [T] */
+    void (*scan_logits)(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
 
     /* dst = src converted (F32 from F16 and BF16, BF16 from F32 to nearest even, or a copy), n elements. q may be NULL:
      * then it runs on the calling thread (loading). */

@@ -12,6 +12,7 @@ libkernels_a_SOURCES = \
 	%D%/ref/attention.c \
 	%D%/ref/experts.c \
 	%D%/ref/gemm.c \
+	%D%/ref/logits.c \
 	%D%/ref/ref.h \
 	%D%/ref/rope.c \
 	%D%/ref/router.c \
@@ -29,6 +30,7 @@ sy_cpu_sources = \
 	%D%/cpu/experts.c \
 	%D%/cpu/gemm.c \
 	%D%/cpu/kv.c \
+	%D%/cpu/logits.c \
 	%D%/cpu/panel.c %D%/cpu/panel.h %D%/cpu/panel_amx.c %D%/cpu/panel_amx_few.c \
 	%D%/cpu/probe.c \
 	%D%/cpu/rope.c \

@@ -71,6 +71,9 @@ void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_
 void SY_CPU(combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,
                      int D, const float *shared, bool reverse_k, float *x);
 
+/* logits.c */
+void SY_CPU(scan_logits)(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
+
 /* probe.c */
 double SY_CPU(probe)(struct sy_queue *q, enum sy_probe what, const void *buffer, size_t bytes, int rounds);
 

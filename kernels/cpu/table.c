@@ -27,6 +27,7 @@ const struct sy_kernels SY_CPU_TABLE = {
     .expert_down = SY_CPU(expert_down),
     .combine = SY_CPU(combine),
     .add = SY_CPU(add),
+    .scan_logits = SY_CPU(scan_logits),
     .convert = SY_CPU(convert),
     .probe = SY_CPU(probe),
 };

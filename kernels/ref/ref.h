@@ -60,6 +60,7 @@ void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_t
 void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
                     const float *shared, bool reverse_k, float *x);
 void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);
+void sy_ref_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
 void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);
 

@@ -28,6 +28,7 @@ static const struct sy_kernels table = {
     .expert_down = sy_ref_expert_down,
     .combine = sy_ref_combine,
     .add = sy_ref_add,
+    .scan_logits = sy_ref_scan_logits,
     .convert = sy_ref_convert,
 };
 
