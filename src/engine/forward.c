@@ -21,7 +21,7 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
 {
     const struct sy_model *model = forward->config.model;
     size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden, total = 0;
-    size_t element = sy_dtype_bytes(forward->config.rows);
+    size_t element = sy_dtype_bytes(forward->config.rows), n_blocks = (size_t)sy_logit_blocks(model->vocab);
     size_t nq = (size_t)model->n_heads * (size_t)model->head_dim,
            nkv = (size_t)model->n_kv_heads * (size_t)model->head_dim;
 
@@ -38,6 +38,8 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
     TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
     TAKE(forward->logits, SY_LOGIT_ROWS * (size_t)model->vocab);
+    TAKE(forward->block_max, SY_LOGIT_ROWS * n_blocks);
+    TAKE(forward->block_sums, 2 * SY_LOGIT_ROWS * n_blocks);
 #undef TAKE
 #undef TAKE_BYTES
     return total;
@@ -58,6 +60,12 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
     if (st)
         return st;
     lay_out(forward, &forward->arena);
+    size_t n_blocks = (size_t)sy_logit_blocks(config->model->vocab);
+    for (size_t i = 0; i < SY_LOGIT_ROWS; i++) {
+        forward->scans[i].block_max = forward->block_max + i * n_blocks;
+        forward->scans[i].block_weight = forward->block_sums + 2 * i * n_blocks;
+        forward->scans[i].block_exp = forward->scans[i].block_weight + n_blocks;
+    }
     sy_rope_table(&config->model->rope, n_positions(config), forward->cos_sin);
     return SY_OK;
 }
@@ -137,6 +145,7 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
                              model->norm_eps, forward->logit_h, config->rows, D);
     config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0,
                           model->vocab, NULL, false, forward->logits, (size_t)model->vocab);
+    config->kernels->scan_logits(config->queue, forward->logits, n_rows, model->vocab, forward->scans);
     config->kernels->queue_sync(config->queue);
     forward->work.n_logit_rows += (uint64_t)n_rows;
     forward->logits_ns += sy_clock_ns() - begin_ns;

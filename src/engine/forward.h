@@ -54,6 +54,9 @@ struct sy_forward {
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
     void *logit_h;         /* the same normalised, of config.rows */
     float *logits;         /* [SY_LOGIT_ROWS, V] */
+    struct sy_logit_scan scans[SY_LOGIT_ROWS];
+    float *block_max;      /* [SY_LOGIT_ROWS, blocks of V], for the scans */
+    double *block_sums;    /* [SY_LOGIT_ROWS, 2, blocks of V] */
     int64_t attention_ns, dense_ns, logits_ns;
     struct sy_forward_work work;
 };
@@ -67,8 +70,9 @@ void sy_forward_fini(struct sy_forward *forward);
 /* Run the batch through all layers; its final residual stream stays in forward->x. Collective. */
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err);
 
-/* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch; the result, forward->logits [n_rows, V], lasts until the next
- * call. Not collective. */
+/* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch, and their scans: the caller says before in forward->scans[i]
+ * what it wants of row i. The results, forward->logits [n_rows, V] and forward->scans, last until the next call. Not
+ * collective. */
 void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows);
 
 #endif

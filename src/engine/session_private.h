@@ -22,6 +22,7 @@ struct sy_logit_job {
     struct sy_sequence *sequence;
     int row, position;
     const float *logits;  /* [V] */
+    const struct sy_logit_scan *scan;
     bool draw;            /* the next token is not known yet */
     int32_t token;        /* the next token */
     bool has_logprob;

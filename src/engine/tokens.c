@@ -30,6 +30,18 @@ static bool wants_logits(const struct sy_sequence *sequence, int position)
     return position + 1 == sequence->n_tokens && request->max_tokens > 0;
 }
 
+/* What the job wants to know of its logits, before they are computed. */
+static void prepare_logit_job(const struct sy_session *session, struct sy_logit_job *job, struct sy_logit_scan *scan)
+{
+    const struct sy_request *request = &job->sequence->request;
+    int vocab = session->model->vocab;
+
+    job->has_logprob = request->n_logprobs >= 0 && (job->draw || job->token >= 0);
+    job->n_top = !job->has_logprob ? 0 : request->n_logprobs < vocab ? request->n_logprobs : vocab;
+    scan->temperature = job->draw ? sy_sample_scan_temperature(request, vocab) : 0;
+    scan->want_log_sum = job->has_logprob;
+}
+
 /* One row on one thread: draw the next token if it is not known, and its log-probability if that is wanted. */
 static void run_logit_job(void *arg, int item, int thread)
 {
@@ -39,19 +51,20 @@ static void run_logit_job(void *arg, int item, int thread)
     int vocab = session->model->vocab;
 
     if (job->draw)
-        job->token = sy_sample(request, job->position + 1 - request->n_prompt, job->logits, vocab,
+        job->token = sy_sample(request, job->position + 1 - request->n_prompt, job->logits, vocab, job->scan,
                                &session->scratch[thread]);
-    job->has_logprob = request->n_logprobs >= 0 && job->token >= 0;
-    job->n_top = job->has_logprob ? request->n_logprobs : 0;
     if (!job->has_logprob)
         return;
-    double lse = sy_log_sum_exp(job->logits, vocab);
-    job->logprob = (double)job->logits[job->token] - lse;
-    if (job->n_top > vocab)
-        job->n_top = vocab;
-    sy_top_tokens(job->logits, vocab, job->n_top, job->top_ids);
+    job->logprob = (double)job->logits[job->token] - job->scan->log_sum;
+    sy_top_tokens(job->logits, vocab, job->scan, job->n_top, job->top_ids);
     for (int i = 0; i < job->n_top; i++)
-        job->top_logprobs[i] = (float)((double)job->logits[job->top_ids[i]] - lse);
+        job->top_logprobs[i] = (float)((double)job->logits[job->top_ids[i]] - job->scan->log_sum);
+}
+
+/* Is there more to do for a job than to read its scan? */
+static bool is_long(const struct sy_logit_job *job)
+{
+    return job->n_top || (job->draw && job->sequence->request.temperature > 0);
 }
 
 static enum sy_finish finish_of(const struct sy_session *session, const struct sy_sequence *sequence, int32_t token)
@@ -102,19 +115,28 @@ static enum sy_status finish_logit_job(struct sy_session *session, struct sy_log
 
 static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t *n_events, struct sy_error *err)
 {
-    int rows[SY_LOGIT_ROWS] = {0};
+    struct sy_forward *forward = &session->forward;
+    int rows[SY_LOGIT_ROWS] = {0}, n_long = 0;
     enum sy_status st = SY_OK;
 
-    for (int i = 0; i < n_jobs; i++)
-        rows[i] = session->logit_jobs[i].row;
-    sy_forward_logits(&session->forward, rows, n_jobs);
+    for (int i = 0; i < n_jobs; i++) {
+        struct sy_logit_job *job = &session->logit_jobs[i];
+        rows[i] = job->row;
+        job->logits = forward->logits + (size_t)i * (size_t)session->model->vocab;
+        job->scan = &forward->scans[i];
+        prepare_logit_job(session, job, &forward->scans[i]);
+        n_long += is_long(job);
+    }
+    sy_forward_logits(forward, rows, n_jobs);
     int64_t begin_ns = sy_clock_ns();
-    for (int i = 0; i < n_jobs; i++)
-        session->logit_jobs[i].logits = session->forward.logits + (size_t)i * (size_t)session->model->vocab;
-    sy_pool_run(session->pool, n_jobs, run_logit_job, session);
+    if (n_long > 1)
+        sy_pool_run(session->pool, n_jobs, run_logit_job, session);
+    else
+        for (int i = 0; i < n_jobs; i++)
+            run_logit_job(session, i, 0);
     for (int i = 0; i < n_jobs && !st; i++)
         st = finish_logit_job(session, &session->logit_jobs[i], n_events, err);
-    session->forward.logits_ns += sy_clock_ns() - begin_ns;
+    forward->logits_ns += sy_clock_ns() - begin_ns;
     return st;
 }
 
