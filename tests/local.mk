@@ -44,11 +44,12 @@ sy_unit_tests += %D%/unit/plan.t %D%/unit/sampler.t %D%/unit/scheduler.t
 tests_unit_plan_t_SOURCES = %D%/unit/plan.c
 tests_unit_sampler_t_SOURCES = %D%/unit/sampler.c
 tests_unit_scheduler_t_SOURCES = %D%/unit/scheduler.c
-sy_np2_tests += %D%/mpi/sharding.np2.t %D%/mpi/golden.np2.t
+sy_np2_tests += %D%/mpi/sharding.np2.t %D%/mpi/golden.np2.t %D%/mpi/load.np2.t
 sy_mpi_tests += %D%/mpi/sharding.np1.t %D%/mpi/sharding.np5.t %D%/mpi/golden.np1.t %D%/mpi/golden.np3.t
 tests_mpi_sharding_np1_t_SOURCES = %D%/mpi/sharding.c
 tests_mpi_sharding_np2_t_SOURCES = %D%/mpi/sharding.c
 tests_mpi_sharding_np5_t_SOURCES = %D%/mpi/sharding.c
+tests_mpi_load_np2_t_SOURCES = %D%/mpi/load.c $(sy_folder)
 tests_mpi_golden_np1_t_SOURCES = %D%/mpi/golden.c
 tests_mpi_golden_np2_t_SOURCES = %D%/mpi/golden.c
 tests_mpi_golden_np3_t_SOURCES = %D%/mpi/golden.c
@@ -79,7 +80,7 @@ tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D
 
 # Checkpoints and the description of a model.
 sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t \
-	%D%/model/synthetic.t
+	%D%/model/synthetic.t %D%/model/load.t
 sy_folder = %D%/model/folder.c %D%/model/folder.h
 tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
 tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
@@ -87,6 +88,7 @@ tests_model_config_t_SOURCES = %D%/model/config.c $(sy_folder)
 tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
+tests_model_load_t_SOURCES = %D%/model/load.c $(sy_folder)
 EXTRA_DIST += %D%/model/make_odd.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.

@@ -23,6 +23,9 @@
 
 #define CONFIG_DEPTH_MAX 32
 
+/* Linux shortens a hint to the device's readahead, which is often 128 KiB, and drops the rest. */
+#define PREFETCH_STEP ((size_t)128 << 10)
+
 /* All shards together; with it no sum of bytes or elements overflows. */
 #define DATA_BYTES_MAX ((uint64_t)1 << 50)
 
@@ -376,8 +379,9 @@ const char *sy_checkpoint_shard_path(const struct sy_checkpoint *ckpt, int shard
     return ckpt->shards[shard].path;
 }
 
-enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n,
-                                   void *out, struct sy_error *err)
+/* The open file of a tensor's shard; n bytes from begin must lie inside the tensor. */
+static enum sy_status shard_fd(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n,
+                               int *fd, struct sy_error *err)
 {
     struct shard *shard = &ckpt->shards[tensor->shard];
     enum sy_status st = SY_OK;
@@ -386,21 +390,30 @@ enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_t
         return sy_error_set(err, SY_ERR_INTERNAL,
                             "%s: tensor %.200s: bytes %" PRIu64 " to %" PRIu64 " asked for, it has %" PRIu64,
                             shard->path, tensor->name, begin, begin + n, tensor->bytes);
-    if (ckpt->source) {
-        ckpt->source(ckpt->seed, tensor, begin, n, out);
-        atomic_fetch_add(&ckpt->bytes_read, n);
+    *fd = -1;
+    if (ckpt->source) /* there are no files */
         return SY_OK;
-    }
     pthread_mutex_lock(&ckpt->lock);
     if (shard->fd < 0) {
-        int fd;
-        st = open_shard(shard, &fd, err);
+        st = open_shard(shard, fd, err);
         if (!st)
-            shard->fd = fd;
+            shard->fd = *fd;
     }
-    int fd = shard->fd;
+    *fd = shard->fd;
     pthread_mutex_unlock(&ckpt->lock);
-    if (!st)
+    return st;
+}
+
+enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n,
+                                   void *out, struct sy_error *err)
+{
+    const struct shard *shard = &ckpt->shards[tensor->shard];
+    int fd;
+    enum sy_status st = shard_fd(ckpt, tensor, begin, n, &fd, err);
+
+    if (!st && ckpt->source)
+        ckpt->source(ckpt->seed, tensor, begin, n, out);
+    else if (!st)
         st = sy_file_pread(fd, shard->path, out, n, (off_t)(tensor->offset + begin), err);
     if (st) {
         sy_error_prefix(err, "tensor %.200s", tensor->name);
@@ -414,6 +427,17 @@ void sy_checkpoint_set_source(struct sy_checkpoint *ckpt, sy_source_fn source, u
 {
     ckpt->source = source;
     ckpt->seed = seed;
+}
+
+void sy_checkpoint_prefetch(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n)
+{
+    int fd;
+
+    if (shard_fd(ckpt, tensor, begin, n, &fd, NULL) || fd < 0)
+        return;
+    for (size_t done = 0; done < n; done += PREFETCH_STEP)
+        (void)posix_fadvise(fd, (off_t)(tensor->offset + begin + done),
+                            (off_t)(n - done < PREFETCH_STEP ? n - done : PREFETCH_STEP), POSIX_FADV_WILLNEED);
 }
 
 uint64_t sy_checkpoint_bytes_read(const struct sy_checkpoint *ckpt)

@@ -76,6 +76,10 @@ enum sy_status sy_checkpoint_fetch(struct sy_checkpoint *ckpt, const struct sy_t
 typedef void (*sy_source_fn)(uint64_t seed, const struct sy_tensor *tensor, uint64_t begin, size_t n, void *out);
 void sy_checkpoint_set_source(struct sy_checkpoint *ckpt, sy_source_fn source, uint64_t seed);
 
+/* Ask the system to read these bytes in the background, for a sy_checkpoint_fetch() that will come soon. A hint: whatever
+ * goes wrong is found by that call. Thread-safe. */
+void sy_checkpoint_prefetch(struct sy_checkpoint *ckpt, const struct sy_tensor *tensor, uint64_t begin, size_t n);
+
 /* Bytes that sy_checkpoint_fetch() has read so far in this process. */
 uint64_t sy_checkpoint_bytes_read(const struct sy_checkpoint *ckpt);
 

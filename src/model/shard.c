@@ -73,6 +73,7 @@ static const float *add_vectors(struct sy_shard *shard, int n_vectors, const str
         return NULL;
     struct sy_shard_job *job = new_job(shard, false, (size_t)n * sizeof(float));
     job->kind = SY_JOB_VECTORS;
+    job->n = n;
     job->n_segments = n_vectors;
     for (int i = 0; i < n_vectors; i++) {
         job->segments[i] = (struct sy_source){.tensor = tensors[i], .n = lengths[i], .k = 1};

@@ -66,7 +66,9 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
 void sy_shard_place(struct sy_shard *shard, void *dense, void *experts);
 
 /* Read and pack this rank's experts, and part `part` of n_parts of the dense weights (n_parts ranks share one dense block;
- * 0 of 1 where it is private). Reads are large and sequential; packing uses the pool. progress may be NULL. */
+ * 0 of 1 where it is private). Reads go through the files in order, and the system is told what comes next; all threads of
+ * the pool read and pack. Needs under 1 MiB for each thread (16 rows, where those are more). progress may be NULL.
+ * Errors: as sy_checkpoint_fetch(), of the first tensor in the order of the files that cannot be read; SY_ERR_SYSTEM. */
 enum sy_status sy_shard_load(struct sy_shard *shard, struct sy_checkpoint *ckpt, int part, int n_parts,
                              struct sy_pool *pool, struct sy_progress *progress, struct sy_error *err);
 

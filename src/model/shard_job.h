@@ -17,8 +17,8 @@ struct sy_shard_job {
     size_t offset; /* in its block */
     char *dst;     /* set by sy_shard_place() */
     enum sy_dtype dtype; /* of the packed panels */
-    int n, k;      /* outputs of one stream, inputs */
-    int n_streams, n_segments; /* segments of one stream */
+    int n, k;      /* outputs of one stream, inputs; of vectors their length alone */
+    int n_streams, n_segments; /* segments of one stream; vectors have no streams */
     struct sy_source segments[3]; /* stream by stream */
 };
 
