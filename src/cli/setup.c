@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/signals.h"
@@ -86,10 +87,12 @@ enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct
     memset(setup, 0, sizeof *setup);
     setup->cli = cli;
     setup->settings = &cli->settings;
+    setup->begin_ns = sy_clock_ns();
     sy_signals_install();
     enum sy_status st = sy_group_init(cli->argc, cli->argv, timeout_ms, &setup->group, err);
     if (st)
         return st;
+    setup->mpi_s = (double)(sy_clock_ns() - setup->begin_ns) * 1e-9;
     sy_signals_install();
     setup->rank = sy_group_rank(setup->group);
     setup->n_ranks = sy_group_size(setup->group);
@@ -224,7 +227,11 @@ enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy
     config.on_logits = on_logits;
     config.ctx = ctx;
     announce(setup);
-    return sy_session_create(setup->group, setup->ckpt, setup->model, &config, &setup->session, err);
+    enum sy_status st = sy_session_create(setup->group, setup->ckpt, setup->model, &config, &setup->session, err);
+    if (!st && setup->rank == 0)
+        sy_log(SY_LOG_INFO, "ready in %.2f s, of which MPI took %.2f s to start",
+               (double)(sy_clock_ns() - setup->begin_ns) * 1e-9, setup->mpi_s);
+    return st;
 }
 
 void sy_setup_die(struct sy_setup *setup, const struct sy_error *err)

@@ -10,6 +10,7 @@
 #define SY_CLI_SETUP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cli/cli.h"
 #include "comm/group.h"
@@ -24,6 +25,8 @@ struct sy_setup {
     struct sy_settings *settings; /* &cli->settings: rank 0's, on every rank */
     struct sy_group *group;
     int rank, n_ranks;
+    int64_t begin_ns; /* sy_clock_ns() at the start */
+    double mpi_s;     /* until MPI was there */
     struct sy_machine machine;
     enum sy_isa isa;
     const struct sy_kernels *kernels;

@@ -226,6 +226,15 @@ static void say_memory(const struct sy_session *session)
             session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
 }
 
+static void say_loaded(const struct sy_session *session)
+{
+    double bytes = (double)session->stats.load_bytes_max, seconds = session->stats.load_s;
+
+    if (session->rank == 0)
+        sy_log(SY_LOG_INFO, "rank 0 read %.1f MB of weights in %.2f s, %.2f GB/s", bytes * 1e-6, seconds,
+               seconds > 0 ? bytes / seconds * 1e-9 : 0);
+}
+
 /* Ranks do not finish loading at the same moment: the deadline grows with what there is to read. */
 static int64_t load_timeout_ms(const struct sy_session *session, int64_t timeout_ms)
 {
@@ -304,6 +313,7 @@ enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *c
         sy_session_destroy(session);
         return st;
     }
+    say_loaded(session);
     *out = session;
     return SY_OK;
 }

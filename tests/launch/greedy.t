@@ -48,8 +48,8 @@ done
 switchyard_ranks 2 run -m "$demo" --prompt "In the beginning God" -n 64 --temperature 0 --compute f32 --ignore-eos
 is "--prompt: exit code" "$rc" 0
 is "--prompt: the text" "\"$(cat "$SY_TMP/out")\"" "$(cat "$SY_TMP/text.expected")"
-for word in "prefill: 4 tokens" "decode: 63 tokens" "tokens/s" "moved between ranks: " attention router dispatch \
-    experts combine waiting; do
+for word in "MB of weights in " "ready in " "prefill: 4 tokens" "decode: 63 tokens" "tokens/s" "moved between ranks: " \
+    attention router dispatch experts combine waiting; do
     has "--prompt: the summary names $word" "$(cat "$SY_TMP/err")" "$word"
 done
 
