@@ -5,4 +5,5 @@ EXTRA_DIST += \
 	%D%/setup \
 	%D%/demo \
 	%D%/check \
+	%D%/measure-load \
 	%D%/mpi-env.sh
