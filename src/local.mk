@@ -98,6 +98,7 @@ libcli_a_SOURCES = \
 	%D%/cli/bench_probe.c %D%/cli/bench_probe.h \
 	%D%/cli/bench_report.c %D%/cli/bench_report.h \
 	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
+	%D%/cli/bench_tokenizer.c \
 	%D%/cli/cli.h \
 	%D%/cli/completion.c %D%/cli/completion.h \
 	%D%/cli/doctor.c \

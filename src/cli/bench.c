@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench.c - switchyard bench: measurements without files
+ * bench.c - switchyard bench: how fast, and how fast it could be
  */
 #include "cli/bench.h"
 
@@ -35,9 +35,17 @@ static const struct {
     {"seed", "layer model"},
     {"chunk-rows", "layer model"},
     {"slots", "layer model"},
+    {"probe-bytes", "ceilings layer model"},
+    {"model", "tokenizer"},
+    {"in", "tokenizer"},
 };
 
 /* ---- settings ---- */
+
+bool sy_bench_has_shape(const struct sy_bench *bench)
+{
+    return !strcmp(bench->measure, "layer") || !strcmp(bench->measure, "model");
+}
 
 /* Rank 0 alone knows which options were flags; the environment may be meant for several commands. */
 static enum sy_status check_flags(const struct sy_bench *bench, struct sy_error *err)
@@ -91,13 +99,13 @@ static enum sy_status read_settings(struct sy_bench *bench, struct sy_error *err
 
     bench->measure = s->measure;
     if (!s->measure)
-        return sy_error_set(err, SY_ERR_USAGE, "bench: say what to measure: ceilings, layer or model");
+        return sy_error_set(err, SY_ERR_USAGE, "bench: say what to measure: ceilings, layer, model or tokenizer");
     if (s->probe_bytes < PROBE_BYTES_MIN)
         return sy_error_set(err, SY_ERR_USAGE, "--probe-bytes: at least %" PRIu64 " bytes", PROBE_BYTES_MIN);
     bench->n_reps = (int)s->reps;
     if (!bench->setup->rank)
         st = check_flags(bench, err);
-    if (!st && strcmp(s->measure, "ceilings"))
+    if (!st && sy_bench_has_shape(bench))
         st = choose_shape(bench, err);
     if (!st && !strcmp(s->measure, "model"))
         st = sy_bench_cells_read(bench, SY_BENCH_PREFILL, "prefill", s->prefill, err);
@@ -105,7 +113,7 @@ static enum sy_status read_settings(struct sy_bench *bench, struct sy_error *err
         st = sy_bench_cells_read(bench, SY_BENCH_DECODE, "decode", s->decode, err);
     if (!st && !strcmp(s->measure, "layer"))
         st = sy_bench_cells_read(bench, SY_BENCH_LAYER, "tokens", s->tokens, err);
-    if (!st && strcmp(s->measure, "ceilings") && !bench->n_cells)
+    if (!st && sy_bench_has_shape(bench) && !bench->n_cells)
         st = sy_error_set(err, SY_ERR_USAGE, "bench %s: nothing is left to measure", s->measure);
     return st;
 }
@@ -278,6 +286,8 @@ static enum sy_status measure(struct sy_bench *bench, struct sy_error *err)
         st = sy_bench_run_ceilings(bench, err);
     else if (!strcmp(bench->measure, "layer"))
         st = sy_bench_run_layer(bench, err);
+    else if (!strcmp(bench->measure, "tokenizer"))
+        st = sy_bench_run_tokenizer(bench, err);
     else
         st = sy_bench_run_model(bench, err);
     return st ? st : sy_setup_agree(setup, sy_report_close(bench, err), err);

@@ -5,7 +5,7 @@
  *   bench_cells    what is measured, from lists such as 512,2x256
  *   bench_probe    the machine's ceilings
  *   bench_roof     operations and bytes of a phase, and the least time they take
- *   bench_ceilings, bench_layer, bench_model   the three measurements
+ *   bench_ceilings, bench_layer, bench_model, bench_tokenizer   the measurements
  *   bench_cpu      how busy other processes keep the machine
  *   bench_figures  medians and shares from the repetitions
  *   bench_report   a table for people; bench_json   a document for programs
@@ -86,6 +86,9 @@ double sy_bench_foreign(const struct sy_bench *bench, const struct sy_bench_samp
 
 /* ---- bench.c ---- */
 
+/* Whether what is measured is of a named shape: layer and model. */
+bool sy_bench_has_shape(const struct sy_bench *bench);
+
 /* The shape's checkpoint, model and session, after a look at whether they fit into memory; then the probes on its threads.
  * Collective; ends in an agreement. */
 enum sy_status sy_bench_open(struct sy_bench *bench, sy_token_fn on_token, void *ctx, struct sy_error *err);
@@ -112,5 +115,6 @@ uint64_t sy_bench_random(uint64_t seed, uint64_t a, uint64_t b, uint64_t c, uint
 enum sy_status sy_bench_run_ceilings(struct sy_bench *bench, struct sy_error *err);
 enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err);
 enum sy_status sy_bench_run_model(struct sy_bench *bench, struct sy_error *err);
+enum sy_status sy_bench_run_tokenizer(struct sy_bench *bench, struct sy_error *err);
 
 #endif

@@ -43,7 +43,7 @@ json_t *sy_json_of_job(const struct sy_bench *bench)
         "threads", setup->n_threads, "bound", setup->bound, "isa", sy_isa_name(setup->isa), "repetitions",
         bench->n_reps, "probe_bytes", (json_int_t)s->probe_bytes, "seed", (json_int_t)s->seed);
     json_object_set_new(root, "ceilings", json_array());
-    if (!strcmp(bench->measure, "ceilings"))
+    if (!sy_bench_has_shape(bench))
         return root;
     json_object_set_new(root, "compute", json_string(s->compute));
     json_object_set_new(root, "shape", shape(bench));

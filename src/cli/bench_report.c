@@ -29,7 +29,6 @@ enum sy_status sy_report_open(struct sy_bench *bench, struct sy_error *err)
 {
     const struct sy_setup *setup = bench->setup;
     const char *path = setup->settings->json;
-    bool ceilings = !strcmp(bench->measure, "ceilings");
     int fd = -1;
 
     if (setup->rank)
@@ -46,7 +45,7 @@ enum sy_status sy_report_open(struct sy_bench *bench, struct sy_error *err)
     printf("bench %s: %s, %d rank%s x %d thread%s%s, %s", bench->measure, setup->machine.cpu_model, setup->n_ranks,
            plural(setup->n_ranks), setup->n_threads, plural(setup->n_threads), setup->bound ? " bound to cores" : "",
            sy_isa_name(setup->isa));
-    if (!ceilings)
+    if (sy_bench_has_shape(bench))
         printf(", compute %s\nshape %s (%s): %d layer%s, hidden %d, %d experts of width %d, top-%d, vocabulary %d",
                setup->settings->compute, bench->shape.name, bench->shape.about, bench->shape.n_layers,
                plural(bench->shape.n_layers), bench->shape.hidden, bench->shape.n_experts, bench->shape.expert_width,

@@ -48,14 +48,16 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "job can start.\n",
         "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"},
     [SY_COMMAND_BENCH] = {
-        "bench", "measure this machine, an expert layer or a whole model, without files",
-        "switchyard bench ceilings|layer|model [OPTION]...",
+        "bench", "measure this machine, an expert layer, a whole model or a tokenizer",
+        "switchyard bench ceilings|layer|model|tokenizer [OPTION]...",
         "Shows how fast something runs and how fast it could at most. Weights are random\n"
-        "and made in memory from a named shape, so no checkpoint is needed.\n"
+        "and made in memory from a named shape, so that layer and model need no checkpoint.\n"
         "\n"
         "  ceilings  bytes read and operations done per second by 1, 2, 4, ... threads\n"
         "  layer     one layer of experts: router, dispatch, experts, combine\n"
         "  model     prefill and decode of a whole model\n"
+        "  tokenizer text to ids by --model DIR on one core; --in FILE is plain text, or\n"
+        "            lines as score reads them if its name ends in .jsonl\n"
         "\n"
         "Read bandwidth and the peaks of FP32, BF16 and INT8 arithmetic are measured in\n"
         "the same run with the same threads, read bandwidth again beside each repetition,\n"
@@ -85,7 +87,8 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "  switchyard bench ceilings\n"
         "  switchyard bench model --shape olmoe --decode 1,8,32 --json olmoe.json\n"
         "  mpirun -n 2 switchyard bench model --shape slice --threads 1 --prefill 2x256\n"
-        "  switchyard bench layer --shape mixtral-8x7b --layers 2 --tokens 1,64\n"},
+        "  switchyard bench layer --shape mixtral-8x7b --layers 2 --tokens 1,64\n"
+        "  switchyard bench tokenizer -m DIR -i texts.jsonl\n"},
 };
 
 static const char exit_codes[] =

@@ -21,14 +21,14 @@ const char sy_settings_config[] = "config";
 
 /* name, letter, type, default, unit, choices, min, max, commands, offset, group, help */
 const struct sy_option sy_settings_table[] = {
-    {"model", 'm', SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, JOB | DOCTOR, AT(model), "Job",
+    {"model", 'm', SY_OPTION_STRING, NULL, "DIR", NULL, 0, 0, ALL, AT(model), "Job",
      "Checkpoint directory as published: config.json, *.safetensors, tokenizer.json."},
     {"prompt", 'p', SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(prompt), "Job",
      "Complete this one text and stream the completion to standard output. For a model without tokenizer: token ids "
      "separated by spaces or commas."},
-    {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(in), "Job",
+    {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(in), "Job",
      "Read requests from FILE, one JSON object a line; - is standard input. A pipe may stay open: late lines join the "
-     "running batch."},
+     "running batch. In bench: the texts for tokenizer."},
     {"out", 'o', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(out), "Job",
      "Append one JSON line for each request to FILE, in the order in which they finish; - is standard output."},
     {"resume", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, JOB, AT(resume), "Job",
@@ -41,8 +41,8 @@ const struct sy_option sy_settings_table[] = {
     {"summary", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(summary), "Job",
      "Write the closing summary as JSON too."},
 
-    {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model", 0, 0, BENCH, AT(measure), "Measurement",
-     "What to measure; the word after bench says the same."},
+    {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model|tokenizer", 0, 0, BENCH, AT(measure),
+     "Measurement", "What to measure; the word after bench says the same."},
     {"shape", 0, SY_OPTION_STRING, "small", "NAME", NULL, 0, 0, BENCH, AT(shape), "Measurement",
      "Sizes of the model (layer, model); the list is above."},
     {"layers", 0, SY_OPTION_INT, "0", "N", NULL, 0, 4096, BENCH, AT(layers), "Measurement",

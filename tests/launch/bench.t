@@ -126,6 +126,27 @@ check_cell 0 $((3 * steps)) router experts combine
 is "layer: rank 0 has the odd token" "$(value cells.0.repetitions.1.ranks.0.rows)" $((2 * steps))
 is "layer: no attention" "$(value cells.0.phases.attention.seconds)" 0
 
+# ---- tokenizer ----
+
+demo=$SY_SRCDIR/tests/data/demo
+switchyard bench tokenizer --model "$demo" --in "$demo/heldout.jsonl" --reps 2 --json "$json"
+is "tokenizer: exit code" "$rc" 0
+is "tokenizer: texts" "$(value tokenizer.texts)" "$(wc -l <"$demo/heldout.jsonl")"
+is "tokenizer: tokens" "$(value tokenizer.tokens)" 111689
+for way in first_pass each_text one_call; do
+    between "tokenizer" "tokenizer.bytes_per_s.$way.min" 1e4 1e10
+done
+has "tokenizer: the table" "$(cat "$SY_TMP/out")" "all texts in one call"
+# Plain text: the lines are the texts, and everything in one call has the same bytes.
+printf 'In the beginning God\n\nlast line' >"$SY_TMP/plain"
+switchyard bench tokenizer --model "$demo" --in "$SY_TMP/plain" --reps 1 --json "$json"
+is "plain text: texts" "$(value tokenizer.texts)" 3
+is "plain text: bytes" "$(value tokenizer.bytes)" 31
+echo '{"prompt": "x"}' >"$SY_TMP/no-text.jsonl"
+switchyard_ranks 2 bench tokenizer --model "$demo" --in "$SY_TMP/plain"
+is "2 ranks: refused" "$rc" 64
+has "2 ranks: message" "$(cat "$SY_TMP/err")" "start it without mpirun"
+
 # ---- what is refused ----
 
 wrong() { # EXIT-CODE MESSAGE-PART ARGUMENT...
@@ -150,7 +171,13 @@ wrong 64 "--decode: expected" model --decode 2x3
 wrong 64 "--prefill: expected" model --prefill 0
 wrong 64 "nothing is left" model --prefill none --decode none
 wrong 64 "--probe-bytes" ceilings --probe-bytes 1K
-wrong 64 "unknown option --model" model --model x
+wrong 64 "bench model has no --model" model --model x
+wrong 64 "unknown option --prompt" model --prompt x
+wrong 64 "--model DIR and --in FILE are needed" tokenizer
+wrong 64 "there is no tokenizer.json" tokenizer --model "$SY_SRCDIR/src" --in "$SY_SRCDIR/README.md"
+wrong 65 "a line has no text" tokenizer --model "$demo" --in "$SY_TMP/no-text.jsonl"
+wrong 65 "has no text" tokenizer --model "$demo" --in /dev/null
+wrong 74 "cannot open" tokenizer --model "$demo" --in "$SY_TMP/no-such-file"
 wrong 65 "context is 4096" model --shape olmoe --layers 1 --vocab 64 --probe-bytes 2M --prefill 5000 --decode none
 wrong 71 "are free; take a smaller shape" model --shape mixtral-8x22b --layers 1 --probe-bytes 100000G
 wrong 74 "cannot open" model --json "$SY_TMP/no/such/file"
