@@ -219,7 +219,8 @@ struct sy_kernels {
                       const uint32_t *src_rows, int n, size_t row_bytes);
 
     /* Grouped expert MLP, first half: for each tile and row, act = silu(x gate^T) * (x up^T), stored as dtype (SY_F32, or
-     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows. */
+     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows, and
+     * their experts are all of one size. */
     void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                            enum sy_dtype dtype, void *act);
 

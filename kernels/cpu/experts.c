@@ -8,7 +8,7 @@
 
 struct job {
     const struct sy_tile *tiles;
-    int n_tiles;
+    int n_tiles, n_threads, rows_most, n_column_steps;
     bool is_down;
     const uint8_t *x;
     enum sy_dtype x_dtype, y_dtype;
@@ -23,8 +23,10 @@ static const struct sy_weight *weight_of(const struct job *job, const struct sy_
 /* Columns are panels of down, or pairs of panels of gate_up. */
 static struct panel_cut cut_tile(const struct job *job, const struct sy_tile *tile)
 {
-    int n_columns = (weight_of(job, tile)->n + SY_PANEL - 1) / SY_PANEL;
-    return SY_CPU(panel_cut)(tile->n_rows, n_columns, job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
+    const struct sy_weight *w = weight_of(job, tile);
+    int n_columns = (w->n + SY_PANEL - 1) / SY_PANEL;
+
+    return SY_CPU(panel_cut)(tile->n_rows, w->k, n_columns, job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
 }
 
 /* Outputs n .. of one row from n_columns columns of sums: as they are, or silu(gate) * up. */
@@ -46,10 +48,40 @@ static void store_row(const struct job *job, const struct sy_weight *w, const fl
     }
 }
 
-static void tile_item(const struct job *job, const struct sy_tile *tile, const struct panel_cut *cut, int i)
+/* Items are numbered tile after tile. NULL: there is no such item. Of hundreds of tiles most are passed over, so nothing
+ * but their rows is looked at. */
+static const struct sy_tile *find_item(const struct job *job, int i, struct panel_item *item)
 {
+    int step = i / job->n_column_steps;
+
+    for (const struct sy_tile *tile = job->tiles; tile < job->tiles + job->n_tiles; tile++) {
+        int n_steps = tile->n_rows <= job->rows_most ? tile->n_rows > 0
+                                                     : (tile->n_rows + job->rows_most - 1) / job->rows_most;
+        if (step < n_steps) {
+            struct panel_cut cut = cut_tile(job, tile);
+            *item = panel_item(&cut, step * job->n_column_steps + i % job->n_column_steps);
+            return tile;
+        }
+        step -= n_steps;
+    }
+    return NULL;
+}
+
+/* Threads take items in turn, so this thread's next one is most likely as many on as there are threads. */
+static const uint8_t *panels_after(const struct job *job, int i)
+{
+    struct panel_item item;
+    const struct sy_tile *tile = find_item(job, i + job->n_threads, &item);
+
+    return tile ? panel_of(weight_of(job, tile), item.column * (job->is_down ? 1 : 2)) : NULL;
+}
+
+static void experts_item(void *arg, int i, int thread)
+{
+    const struct job *job = arg;
+    struct panel_item item;
+    const struct sy_tile *tile = find_item(job, i, &item);
     const struct sy_weight *w = weight_of(job, tile);
-    struct panel_item item = panel_item(cut, i);
     float acc[PANEL_ROWS_MAX * PANEL_N_MAX * SY_PANEL];
     int panels_each = job->is_down ? 1 : 2, row = tile->row + item.row;
     size_t x_bytes = (size_t)w->k * sy_dtype_bytes(job->x_dtype);
@@ -57,8 +89,10 @@ static void tile_item(const struct job *job, const struct sy_tile *tile, const s
                             .x = job->x + (size_t)row * x_bytes,
                             .x_bytes = x_bytes,
                             .n_rows = item.n_rows,
-                            .acc = acc};
+                            .acc = acc,
+                            .next = panels_after(job, i)};
 
+    (void)thread;
     panel_dot_weights(&dot, w, item.column * panels_each, item.n_columns * panels_each);
     SY_CPU(panel_dot)(&dot);
     panel_release();
@@ -66,29 +100,18 @@ static void tile_item(const struct job *job, const struct sy_tile *tile, const s
         store_row(job, w, acc + (size_t)r * dot.acc_stride, (size_t)(row + r), item.column * SY_PANEL, item.n_columns);
 }
 
-/* Items are numbered tile after tile. */
-static void experts_item(void *arg, int item, int thread)
-{
-    const struct job *job = arg;
-
-    (void)thread;
-    for (int i = 0; i < job->n_tiles; i++) {
-        struct panel_cut cut = cut_tile(job, &job->tiles[i]);
-        if (item < cut.n_items) {
-            tile_item(job, &job->tiles[i], &cut, item);
-            return;
-        }
-        item -= cut.n_items;
-    }
-}
-
 static void run(struct sy_queue *q, struct job *job)
 {
     int n_items = 0;
     double cost = 0.0;
 
+    if (!job->n_tiles)
+        return;
+    const struct sy_weight *w = weight_of(job, &job->tiles[0]);
+    job->n_threads = sy_pool_n_threads(q->pool);
+    job->rows_most = SY_CPU(panel_rows_most)(w->k);
+    job->n_column_steps = cut_tile(job, &job->tiles[0]).n_column_steps;
     for (int i = 0; i < job->n_tiles; i++) {
-        const struct sy_weight *w = weight_of(job, &job->tiles[i]);
         n_items += cut_tile(job, &job->tiles[i]).n_items;
         cost += (double)job->tiles[i].n_rows * w->n * w->k;
     }

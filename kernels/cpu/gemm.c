@@ -9,7 +9,7 @@ struct job {
     enum sy_dtype x_dtype;
     const float *bias;
     size_t x_bytes, y_stride;
-    int n_begin, n_end;
+    int n_begin, n_end, n_threads;
     bool add;
     float *y;
     struct panel_cut cut;
@@ -31,7 +31,7 @@ static void gemm_item(void *arg, int i, int thread)
     const struct job *job = arg;
     struct panel_item item = panel_item(&job->cut, i);
     float acc[PANEL_ROWS_MAX * PANEL_N_MAX * SY_PANEL];
-    int n = job->n_begin + item.column * SY_PANEL, end = n + item.n_columns * SY_PANEL;
+    int n = job->n_begin + item.column * SY_PANEL, end = n + item.n_columns * SY_PANEL, following = i + job->n_threads;
     float *y = job->y + (size_t)item.row * job->y_stride + item.column * SY_PANEL;
     struct panel_dot dot = {.x_dtype = job->x_dtype,
                             .x = job->x + (size_t)item.row * job->x_bytes,
@@ -42,6 +42,9 @@ static void gemm_item(void *arg, int i, int thread)
 
     (void)thread;
     end = in_place ? end : job->n_end;
+    /* Threads take items in turn. */
+    if (following < job->cut.n_items)
+        dot.next = panel_of(job->w, job->n_begin / SY_PANEL + panel_item(&job->cut, following).column);
     panel_dot_weights(&dot, job->w, n / SY_PANEL, item.n_columns);
     if (in_place)
         dot.acc_stride = job->y_stride;
@@ -69,6 +72,7 @@ void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, 
                       .y_stride = y_stride,
                       .n_begin = n_begin,
                       .n_end = n_end,
+                      .n_threads = sy_pool_n_threads(q->pool),
                       .add = add,
                       .y = y};
     int n_panels = (n_end - n_begin + SY_PANEL - 1) / SY_PANEL;
@@ -76,11 +80,11 @@ void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, 
 
     if (T <= 0 || n_end <= n_begin)
         return;
-    job.cut = SY_CPU(panel_cut)(T, n_panels, column_step);
+    job.cut = SY_CPU(panel_cut)(T, w->k, n_panels, column_step);
     /* A narrow matrix is cut finer, so that all threads have a part. */
-    while (column_step > 1 && job.cut.n_items < 2 * sy_pool_n_threads(q->pool)) {
+    while (column_step > 1 && job.cut.n_items < 2 * job.n_threads) {
         column_step /= 2;
-        job.cut = SY_CPU(panel_cut)(T, n_panels, column_step);
+        job.cut = SY_CPU(panel_cut)(T, w->k, n_panels, column_step);
     }
     sy_queue_run(q, job.cut.n_items, (double)T * (n_end - n_begin) * w->k, gemm_item, &job);
 }

@@ -3,6 +3,9 @@
  */
 #include "cpu/panel.h"
 
+#define INPUTS_MAX (1 << 19) /* of a work item's rows together: half of an L2 cache of 2 MB in BF16 */
+#define ROW_UNIT   32        /* rows that tiles take at once */
+
 /* How far ahead of its use a panel is asked for when few rows use it, so that memory is what limits. */
 #define PREFETCH_BYTES 1024
 
@@ -238,12 +241,23 @@ void SY_CPU(panel_dot)(const struct panel_dot *dot)
     }
 }
 
-struct panel_cut SY_CPU(panel_cut)(int n_rows, int n_columns, int column_step)
+int SY_CPU(panel_rows_most)(int k)
+{
+    int most = INPUTS_MAX / (k > 0 ? k : 1) / ROW_UNIT * ROW_UNIT;
+
+    return most > PANEL_ROWS_MAX ? PANEL_ROWS_MAX : most < PANEL_ROWS_MAX / 4 ? PANEL_ROWS_MAX / 4 : most;
+}
+
+struct panel_cut SY_CPU(panel_cut)(int n_rows, int k, int n_columns, int column_step)
 {
     struct panel_cut cut = {.n_rows = n_rows, .n_columns = n_columns, .column_step = column_step};
+    int most = SY_CPU(panel_rows_most)(k), n_row_steps = (n_rows + most - 1) / most;
 
-    cut.n_row_steps = (n_rows + PANEL_ROWS_MAX - 1) / PANEL_ROWS_MAX;
-    cut.row_step = cut.n_row_steps ? (n_rows + cut.n_row_steps - 1) / cut.n_row_steps : 1;
-    cut.n_items = cut.n_row_steps * ((n_columns + column_step - 1) / column_step);
+    /* Steps of nearly the same height, in whole tiles. */
+    cut.row_step = n_rows;
+    if (n_row_steps > 1)
+        cut.row_step = ((n_rows + n_row_steps - 1) / n_row_steps + ROW_UNIT - 1) / ROW_UNIT * ROW_UNIT;
+    cut.n_column_steps = (n_columns + column_step - 1) / column_step;
+    cut.n_items = n_row_steps * cut.n_column_steps;
     return cut;
 }

@@ -12,7 +12,12 @@
 #include "cpu/vec.h"
 #include "layout.h"
 
-#define PANEL_ROWS_MAX 128 /* rows of a work item; their inputs stay in the L2 cache */
+/* Rows of a work item; their inputs stay in the L2 cache. Tiles are so fast that panels must serve many rows. */
+#ifdef SY_ISA_amx
+#define PANEL_ROWS_MAX 256
+#else
+#define PANEL_ROWS_MAX 128
+#endif
 #define PANEL_N_MAX    4   /* panels of a work item */
 #define PANEL_K_STEP   256 /* panels' parts of so many inputs stay in the L1 cache */
 
@@ -30,30 +35,36 @@ struct panel_dot {
     bool add;
     float *acc; /* row r, panel p at acc + r * acc_stride + p * SY_PANEL */
     size_t acc_stride;
+    const uint8_t *next; /* panels that this thread will need next, most likely; NULL: not known */
 };
 
 void SY_CPU(panel_dot)(const struct panel_dot *dot);
 
+VEC_INLINE const uint8_t *panel_of(const struct sy_weight *w, int panel)
+{
+    return (const uint8_t *)w->data + (size_t)panel * sy_cpu_panel_bytes(w->dtype, w->k);
+}
+
 /* Panels first .. first + n - 1 of a matrix become the dot's. */
 VEC_INLINE void panel_dot_weights(struct panel_dot *dot, const struct sy_weight *w, int first, int n)
 {
-    size_t bytes = sy_cpu_panel_bytes(w->dtype, w->k);
-
     for (int p = 0; p < n; p++)
-        dot->panels[p] = (const uint8_t *)w->data + (size_t)(first + p) * bytes;
+        dot->panels[p] = panel_of(w, first + p);
     dot->w_dtype = w->dtype;
     dot->n_panels = n;
     dot->k = w->k;
     dot->acc_stride = (size_t)n * SY_PANEL;
 }
 
-/* How a matrix of n_rows rows and n_columns panels (or pairs of panels) is cut into work items of at most column_step
- * columns: rows run fastest, so that a panel is read from memory once and from a cache after that. */
+/* How a matrix of n_rows rows of k inputs and n_columns panels (or pairs of panels) is cut into work items of at most
+ * column_step columns. Columns run fastest: the rows of a step stay in the cache until all panels have gone by. */
 struct panel_cut {
-    int n_rows, n_columns, row_step, column_step, n_row_steps, n_items;
+    int n_rows, n_columns, row_step, column_step, n_column_steps, n_items;
 };
 
-struct panel_cut SY_CPU(panel_cut)(int n_rows, int n_columns, int column_step);
+/* The largest row_step for k inputs. A cut has as many steps of rows as that takes. */
+int SY_CPU(panel_rows_most)(int k);
+struct panel_cut SY_CPU(panel_cut)(int n_rows, int k, int n_columns, int column_step);
 
 /* What item i of a cut covers. */
 struct panel_item {
@@ -62,8 +73,8 @@ struct panel_item {
 
 VEC_INLINE struct panel_item panel_item(const struct panel_cut *cut, int i)
 {
-    struct panel_item item = {.row = i % cut->n_row_steps * cut->row_step,
-                              .column = i / cut->n_row_steps * cut->column_step};
+    struct panel_item item = {.row = i / cut->n_column_steps * cut->row_step,
+                              .column = i % cut->n_column_steps * cut->column_step};
 
     item.n_rows = cut->n_rows - item.row < cut->row_step ? cut->n_rows - item.row : cut->row_step;
     item.n_columns = cut->n_columns - item.column < cut->column_step ? cut->n_columns - item.column : cut->column_step;

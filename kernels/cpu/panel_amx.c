@@ -16,7 +16,10 @@
 #define TILE_ROWS 16
 #define LINE      64 /* bytes of a tile's row */
 
-/* Panels at a time. Two streams, each asked for one block ahead, read memory fastest. */
+#define BLOCKS_AHEAD 2 /* how far a pair's only group looks */
+#define LINES        4 /* fewest lines of a panel that are asked for with a block */
+
+/* Panels at a time: with 32 rows their sums fill half of the tiles, and two streams read memory fastest. */
 #define N_STEP 2
 
 /* Tiles 0 to 3 are sums: 0 and 1 of the first 16 rows with two panels, 2 and 3 of the next 16. Tiles 4 and 5 hold those
@@ -61,19 +64,48 @@ struct block {
     const uint8_t *panels[N_STEP];
 };
 
-VEC_INLINE void prefetch_tile(const uint8_t *panel)
+/* What is asked of the memory while a group of rows is multiplied, the same lines of a pair of panels with every block and
+ * in the order of the addresses. The only group of a pair asks a little ahead of itself. Of several, each asks for its part
+ * of the pair that comes next, so that memory works while all of them compute. */
+struct ahead {
+    const uint8_t *at, *then; /* in the first panel of the pair; NULL: nothing is known to come */
+    size_t panel_bytes, bytes;
+    int n_blocks; /* until `then` */
+};
+
+VEC_INLINE void fetch(struct ahead *ahead)
 {
-    for (int i = 0; i < TILE_ROWS; i++)
-        __builtin_prefetch(panel + i * LINE);
+    if (!ahead->n_blocks--)
+        ahead->at = ahead->then;
+    for (size_t i = 0; i < ahead->bytes; i += LINES * LINE) {
+        for (int line = 0; line < LINES; line++) {
+            __builtin_prefetch(ahead->at + i + line * LINE);
+            __builtin_prefetch(ahead->at + ahead->panel_bytes + i + line * LINE);
+        }
+    }
+    ahead->at += ahead->bytes;
 }
 
-/* Panel `panel` of the dot; behind the last one whatever lies there, which is the next item's panel more often than not. */
-VEC_INLINE const uint8_t *panel_at(const struct panel_dot *dot, int panel)
+/* For the group from row `row` on of the pair from panel `panel` on. The first groups have parts, the others none. */
+static struct ahead ahead_of(const struct panel_dot *dot, int row, int panel, int block)
 {
-    int last = dot->n_panels - 1;
-    size_t panel_bytes = (size_t)((dot->k + 1) / 2 * LINE);
+    int group = row / (2 * TILE_ROWS), n_groups = (dot->n_rows + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
+    int n_lines = block / 2, n_blocks = dot->k / block;
+    int n_parts = n_groups < n_lines / LINES ? n_groups : n_lines / LINES;
+    const uint8_t *next = panel + N_STEP < dot->n_panels ? dot->panels[panel + N_STEP] : dot->next;
+    struct ahead ahead = {.then = next, .panel_bytes = (size_t)((dot->k + 1) / 2 * LINE)};
 
-    return panel <= last ? dot->panels[panel] : dot->panels[last] + (size_t)(panel - last) * panel_bytes;
+    if (!next || group >= n_parts)
+        return ahead;
+    ahead.bytes = (size_t)(((n_lines + n_parts - 1) / n_parts + LINES - 1) / LINES * LINES * LINE);
+    if (n_groups == 1) {
+        ahead.at = dot->panels[panel] + BLOCKS_AHEAD * ahead.bytes;
+        ahead.n_blocks = n_blocks > BLOCKS_AHEAD ? n_blocks - BLOCKS_AHEAD : 0;
+    } else {
+        ahead.at = next + (size_t)(group * n_blocks) * ahead.bytes;
+        ahead.n_blocks = n_blocks;
+    }
+    return ahead;
 }
 
 /* One block of up to 16 rows, or 32 if tall, times n panels: constants of the caller. */
@@ -149,6 +181,7 @@ VEC_INLINE void group(const struct panel_dot *dot, int row, int n_rows, int pane
     float *acc = dot->acc + (size_t)row * dot->acc_stride + (size_t)panel * SY_PANEL;
     struct sums sums = {acc, acc + TILE_ROWS * dot->acc_stride, dot->acc_stride * sizeof *acc};
     struct block b = {.x = dot->x + (size_t)row * dot->x_bytes, .x_bytes = dot->x_bytes};
+    struct ahead ahead = ahead_of(dot, row, panel, block);
 
     for (int p = 0; p < n; p++)
         b.panels[p] = dot->panels[panel + p];
@@ -159,10 +192,7 @@ VEC_INLINE void group(const struct panel_dot *dot, int row, int n_rows, int pane
     if (dot->add)
         load_sums(&sums, tall, n);
     for (int k = 0; k + block <= dot->k; k += block) {
-        /* The first rows bring the panels from memory, the others find them in a cache. */
-        bool is_last = k + 2 * block > dot->k;
-        for (int p = 0; row == 0 && p < n; p++)
-            prefetch_tile(is_last ? panel_at(dot, panel + n + p) : b.panels[p] + block / 2 * LINE);
+        fetch(&ahead);
         multiply(&b, tall, n);
         b.x += block * 2;
         for (int p = 0; p < n; p++)
