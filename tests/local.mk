@@ -100,8 +100,9 @@ tests_fuzz_jsonl_t_SOURCES = %D%/fuzz/fuzz_jsonl.c %D%/fuzz/replay.c
 EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict
 
 # Options and progress.
-sy_unit_tests += %D%/unit/options.t %D%/unit/progress.t
+sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t
 tests_unit_options_t_SOURCES = %D%/unit/options.c
+tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c
 
 # Tokenizer.

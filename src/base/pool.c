@@ -28,6 +28,9 @@ struct sy_pool {
     sy_pool_fn fn;
     void *arg;
     int n_items;
+    void (*poll)(void *arg); /* by thread 0 only, as are the next three */
+    void *poll_arg;
+    int64_t poll_period_ns, polled_ns;
     _Alignas(64) atomic_uint round;   /* grows by one for each loop; workers wait for it to change */
     _Alignas(64) atomic_int next;     /* first item not handed out */
     _Alignas(64) atomic_uint running; /* workers that have not finished this round */
@@ -63,9 +66,22 @@ static void await_change(atomic_uint *word, unsigned value, int spin_us)
         futex_wait(word, value);
 }
 
+static void poll_when_due(struct sy_pool *pool)
+{
+    if (!pool->poll)
+        return;
+    int64_t now_ns = sy_clock_ns();
+    if (now_ns - pool->polled_ns < pool->poll_period_ns)
+        return;
+    pool->poll(pool->poll_arg);
+    pool->polled_ns = now_ns;
+}
+
 static void run_items(struct sy_pool *pool, int thread)
 {
     for (;;) {
+        if (!thread)
+            poll_when_due(pool);
         int item = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
         if (item >= pool->n_items)
             return;
@@ -139,8 +155,10 @@ enum sy_status sy_pool_create(int n_threads, const int *cpus, int spin_us, struc
 void sy_pool_run(struct sy_pool *pool, int n_items, sy_pool_fn fn, void *arg)
 {
     if (pool->n_threads == 1 || n_items < 2) {
-        for (int i = 0; i < n_items; i++)
+        for (int i = 0; i < n_items; i++) {
+            poll_when_due(pool);
             fn(arg, i, 0);
+        }
         return;
     }
     pool->fn = fn;
@@ -157,6 +175,13 @@ void sy_pool_run(struct sy_pool *pool, int n_items, sy_pool_fn fn, void *arg)
             return;
         await_change(&pool->running, left, pool->spin_us);
     }
+}
+
+void sy_pool_poll(struct sy_pool *pool, void (*fn)(void *arg), void *arg, int period_us)
+{
+    pool->poll = fn;
+    pool->poll_arg = arg;
+    pool->poll_period_ns = (int64_t)period_us * 1000;
 }
 
 int sy_pool_n_threads(const struct sy_pool *pool)

@@ -22,6 +22,10 @@ enum sy_status sy_pool_create(int n_threads, const int *cpus, int spin_us, struc
 /* Call fn(arg, i, thread) once for each i in [0, n_items); returns when all are done. Not reentrant. */
 void sy_pool_run(struct sy_pool *pool, int n_items, sy_pool_fn fn, void *arg);
 
+/* Let the caller's thread call fn(arg) between its items, not more often than every period_us: what has to move while
+ * everybody computes, moves then. NULL ends that. */
+void sy_pool_poll(struct sy_pool *pool, void (*fn)(void *arg), void *arg, int period_us);
+
 int sy_pool_n_threads(const struct sy_pool *pool);
 
 /* Stop and join the workers. NULL is fine. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "engine/session_private.h"
 
+#define NUDGE_US             20 /* between two looks at the network while kernels run */
 #define KV_BYTES_DEFAULT_MAX ((size_t)1 << 30)
 #define LOAD_BYTES_PER_MS 20000 /* a rank that loads at less than 20 MB/s may be taken for dead */
 
@@ -209,6 +210,8 @@ static enum sy_status start_layers(struct sy_session *session, struct sy_error *
 
     if (st)
         return st;
+    if (session->n_ranks > 1)
+        sy_pool_poll(session->pool, sy_moe_nudge, session->moe, NUDGE_US);
     struct sy_forward_config forward = forward_config(session);
     return sy_forward_init(&session->forward, &forward, err);
 }
@@ -324,6 +327,8 @@ void sy_session_destroy(struct sy_session *session)
         return;
     const struct sy_kernels *kernels = session->config.kernels;
     sy_forward_fini(&session->forward);
+    if (session->pool)
+        sy_pool_poll(session->pool, NULL, NULL, 0);
     sy_moe_destroy(session->moe);
     sy_fabric_close(session->fabric);
     sy_group_unshare(session->dense, session->shard ? session->shard->dense_bytes : 0);

@@ -85,7 +85,7 @@ static int rows_to_run(const struct sy_moe *moe, bool moved, int64_t now_ns)
     return moved || now_ns - moe->arrival_ns < SY_PATIENCE_NS ? moe->max_pairs + 1 : SY_TILE_ROWS_MIN;
 }
 
-void sy_experts_run_ready(struct sy_moe *moe, bool *moved)
+enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
@@ -94,15 +94,20 @@ void sy_experts_run_ready(struct sy_moe *moe, bool *moved)
     int n_tiles = moe->n_out ? 0 : fill_batch(moe, rows_to_run(moe, *moved, begin_ns));
     if (n_tiles) {
         sy_combine_keep(moe);
+        moe->computing = true;
         config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
                                    moe->rows.row_bytes);
         config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, moe->act);
         config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, moe->out,
                                      config->wire);
         config->kernels->queue_sync(config->queue);
+        moe->computing = false;
         keep_own(moe);
         hand_back(moe, moved);
         *moved = true;
     }
     moe->times.experts_ns += sy_clock_ns() - begin_ns;
+    if (moe->nudged)
+        *err = moe->nudged_err;
+    return moe->nudged;
 }

@@ -14,6 +14,39 @@
 
 static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err);
 
+/* Whatever can move now, in both directions; in between, experts whose rows are here, if those may run. */
+static enum sy_status move(struct sy_moe *moe, bool may_compute, bool *moved, struct sy_error *err)
+{
+    enum sy_status st = sy_dispatch_push(moe, moved, err);
+
+    if (!st)
+        st = sy_dispatch_drain(moe, moved, err);
+    if (!st && may_compute)
+        st = sy_experts_run_ready(moe, moved, err);
+    if (!st)
+        st = sy_combine_push(moe, moved, err);
+    if (!st)
+        st = sy_combine_drain(moe, moved, err);
+    return st;
+}
+
+void sy_moe_nudge(void *arg)
+{
+    struct sy_moe *moe = arg;
+    int64_t begin_ns = sy_clock_ns();
+    bool moved;
+
+    if (moe->nudged)
+        return;
+    if (!moe->computing) {
+        moe->nudged = sy_fabric_progress(moe->config.fabric, &moe->nudged_err);
+        return;
+    }
+    moe->nudged = move(moe, false, &moved, &moe->nudged_err);
+    /* move() counts it where it belongs. */
+    moe->times.experts_ns -= sy_clock_ns() - begin_ns;
+}
+
 enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weight *router, const float *h, int T,
                             float *x, struct sy_error *err)
 {
@@ -28,15 +61,7 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weigh
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     while (!sy_combine_done(moe)) {
         bool moved = false;
-        enum sy_status st = sy_dispatch_push(moe, &moved, err);
-        if (!st)
-            st = sy_dispatch_drain(moe, &moved, err);
-        if (!st)
-            sy_experts_run_ready(moe, &moved);
-        if (!st)
-            st = sy_combine_push(moe, &moved, err);
-        if (!st)
-            st = sy_combine_drain(moe, &moved, err);
+        enum sy_status st = move(moe, true, &moved, err);
         if (st)
             return st;
         int64_t begin_ns = sy_clock_ns();

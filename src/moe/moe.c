@@ -105,6 +105,7 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
         return st;
     }
     lay_out(moe, &moe->arena);
+    moe->nudged_err = (struct sy_error)SY_ERROR_INIT;
     moe->max_slots = max_slots(config->placement, moe->rank);
     sy_moe_mark(moe);
     *out = moe;

@@ -109,6 +109,10 @@ struct sy_moe {
     struct iovec *iov;          /* [C + 2] */
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
 
+    bool computing;             /* a batch of tiles runs */
+    enum sy_status nudged;      /* what sy_moe_nudge() met, and the sentence */
+    struct sy_error nudged_err;
+
     struct sy_moe_times times;
     struct sy_moe_work work;
     uint64_t wire_bytes_planned;
@@ -138,12 +142,17 @@ void sy_moe_mark(struct sy_moe *moe);
 enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weight *router, const float *h, int T,
                             float *x, struct sy_error *err);
 
+/* Let the network move while kernels run, and chunks too while those are the experts': a peer can take a chunk only while
+ * its sender lets the network work, and may need it, or the room for its own, before it can compute itself. An error is
+ * returned by the layer. For sy_pool_poll(). */
+void sy_moe_nudge(void *moe);
+
 /* ---- router.c ---- */
 void sy_router_run(struct sy_moe *moe, const struct sy_weight *router, const float *h);
 
 /* ---- dispatch.c ---- */
 void sy_dispatch_begin(struct sy_moe *moe, const float *h);
-/* Send what credit allows, take in what has come. *moved is set when anything happened. */
+/* Send what credit allows; take in what has come and let the network move. *moved is set when anything happened. */
 enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
 enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);
 /* All rows for this rank's experts are here. */
@@ -152,7 +161,7 @@ bool sy_dispatch_arrived(const struct sy_moe *moe);
 /* ---- experts.c ---- */
 /* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of any expert if
  * everything has arrived, of experts with many rows if nothing has moved for a while. */
-void sy_experts_run_ready(struct sy_moe *moe, bool *moved);
+enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
 
 /* ---- combine.c ---- */
 /* Stage a result row for the other rank that it belongs to; the row stays where it is until sy_combine_keep(). False when
