@@ -93,6 +93,10 @@ static void measure_memory(hwloc_topology_t topology, struct sy_machine *machine
     machine->memory_free_bytes = machine->memory_bytes;
     if (!hwloc_topology_is_thissystem(topology))
         return;
+    /* Where memory was added while the system ran, its NUMA nodes, which hwloc adds up, may not know of it. */
+    size_t installed = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    if (installed > machine->memory_bytes)
+        machine->memory_bytes = installed;
     size_t available = available_bytes(machine->memory_bytes);
     struct sy_cgroup cgroup;
     sy_cgroup_read("", &cgroup);
