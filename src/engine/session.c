@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "engine/session_private.h"
 
-#define NUDGE_US             20 /* between two looks at the network while kernels run */
+#define NUDGE_US             50 /* between two looks at the network while kernels run */
 #define KV_BYTES_DEFAULT_MAX ((size_t)1 << 30)
 #define LOAD_BYTES_PER_MS 20000 /* a rank that loads at less than 20 MB/s may be taken for dead */
 
