@@ -64,3 +64,5 @@ libcpu_amx_a_SOURCES = $(sy_cpu_sources)
 libcpu_amx_a_CPPFLAGS = $(AM_CPPFLAGS) -DSY_ISA_amx
 libcpu_amx_a_CFLAGS = $(AM_CFLAGS) $(SY_AMX_CFLAGS)
 endif
+
+EXTRA_DIST += %D%/cpu/RESULTS.md
