@@ -165,10 +165,12 @@ struct sy_kernels {
     void (*queue_destroy)(struct sy_queue *q);
 
     /* Packing, at load. Layout this backend wants, bytes of a packed panel of k inputs, and packing of one panel: n_rows
-     * (1 .. SY_PANEL) published rows of k elements, row_stride bytes apart, to dst; missing rows become zero. Runs on
-     * the calling thread, so a loader may pack panels from many threads. */
+     * (1 .. SY_PANEL) published rows of k elements to dst, rows row_stride and inputs k_stride bytes apart; missing rows
+     * become zero. A panel begins with the panel of its first inputs, any even number of them, so that it may be packed
+     * in pieces. Runs on the calling thread, so a loader may pack panels from many threads. */
     size_t (*panel_bytes)(enum sy_dtype dtype, int k);
-    void (*pack_panel)(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst);
+    void (*pack_panel)(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
+                       void *dst);
 
     /* x[t] = row ids[t] of w (an embedding table in either layout), widened. w->n = V, w->k = D. x: [T, D] */
     void (*embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);

@@ -40,25 +40,48 @@ static inline __attribute__((always_inline)) void transpose(size_t bytes, int gr
                rows + (size_t)n * row_stride + (size_t)n_units * unit, (size_t)(k % group) * bytes);
 }
 
-void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst)
+/* The same from inputs k_stride bytes apart: of a transposed matrix, where the rows' elements of one input lie together. */
+static inline __attribute__((always_inline)) void gather(size_t bytes, int group, int k, int n_rows,
+                                                         const uint8_t *rows, size_t row_stride, size_t k_stride,
+                                                         uint8_t *dst)
+{
+    for (int i = 0; i < k; i++) {
+        const uint8_t *from = rows + (size_t)i * k_stride;
+        uint8_t *to = dst + ((size_t)(i / group * group) * SY_PANEL + (size_t)(i % group)) * bytes;
+        for (int n = 0; n < n_rows; n++)
+            memcpy(to + (size_t)(n * group) * bytes, from + (size_t)n * row_stride, bytes);
+    }
+}
+
+static inline __attribute__((always_inline)) void pack(size_t bytes, int group, int k, int n_rows, const uint8_t *rows,
+                                                       size_t row_stride, size_t k_stride, uint8_t *dst)
+{
+    if (k_stride == bytes)
+        transpose(bytes, group, k, n_rows, rows, row_stride, dst);
+    else
+        gather(bytes, group, k, n_rows, rows, row_stride, k_stride, dst);
+}
+
+void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
+                       void *dst)
 {
     if (n_rows < SY_PANEL || k % sy_panel_group(dtype))
         memset(dst, 0, sy_cpu_panel_bytes(dtype, k));
     switch (sy_dtype_bytes(dtype)) {
     case 1:
-        transpose(1, 1, k, n_rows, rows, row_stride, dst);
+        pack(1, 1, k, n_rows, rows, row_stride, k_stride, dst);
         break;
     case 2:
         if (sy_panel_group(dtype) == 2)
-            transpose(2, 2, k, n_rows, rows, row_stride, dst);
+            pack(2, 2, k, n_rows, rows, row_stride, k_stride, dst);
         else
-            transpose(2, 1, k, n_rows, rows, row_stride, dst);
+            pack(2, 1, k, n_rows, rows, row_stride, k_stride, dst);
         break;
     case 4:
-        transpose(4, 1, k, n_rows, rows, row_stride, dst);
+        pack(4, 1, k, n_rows, rows, row_stride, k_stride, dst);
         break;
     case 8:
-        transpose(8, 1, k, n_rows, rows, row_stride, dst);
+        pack(8, 1, k, n_rows, rows, row_stride, k_stride, dst);
         break;
     }
 }

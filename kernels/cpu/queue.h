@@ -25,7 +25,8 @@ void sy_cpu_queue_destroy(struct sy_queue *q);
 
 /* Panels of SY_LAYOUT_PANELS, for element types of 1, 2, 4 and 8 bytes. */
 size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k);
-void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst);
+void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
+                       void *dst);
 
 /* Bytes of a page of the KV cache, as layout.h has it. */
 size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim);

@@ -21,7 +21,7 @@
 #define EXPERTS_TOTAL_MAX (1 << 20)
 
 /* A dimension that a tensor decides, and its limit, with which products of two stay countable. */
-#define ANY (-1)
+#define ANY     (-1)
 #define ANY_MAX (1 << 24)
 
 struct binder {
@@ -129,7 +129,8 @@ static enum sy_status matrix(struct binder *b, const struct sy_tensor *t, int n,
 
     if (!st)
         st = check_type(b, t);
-    *out = (struct sy_source){t, 0, 0, n, k};
+    if (!st)
+        *out = sy_source_rows(t, 0, 0, (int)t->dims[0]);
     return st;
 }
 
@@ -236,9 +237,9 @@ static enum sy_status bind_fused(struct binder *b, const char *module, const str
     if ((st = check(b, down, 3, down_dims, "[experts, hidden_size, expert width]")) || (st = check_type(b, down)))
         return st;
     for (int e = 0; e < m->n_experts; e++) {
-        l->experts[e].gate = (struct sy_source){gate_up, e, 0, m->expert_width, m->hidden};
-        l->experts[e].up = (struct sy_source){gate_up, e, m->expert_width, m->expert_width, m->hidden};
-        l->experts[e].down = (struct sy_source){down, e, 0, m->hidden, m->expert_width};
+        l->experts[e].gate = sy_source_rows(gate_up, e, 0, m->expert_width);
+        l->experts[e].up = sy_source_rows(gate_up, e, m->expert_width, m->expert_width);
+        l->experts[e].down = sy_source_rows(down, e, 0, m->hidden);
     }
     return SY_OK;
 }
@@ -295,7 +296,7 @@ static enum sy_status bind_moe(struct binder *b, const char *module, const struc
         return sy_error_set(b->err, SY_ERR_DATA, "%s: over %d experts in all layers", sy_checkpoint_dir(b->ckpt),
                             EXPERTS_TOTAL_MAX);
     /* The router is computed in FP32, so it may have a type of its own. */
-    l->router = (struct sy_source){router, 0, 0, m->n_experts, m->hidden};
+    l->router = sy_source_rows(router, 0, 0, m->n_experts);
     l->experts = calloc((size_t)m->n_experts, sizeof *l->experts);
     if (!l->experts)
         return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of experts",
@@ -361,7 +362,7 @@ static enum sy_status bind_ends(struct binder *b)
         return st;
     m->vocab = (int)embed->dims[0];
     m->dtype = embed->dtype;
-    m->embed = (struct sy_source){embed, 0, 0, m->vocab, m->hidden};
+    m->embed = sy_source_rows(embed, 0, 0, m->vocab);
     if ((st = vector(b, look(b, "model.norm.weight"), m->hidden, "hidden_size", &m->final_norm)))
         return st;
     const struct sy_tensor *head = look(b, "lm_head.weight");

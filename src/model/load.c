@@ -18,18 +18,25 @@
 #define AHEAD_ITEMS 128                 /* asked for and not yet read: 32 MiB keep any disk busy */
 #define ALIGN       64
 
-/* What lies together in the checkpoint: panels of one stream of a matrix, or a stack of vectors (then one panel). */
+/* What lies together in the checkpoint: panels of one stream of a matrix, or of both where they are interleaved, or a stack
+ * of vectors. A matrix that is stored transposed is cut along its inputs, so that an item is one stretch of the file. */
 struct run {
     const struct sy_shard_job *job;
-    int stream;
-    int panel_begin, panel_end;
-    int step;       /* panels of an item */
+    int stream, n_streams;
+    bool by_input;
+    int begin, end; /* panels, or inputs; vectors are one whole */
+    int step;       /* of an item */
     int first_item; /* number of its first item among all */
     int shard;      /* where it begins */
     uint64_t offset;
 };
 
-/* Rows of a run that lie together in one tensor. */
+/* What an item covers of its run. */
+struct part {
+    int row, row_end, k, k_end;
+};
+
+/* Where a part's rows of one segment lie. */
 struct span {
     const struct sy_tensor *tensor;
     uint64_t begin; /* in the tensor's data */
@@ -61,9 +68,9 @@ static int min_int(int a, int b)
     return a < b ? a : b;
 }
 
-static const struct sy_source *segments_of(const struct run *run)
+static const struct sy_source *segments_of(const struct run *run, int stream)
 {
-    return run->job->segments + run->stream * run->job->n_segments;
+    return run->job->segments + stream * run->job->n_segments;
 }
 
 /* The run that an item belongs to. */
@@ -81,99 +88,130 @@ static const struct run *run_of(const struct loader *loader, int item)
     return &loader->runs[low];
 }
 
-/* Panels [*begin, *end) of an item; the number of its first row and the one behind its last. */
-static void item_rows(const struct run *run, int item, int *begin, int *end, int *row_begin, int *row_end)
+static struct part part_of(const struct run *run, int item)
 {
-    bool vectors = run->job->kind == SY_JOB_VECTORS;
+    const struct sy_shard_job *job = run->job;
+    int begin = run->begin + (item - run->first_item) * run->step, end = min_int(begin + run->step, run->end);
 
-    *begin = run->panel_begin + (item - run->first_item) * run->step;
-    *end = min_int(*begin + run->step, run->panel_end);
-    *row_begin = vectors ? 0 : *begin * SY_PANEL;
-    *row_end = vectors ? run->job->n : (int)(*end * (int64_t)SY_PANEL < run->job->n ? *end * SY_PANEL : run->job->n);
+    if (job->kind == SY_JOB_VECTORS)
+        return (struct part){0, job->n, 0, 1};
+    if (run->by_input)
+        return (struct part){0, job->n, begin, end};
+    return (struct part){begin * SY_PANEL, end * (int64_t)SY_PANEL < job->n ? end * SY_PANEL : job->n, 0, job->k};
 }
 
-/* What rows [begin, end) of a run have in its segment s. False when that is nothing. */
-static bool span_of(const struct run *run, int s, int begin, int end, struct span *span)
+/* What a part has in segment s of its run. False when that is nothing. */
+static bool span_of(const struct run *run, const struct part *part, int s, struct span *span)
 {
-    const struct sy_source *source = segments_of(run);
+    const struct sy_source *source = segments_of(run, run->stream) + s;
     int base = 0; /* the run's row that is the segment's first */
 
-    for (; s > 0; s--)
-        base += (source++)->n;
-    int from = begin > base ? begin - base : 0, to = min_int(end - base, source->n);
+    for (int i = 0; i < s; i++)
+        base += segments_of(run, run->stream)[i].n;
+    int from = part->row > base ? part->row - base : 0, to = min_int(part->row_end - base, source->n);
     if (!source->tensor || from >= to)
         return false;
-    size_t row_bytes = (size_t)source->k * sy_dtype_bytes(source->tensor->dtype);
-    uint64_t row = (uint64_t)source->row_begin + (uint64_t)from;
-    if (source->slice)
-        row += (uint64_t)source->slice * (uint64_t)source->tensor->dims[source->tensor->n_dims - 2];
-    *span = (struct span){source->tensor, row * row_bytes, (size_t)(to - from) * row_bytes, base + from, to - from};
+    struct sy_stretch all = sy_source_stretch(source, from, to, part->k, part->k_end);
+    for (int stream = 1; stream < run->n_streams; stream++) {
+        source = segments_of(run, run->stream + stream) + s;
+        all.end = sy_source_stretch(source, from, to, part->k, part->k_end).end;
+    }
+    *span = (struct span){source->tensor, all.begin, (size_t)(all.end - all.begin), base + from, to - from};
     return true;
 }
 
 static void ask_for(const struct loader *loader, int item)
 {
-    int begin, end, row_begin, row_end;
     struct span span;
 
     if (item >= loader->n_items)
         return;
     const struct run *run = run_of(loader, item);
-    item_rows(run, item, &begin, &end, &row_begin, &row_end);
+    struct part part = part_of(run, item);
     for (int s = 0; s < run->job->n_segments; s++)
-        if (span_of(run, s, row_begin, row_end, &span))
+        if (span_of(run, &part, s, &span))
             sy_checkpoint_prefetch(loader->ckpt, span.tensor, span.begin, span.bytes);
 }
 
-static enum sy_status load_vectors(struct loader *loader, const struct run *run, uint8_t *raw, struct sy_error *err)
+static enum sy_status fetch(struct loader *loader, const struct span *span, uint8_t *raw, struct sy_error *err)
+{
+    enum sy_status st = sy_checkpoint_fetch(loader->ckpt, span->tensor, span->begin, span->bytes, raw, err);
+
+    if (!st)
+        atomic_fetch_add_explicit(&loader->done, span->bytes, memory_order_relaxed);
+    return st;
+}
+
+static enum sy_status load_vectors(struct loader *loader, const struct run *run, int item, uint8_t *raw,
+                                   struct sy_error *err)
 {
     const struct sy_shard_job *job = run->job;
-    float *dst = (float *)job->dst;
+    struct part part = part_of(run, item);
+    float *wide = (float *)(raw + loader->raw_bytes);
     struct span span;
 
     for (int s = 0; s < job->n_segments; s++) {
-        if (!span_of(run, s, 0, job->n, &span))
+        if (!span_of(run, &part, s, &span))
             continue;
-        enum sy_status st = sy_checkpoint_fetch(loader->ckpt, span.tensor, span.begin, span.bytes, raw, err);
+        enum sy_status st = fetch(loader, &span, raw, err);
         if (st)
             return st;
-        loader->shard->kernels->convert(NULL, dst + span.row, SY_F32, raw, span.tensor->dtype, (size_t)span.n_rows);
-        atomic_fetch_add_explicit(&loader->done, span.bytes, memory_order_relaxed);
+        float *dst = (float *)job->dst + span.row;
+        int64_t stride = segments_of(run, 0)[s].row_stride;
+        loader->shard->kernels->convert(NULL, stride == 1 ? dst : wide, SY_F32, raw, span.tensor->dtype,
+                                        span.bytes / sy_dtype_bytes(span.tensor->dtype));
+        for (int r = 0; stride != 1 && r < span.n_rows; r++)
+            dst[r] = wide[r * stride];
     }
     return SY_OK;
 }
 
+/* Pack a part of one stream from `rows`, elements of the job's type, where it begins at element `at`. */
+static void pack(const struct loader *loader, const struct run *run, const struct part *part, int stream,
+                 const uint8_t *rows, size_t at)
+{
+    const struct sy_shard_job *job = run->job;
+    const struct sy_kernels *kernels = loader->shard->kernels;
+    const struct sy_source *source = segments_of(run, stream);
+    size_t element = sy_dtype_bytes(job->dtype), panel_bytes = kernels->panel_bytes(job->dtype, job->k);
+    size_t row_stride = (size_t)source->row_stride * element, k_stride = (size_t)source->k_stride * element;
+    size_t before = part->k ? kernels->panel_bytes(job->dtype, part->k) : 0;
+
+    rows += at * element;
+    for (int row = part->row; row < part->row_end; row += SY_PANEL, rows += SY_PANEL * row_stride) {
+        size_t panel = (size_t)(row / SY_PANEL) * (size_t)job->n_streams + (size_t)stream;
+        kernels->pack_panel(job->dtype, part->k_end - part->k, min_int(SY_PANEL, part->row_end - row), rows, row_stride,
+                            k_stride, job->dst + panel * panel_bytes + before);
+    }
+}
+
+/* Rows of several segments come to stand one after the other. */
 static enum sy_status load_panels(struct loader *loader, const struct run *run, int item, uint8_t *raw,
                                   struct sy_error *err)
 {
     const struct sy_shard_job *job = run->job;
-    const struct sy_kernels *kernels = loader->shard->kernels;
-    enum sy_dtype from = segments_of(run)->tensor->dtype;
-    size_t k = (size_t)job->k, raw_row = k * sy_dtype_bytes(from), row = k * sy_dtype_bytes(job->dtype);
-    size_t panel_bytes = kernels->panel_bytes(job->dtype, job->k);
-    int begin, end, row_begin, row_end;
+    enum sy_dtype from = segments_of(run, run->stream)->tensor->dtype;
+    size_t element = sy_dtype_bytes(from), raw_row = (size_t)job->k * element, n_bytes = 0;
+    struct part part = part_of(run, item);
     uint8_t *rows = raw;
     struct span span;
 
-    item_rows(run, item, &begin, &end, &row_begin, &row_end);
     for (int s = 0; s < job->n_segments; s++) {
-        if (!span_of(run, s, row_begin, row_end, &span))
+        if (!span_of(run, &part, s, &span))
             continue;
-        enum sy_status st = sy_checkpoint_fetch(loader->ckpt, span.tensor, span.begin, span.bytes,
-                                                raw + (size_t)(span.row - row_begin) * raw_row, err);
+        size_t at = (size_t)(span.row - part.row) * raw_row;
+        enum sy_status st = fetch(loader, &span, raw + at, err);
         if (st)
             return st;
-        atomic_fetch_add_explicit(&loader->done, span.bytes, memory_order_relaxed);
+        n_bytes = at + span.bytes;
     }
     if (from != job->dtype) {
         rows = raw + loader->raw_bytes;
-        for (int r = 0; r < row_end - row_begin; r++)
-            kernels->convert(NULL, rows + (size_t)r * row, job->dtype, raw + (size_t)r * raw_row, from, k);
+        loader->shard->kernels->convert(NULL, rows, job->dtype, raw, from, n_bytes / element);
     }
-    for (int panel = begin; panel < end; panel++)
-        kernels->pack_panel(job->dtype, job->k, min_int(SY_PANEL, job->n - panel * SY_PANEL),
-                            rows + (size_t)(panel - begin) * SY_PANEL * row, row,
-                            job->dst + ((size_t)panel * (size_t)job->n_streams + (size_t)run->stream) * panel_bytes);
+    for (int i = 0; i < run->n_streams; i++)
+        pack(loader, run, &part, run->stream + i, rows,
+             (size_t)(segments_of(run, run->stream + i)->offset - segments_of(run, run->stream)->offset));
     return SY_OK;
 }
 
@@ -198,7 +236,7 @@ static void load_item(void *arg, int item, int thread)
         return;
     ask_for(loader, item + AHEAD_ITEMS);
     const struct run *run = run_of(loader, item);
-    enum sy_status st = run->job->kind == SY_JOB_VECTORS ? load_vectors(loader, run, raw, &err)
+    enum sy_status st = run->job->kind == SY_JOB_VECTORS ? load_vectors(loader, run, item, raw, &err)
                                                          : load_panels(loader, run, item, raw, &err);
     if (st)
         fail(loader, item, &err);
@@ -206,39 +244,82 @@ static void load_item(void *arg, int item, int thread)
         sy_progress_update(loader->progress, atomic_load_explicit(&loader->done, memory_order_relaxed));
 }
 
-/* Note panels [begin, end) of a stream, if there are any. */
-static void add_run(struct loader *loader, const struct sy_shard_job *job, int stream, int begin, int end)
+/* Bytes of an item of a run, as published and as they are widened to. */
+static void item_bytes(const struct run *run, size_t *raw, size_t *wide)
 {
-    struct run run = {.job = job, .stream = stream, .panel_begin = begin, .panel_end = end, .step = 1};
-    bool vectors = job->kind == SY_JOB_VECTORS, found = false;
-    size_t raw = 0, wide = 0;
+    const struct sy_shard_job *job = run->job;
+    struct part part = part_of(run, run->first_item);
+    size_t sum = 0, largest = 0;
     struct span span;
 
-    if (begin >= end)
-        return;
-    if (!vectors) {
-        size_t from = sy_dtype_bytes(segments_of(&run)->tensor->dtype), panel = (size_t)job->k * from * SY_PANEL;
-        run.step = panel < ITEM_BYTES ? min_int((int)(ITEM_BYTES / panel), end - begin) : 1;
-        raw = panel * (size_t)run.step;
-        if (segments_of(&run)->tensor->dtype != job->dtype)
-            wide = raw / from * sy_dtype_bytes(job->dtype);
-    }
+    *raw = *wide = 0;
     for (int s = 0; s < job->n_segments; s++) {
-        if (!span_of(&run, s, vectors ? 0 : begin * SY_PANEL, job->n, &span))
+        if (!span_of(run, &part, s, &span))
             continue;
-        if (!found) {
-            run.shard = span.tensor->shard;
-            run.offset = span.tensor->offset + span.begin;
-            found = true;
-        }
-        if (vectors && raw < span.bytes)
-            raw = span.bytes;
+        size_t element = sy_dtype_bytes(span.tensor->dtype);
+        bool as_it_is = job->kind == SY_JOB_VECTORS ? segments_of(run, run->stream)[s].row_stride == 1
+                                                    : span.tensor->dtype == job->dtype;
+        sum += span.bytes;
+        largest = span.bytes > largest ? span.bytes : largest;
+        if (!as_it_is)
+            *wide += span.bytes / element * sizeof(float);
     }
+    *raw = job->kind == SY_JOB_VECTORS ? largest : sum;
+}
+
+/* Note panels or inputs [begin, end) of some streams, if there are any. */
+static void add_run(struct loader *loader, struct run run)
+{
+    const struct sy_shard_job *job = run.job;
+    size_t raw, wide;
+    struct span span;
+
+    if (run.begin >= run.end)
+        return;
+    run.step = 1;
+    if (job->kind == SY_JOB_PANELS) {
+        const struct sy_source *source = segments_of(&run, run.stream);
+        int64_t unit = run.by_input ? source->k_stride : SY_PANEL * source->row_stride;
+        int64_t step = (int64_t)(ITEM_BYTES / sy_dtype_bytes(source->tensor->dtype)) / unit;
+        /* A panel can be packed in pieces of an even number of inputs. */
+        step = run.by_input ? (step < 2 ? 2 : step / 2 * 2) : step < 1 ? 1 : step;
+        run.step = step < run.end - run.begin ? (int)step : run.end - run.begin;
+    }
+    item_bytes(&run, &raw, &wide);
     if (loader->raw_bytes < round_up(raw))
         loader->raw_bytes = round_up(raw);
     if (loader->wide_bytes < round_up(wide))
         loader->wide_bytes = round_up(wide);
+    struct part part = part_of(&run, run.first_item);
+    for (int s = job->n_segments - 1; s >= 0; s--) {
+        if (!span_of(&run, &part, s, &span))
+            continue;
+        run.shard = span.tensor->shard;
+        run.offset = span.tensor->offset + span.begin;
+    }
     loader->runs[loader->n_runs++] = run;
+}
+
+/* The runs of a matrix, of which a dense one is shared among n_parts. */
+static void add_matrix(struct loader *loader, const struct sy_shard_job *job, int part, int n_parts)
+{
+    const struct sy_source *first = &job->segments[0];
+    struct run run = {.job = job, .n_streams = 1, .by_input = first->k_stride > 1 && job->k > 1};
+    int64_t n_panels = ((int64_t)job->n + SY_PANEL - 1) / SY_PANEL, unit = run.by_input ? 2 : 1;
+    int64_t n_units = run.by_input ? ((int64_t)job->k + 1) / 2 : n_panels;
+
+    if (job->expert) {
+        part = 0;
+        n_parts = 1;
+    }
+    if (job->n_streams == 2 && job->n_segments == 1 && sy_source_interleaved(first, &job->segments[1]))
+        run.n_streams = 2;
+    run.begin = (int)(n_units * part / n_parts * unit);
+    run.end = (int)(n_units * (part + 1) / n_parts * unit);
+    if (run.by_input && run.end > job->k)
+        run.end = job->k;
+    for (; run.stream < job->n_streams; run.stream += run.n_streams)
+        add_run(loader, run);
 }
 
 static int by_place(const void *left, const void *right)
@@ -261,18 +342,16 @@ static enum sy_status lay_out(struct loader *loader, int part, int n_parts, int 
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the list of what to load");
     for (int i = 0; i < shard->n_jobs; i++) {
         const struct sy_shard_job *job = &shard->jobs[i];
-        int64_t n_panels = ((int64_t)job->n + SY_PANEL - 1) / SY_PANEL;
-        if (job->kind == SY_JOB_VECTORS)
-            add_run(loader, job, 0, 0, n_vectors++ % n_parts == part);
-        for (int stream = 0; stream < job->n_streams; stream++)
-            add_run(loader, job, stream, job->expert ? 0 : (int)(n_panels * part / n_parts),
-                    job->expert ? (int)n_panels : (int)(n_panels * (part + 1) / n_parts));
+        if (job->kind == SY_JOB_PANELS)
+            add_matrix(loader, job, part, n_parts);
+        else if (job->expert || n_vectors++ % n_parts == part)
+            add_run(loader, (struct run){.job = job, .n_streams = 1, .end = 1});
     }
     qsort(loader->runs, (size_t)loader->n_runs, sizeof *loader->runs, by_place);
     for (int i = 0; i < loader->n_runs; i++) {
         struct run *run = &loader->runs[i];
         run->first_item = loader->n_items;
-        loader->n_items += (run->panel_end - run->panel_begin + run->step - 1) / run->step;
+        loader->n_items += (run->end - run->begin + run->step - 1) / run->step;
     }
     size_t bytes = loader->raw_bytes + loader->wide_bytes;
     loader->scratch = aligned_alloc(ALIGN, (size_t)n_threads * bytes + ALIGN);

@@ -15,6 +15,7 @@
 
 #include "kernels.h"
 #include "model/checkpoint.h"
+#include "model/source.h"
 
 #define SY_EOS_MAX 16
 
@@ -31,14 +32,6 @@ struct sy_rope {
     double theta, factor, original_context, beta_fast, beta_slow, attention_factor;
     bool truncate;  /* YaRN: whole dims at both ends of the ramp */
     int rotary_dim; /* dims of a head that turn */
-};
-
-/* Where a matrix [n, k] lies in the checkpoint: rows row_begin .. row_begin + n - 1 of slice `slice` of a tensor whose last
- * two dims are [rows, k] (slice counts the dims before them; 0 for a 2-D tensor). */
-struct sy_source {
-    const struct sy_tensor *tensor; /* NULL: not there */
-    int64_t slice, row_begin;
-    int n, k;
 };
 
 struct sy_expert_sources {

@@ -3,6 +3,7 @@
  */
 #include "model/shard.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "model/shard_job.h"
@@ -31,7 +32,8 @@ static void count_read(struct sy_shard *shard, bool expert, uint64_t bytes)
     *(expert ? &shard->expert_read_bytes : &shard->dense_read_bytes) += bytes;
 }
 
-/* A matrix of panels made of n_streams streams (gate and up: 2) of stacked segments. */
+/* A matrix of panels made of n_streams streams (gate and up: 2) of stacked segments. Those of several segments lie in the
+ * checkpoint as they are computed with. */
 static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_dtype dtype, int n_streams,
                                    int n_segments, const struct sy_source *const *segments)
 {
@@ -47,19 +49,16 @@ static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_
     job->n_streams = n_streams;
     job->n_segments = n_segments / n_streams;
     for (int i = 0; i < n_segments; i++) {
+        assert(n_segments == n_streams || (segments[i]->k_stride == 1 && segments[i]->row_stride == k));
         job->segments[i] = *segments[i];
-        count_read(shard, expert,
-                   (uint64_t)segments[i]->n * (uint64_t)k * sy_dtype_bytes(segments[i]->tensor->dtype));
+        count_read(shard, expert, (uint64_t)segments[i]->n * (uint64_t)k * sy_dtype_bytes(segments[i]->tensor->dtype));
     }
-    return (struct sy_weight){.dtype = dtype,
-                              .layout = SY_LAYOUT_PANELS,
-                              .n = n,
-                              .k = k,
-                              .data = (const void *)(uintptr_t)job->offset};
+    return (struct sy_weight){
+        .dtype = dtype, .layout = SY_LAYOUT_PANELS, .n = n, .k = k, .data = (const void *)(uintptr_t)job->offset};
 }
 
-/* Stack up to three vectors, widened to FP32; those that are missing are zero. Returns NULL when all are. */
-static const float *add_vectors(struct sy_shard *shard, int n_vectors, const struct sy_tensor *const *tensors,
+/* Stack up to three vectors, widened to FP32; those that are missing (no tensor) are zeros. Returns NULL when all are. */
+static const float *add_vectors(struct sy_shard *shard, bool expert, int n_vectors, const struct sy_source *vectors,
                                 const int *lengths)
 {
     int n = 0;
@@ -67,18 +66,21 @@ static const float *add_vectors(struct sy_shard *shard, int n_vectors, const str
 
     for (int i = 0; i < n_vectors; i++) {
         n += lengths[i];
-        any |= tensors[i] != NULL;
+        any |= vectors[i].tensor != NULL;
     }
     if (!any)
         return NULL;
-    struct sy_shard_job *job = new_job(shard, false, (size_t)n * sizeof(float));
+    struct sy_shard_job *job = new_job(shard, expert, (size_t)n * sizeof(float));
     job->kind = SY_JOB_VECTORS;
     job->n = n;
     job->n_segments = n_vectors;
     for (int i = 0; i < n_vectors; i++) {
-        job->segments[i] = (struct sy_source){.tensor = tensors[i], .n = lengths[i], .k = 1};
-        if (tensors[i])
-            count_read(shard, false, tensors[i]->bytes);
+        job->segments[i] = vectors[i];
+        job->segments[i].n = lengths[i];
+        if (!vectors[i].tensor)
+            continue;
+        struct sy_stretch stretch = sy_source_stretch(&job->segments[i], 0, lengths[i], 0, 1);
+        count_read(shard, expert, stretch.end - stretch.begin);
     }
     /* Offset 0 would read as "not there": pointers carry offset + 1 until sy_shard_place(). */
     return (const float *)(uintptr_t)(job->offset + 1);
@@ -86,7 +88,9 @@ static const float *add_vectors(struct sy_shard *shard, int n_vectors, const str
 
 static const float *add_vector(struct sy_shard *shard, const struct sy_tensor *tensor, int length)
 {
-    return add_vectors(shard, 1, &tensor, &length);
+    struct sy_source vector = sy_source_vector(tensor);
+
+    return add_vectors(shard, false, 1, &vector, &length);
 }
 
 static void lay_out_layer(struct sy_shard *shard, int l)
@@ -99,8 +103,9 @@ static void lay_out_layer(struct sy_shard *shard, int l)
 
     to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
     to->qkv = add_matrix(shard, false, model->dtype, 1, 3, (const struct sy_source *[]){&from->q, &from->k, &from->v});
-    to->qkv_bias = add_vectors(shard, 3, (const struct sy_tensor *[]){from->q_bias, from->k_bias, from->v_bias},
-                               (int[]){nq, nkv, nkv});
+    struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
+                                 sy_source_vector(from->v_bias)};
+    to->qkv_bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
     to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
     to->o = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&from->o});
@@ -151,9 +156,9 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
     for (int l = 0; l < model->n_layers; l++)
         lay_out_layer(shard, l);
     shard->final_norm = add_vector(shard, model->final_norm, model->hidden);
-    shard->lm_head = model->tied ? shard->embed
-                                 : add_matrix(shard, false, model->dtype, 1, 1,
-                                              (const struct sy_source *[]){&model->lm_head});
+    shard->lm_head = model->tied
+                         ? shard->embed
+                         : add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&model->lm_head});
     for (int l = 0; l < model->n_layers; l++)
         lay_out_experts(shard, experts, l);
     *out = shard;

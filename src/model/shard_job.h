@@ -8,7 +8,7 @@
 
 enum sy_job_kind {
     SY_JOB_PANELS,  /* streams of stacked matrices, their panels alternating */
-    SY_JOB_VECTORS, /* stacked vectors, widened to FP32 */
+    SY_JOB_VECTORS, /* stacked vectors (matrices of one input), widened to FP32 */
 };
 
 struct sy_shard_job {

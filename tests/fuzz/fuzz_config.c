@@ -98,9 +98,10 @@ static void check_source(const struct sy_source *s, int n, int k)
 {
     const struct sy_tensor *t = s->tensor;
 
-    promise(t && t->n_dims >= 2 && s->n == n && s->k == k && n > 0 && k > 0);
-    promise(t->dims[t->n_dims - 1] == k && s->row_begin >= 0 && s->row_begin + n <= t->dims[t->n_dims - 2]);
-    promise(s->slice >= 0 && (t->n_dims == 2 ? s->slice == 0 : s->slice < t->dims[0]));
+    promise(t && s->n == n && s->k == k && n > 0 && k > 0);
+    promise(s->offset >= 0 && s->row_stride > 0 && s->k_stride > 0);
+    promise((uint64_t)(s->offset + (n - 1) * s->row_stride + (k - 1) * s->k_stride) <
+            t->bytes / sy_dtype_bytes(t->dtype));
 }
 
 static void check_vector(const struct sy_tensor *t, int n)

@@ -179,7 +179,7 @@ static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *
     for (int p = 0; p < n_panels; p++) {
         int n_rows = m->rows.n - p * SY_PANEL < SY_PANEL ? m->rows.n - p * SY_PANEL : SY_PANEL;
         backend->pack_panel(m->rows.dtype, m->rows.k, n_rows, (uint8_t *)m->published + (size_t)p * SY_PANEL * row, row,
-                            (uint8_t *)m->packed + (size_t)p * panel);
+                            element, (uint8_t *)m->packed + (size_t)p * panel);
     }
     m->panels = m->rows;
     m->panels.layout = SY_LAYOUT_PANELS;

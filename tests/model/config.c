@@ -125,8 +125,8 @@ static void unmake(struct made *m)
 
 static bool is_source(const struct sy_source *s, const char *name, int64_t slice, int64_t row, int n, int k)
 {
-    return s->tensor && !strcmp(s->tensor->name, name) && s->slice == slice && s->row_begin == row && s->n == n &&
-           s->k == k;
+    return s->tensor && !strcmp(s->tensor->name, name) && s->n == n && s->k == k && s->k_stride == 1 &&
+           s->row_stride == k && s->offset == (slice * s->tensor->dims[s->tensor->n_dims - 2] + row) * k;
 }
 
 static void test_layouts(void)

@@ -138,6 +138,9 @@ static void open_subject(struct subject *s, const struct shape *shape, bool spar
     /* The experts' layer comes in the first file. */
     list_add(lists[0], shape->norm, shape->D, 0, 0, "model.norm.weight");
     add_layer(lists[0], shape, 1, false);
+    /* No module of the decoder's: what test_stacked() makes experts of. */
+    list_add(lists[0], shape->dtype, shape->E, 2 * shape->F, shape->D, "stack.gate_up");
+    list_add(lists[0], shape->dtype, shape->E, shape->F, shape->D, "stack.down");
     list_add(lists[1], shape->dtype, shape->V, shape->D, 0, "model.embed_tokens.weight");
     add_layer(lists[1], shape, 0, true);
     list_add(lists[1], shape->dtype, shape->V, shape->D, 0, "lm_head.weight");
@@ -192,15 +195,16 @@ static void look(enum sy_dtype dtype, const void *rows)
     watch.disorder |= dtype != SY_F32;
 }
 
-static void pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, void *dst)
+static void pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
+                       void *dst)
 {
     pthread_mutex_lock(&watch.lock);
     if (!watch.n_panels++ && watch.first)
         watch.first(watch.subject);
-    if (!watch.first && watch.subject->files[0].data)
+    if (!watch.first && watch.subject->files[0].data && k_stride == sy_dtype_bytes(dtype))
         look(dtype, rows);
     pthread_mutex_unlock(&watch.lock);
-    watch.kernels->pack_panel(dtype, k, n_rows, rows, row_stride, dst);
+    watch.kernels->pack_panel(dtype, k, n_rows, rows, row_stride, k_stride, dst);
 }
 
 /* Experts of every layer: those of rank `rank` of `n_ranks`, dealt out in turn. */
@@ -265,13 +269,18 @@ static void drop(struct loaded *loaded)
 
 /* ---- the plain loop ---- */
 
-static const uint8_t *row_of(const struct subject *s, const struct sy_source *source, int row)
+/* Row `row` of a source, its elements one by one, as dtype. */
+static void gather_row(const struct subject *s, const struct sy_source *source, int row, enum sy_dtype dtype,
+                       uint8_t *out)
 {
     const struct sy_tensor *t = source->tensor;
-    int64_t skipped = t->n_dims == 3 ? source->slice * t->dims[1] : 0;
+    size_t element = sy_dtype_bytes(t->dtype), wide = sy_dtype_bytes(dtype);
 
-    return s->files[t->shard].data + t->offset +
-           (size_t)(skipped + source->row_begin + row) * (size_t)source->k * sy_dtype_bytes(t->dtype);
+    for (int i = 0; i < source->k; i++) {
+        int64_t at = source->offset + row * source->row_stride + i * source->k_stride;
+        watch.kernels->convert(NULL, out + (size_t)i * wide, dtype,
+                               s->files[t->shard].data + t->offset + (size_t)at * element, t->dtype, 1);
+    }
 }
 
 /* One matrix against its rows, gathered one by one: n_segments of each of n_streams. */
@@ -289,10 +298,9 @@ static bool same_matrix(const struct subject *s, const struct sy_weight *w, int 
             int at = first + r, segment = 0;
             while (at >= stream[segment]->n)
                 at -= stream[segment++]->n;
-            watch.kernels->convert(NULL, rows + (size_t)r * row_bytes, w->dtype, row_of(s, stream[segment], at),
-                                   stream[segment]->tensor->dtype, (size_t)w->k);
+            gather_row(s, stream[segment], at, w->dtype, rows + (size_t)r * row_bytes);
         }
-        watch.kernels->pack_panel(w->dtype, w->k, n, rows, row_bytes, panel);
+        watch.kernels->pack_panel(w->dtype, w->k, n, rows, row_bytes, sy_dtype_bytes(w->dtype), panel);
         same = !memcmp(panel, (const uint8_t *)w->data + (size_t)i * bytes, bytes);
     }
     free(rows);
@@ -392,6 +400,91 @@ static void test_same(const struct shape *shape)
         ok(same, "%s: the same weights in %d parts", shape->name, n_parts);
         ok(sy_checkpoint_bytes_read(s.ckpt) - before == all, "%s: %d parts read each byte once", shape->name, n_parts);
     }
+    close_subject(&s);
+}
+
+/* Ways in which checkpoints stack experts of layer 1: dims of the tensors behind [E], and where an expert's gate, up and down
+ * are in its slice. */
+static const struct stacking {
+    const char *what;
+    bool transposed, interleaved;
+} stackings[] = {
+    {"gate rows, then up rows, in turn", false, true},
+    {"transposed, gate and up in halves", true, false},
+    {"transposed, gate and up in turn", true, true},
+};
+
+/* Point the experts of layer 1 at tensors stacked in another way. They have other numbers, which the plain loop reads too. */
+static void restack(struct subject *s, const struct stacking *how)
+{
+    struct sy_model *m = s->model;
+    int64_t D = m->hidden, F = m->expert_width;
+
+    for (int e = 0; e < m->n_experts; e++) {
+        struct sy_expert_sources *x = &m->layers[1].experts[e];
+        x->gate = (struct sy_source){.tensor = sy_checkpoint_find(s->ckpt, "stack.gate_up"),
+                                     .offset = e * 2 * F * D,
+                                     .row_stride = how->transposed ? (how->interleaved ? 2 : 1) : 2 * D,
+                                     .k_stride = how->transposed ? 2 * F : 1,
+                                     .n = (int)F,
+                                     .k = (int)D};
+        x->up = x->gate;
+        x->up.offset += !how->transposed ? D : how->interleaved ? 1 : F;
+        x->down = (struct sy_source){.tensor = sy_checkpoint_find(s->ckpt, "stack.down"),
+                                     .offset = e * D * F,
+                                     .row_stride = how->transposed ? 1 : F,
+                                     .k_stride = how->transposed ? D : 1,
+                                     .n = (int)D,
+                                     .k = (int)F};
+    }
+}
+
+static void test_stacked(const struct shape *shape)
+{
+    for (size_t i = 0; i < sizeof stackings / sizeof *stackings; i++) {
+        struct sy_error err = SY_ERROR_INIT;
+        struct loaded parts[2];
+        struct subject s;
+        bool same = true;
+        open_subject(&s, shape, false);
+        restack(&s, &stackings[i]);
+        uint64_t before = sy_checkpoint_bytes_read(s.ckpt), all = 0;
+        for (int p = 0; p < 2; p++) {
+            same &= !load_part(&s, p, 2, 2, p ? parts[0].dense : NULL, &parts[p], &err);
+            all += parts[p].shard->expert_read_bytes + (p ? 0 : parts[p].shard->dense_read_bytes);
+        }
+        for (int p = 1; p >= 0; p--) {
+            same &= same_dense(&s, parts[p].shard) && same_experts(&s, &parts[p]);
+            drop(&parts[p]);
+        }
+        ok(same, "%s: the same weights from experts stacked: %s", shape->name, stackings[i].what);
+        ok(sy_checkpoint_bytes_read(s.ckpt) - before == all, "%s: and each byte is read once", shape->name);
+        close_subject(&s);
+    }
+}
+
+/* A dense matrix that is stored transposed is shared by the ranks of a node along its inputs. */
+static void test_transposed_dense(const struct shape *shape)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct loaded parts[3];
+    struct subject s;
+    bool same = true;
+
+    open_subject(&s, shape, false);
+    struct sy_source *down = &s.model->layers[0].dense.down;
+    *down = (struct sy_source){.tensor = sy_checkpoint_find(s.ckpt, "stack.down"),
+                               .row_stride = 1,
+                               .k_stride = down->n,
+                               .n = down->n,
+                               .k = down->k};
+    for (int p = 0; p < 3; p++)
+        same &= !load_part(&s, p, 3, 2, p ? parts[0].dense : NULL, &parts[p], &err);
+    for (int p = 2; p >= 0; p--) {
+        same &= same_dense(&s, parts[p].shard);
+        drop(&parts[p]);
+    }
+    ok(same, "%s: a transposed dense matrix in 3 parts", shape->name);
     close_subject(&s);
 }
 
@@ -519,6 +612,10 @@ int main(void)
     watch.kernels = sy_kernels_cpu(sy_isa_best());
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         test_same(&shapes[i]);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        test_stacked(&shapes[i]);
+        test_transposed_dense(&shapes[i]);
+    }
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         test_faults(&shapes[i]);
     test_missing_file();

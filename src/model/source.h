@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * source.h - where a weight lies in the checkpoint
+ *
+ * Made by whoever knows a layout's names and shapes (bind.c), used by the loader. A source says nothing of what the numbers
+ * mean; every element that it names lies within its tensor, which its maker has checked.
+ */
+#ifndef SY_MODEL_SOURCE_H
+#define SY_MODEL_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/checkpoint.h"
+
+/* A matrix [n, k] in the checkpoint: input i of row r is element offset + r * row_stride + i * k_stride of the tensor's
+ * data, so that a slice of a 3-D tensor, every second row of one and a transposed slice are all sources. A vector is a
+ * matrix of one input. k_stride is 1 where rows lie as they are computed with; strides are positive. */
+struct sy_source {
+    const struct sy_tensor *tensor; /* NULL: not there */
+    int64_t offset, row_stride, k_stride;
+    int n, k;
+};
+
+/* Rows row .. row + n - 1 of slice `slice` of a tensor whose last two dims are [rows, inputs] (slice counts the dims before
+ * them; 0 for a 2-D tensor). */
+struct sy_source sy_source_rows(const struct sy_tensor *tensor, int64_t slice, int64_t row, int n);
+
+/* A whole 1-D tensor as a vector; NULL makes a source that is not there. */
+struct sy_source sy_source_vector(const struct sy_tensor *tensor);
+
+/* Bytes [begin, end) of the tensor's data from the first to the last element of some rows and inputs, with whatever lies
+ * between them. */
+struct sy_stretch {
+    uint64_t begin, end;
+};
+
+struct sy_stretch sy_source_stretch(const struct sy_source *source, int row, int row_end, int k, int k_end);
+
+/* Whether rows (or, transposed, inputs) of b lie between those of a, as gate's and up's do where they are fused. */
+bool sy_source_interleaved(const struct sy_source *a, const struct sy_source *b);
+
+#endif
