@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * half.h - one 16-bit float at a time, in plain C
+ * half.h - one short float at a time, in plain C
  *
  * What kernels/ref computes with, and what a SIMD kernel uses for the odd element.
  */
@@ -46,12 +46,44 @@ static inline float sy_f16_widen(uint16_t h)
     return h & 0x8000 ? -f : f;
 }
 
-/* Element i of an array of SY_F32, SY_F16 or SY_BF16 (of any alignment). */
+/* 4 bits of exponent (bias 7), 3 of mantissa; 0x7f and 0xff are NaN, and there is no infinity. */
+static inline float sy_e4m3_widen(uint8_t code)
+{
+    int exponent = code >> 3 & 15, mantissa = code & 7;
+    float f = exponent ? ldexpf((float)(mantissa + 8), exponent - 10) : ldexpf((float)mantissa, -9);
+
+    if ((code & 0x7f) == 0x7f)
+        f = NAN;
+    return code & 0x80 ? -f : f;
+}
+
+/* Low 4 bits: sign, 2 of exponent, 1 of mantissa. */
+static inline float sy_e2m1_widen(uint8_t code)
+{
+    static const float numbers[] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
+
+    return code & 8 ? -numbers[code & 7] : numbers[code & 7];
+}
+
+/* A scale of SY_MXFP4. */
+static inline float sy_e8m0_widen(uint8_t code)
+{
+    return ldexpf(1.0f, code - 127);
+}
+
+/* Element i of an array of floats or codes (of any alignment). */
 static inline float sy_float_at(enum sy_dtype dtype, const void *data, size_t i)
 {
+    const uint8_t *bytes = data;
     uint16_t h;
     float f;
 
+    if (dtype == SY_I8)
+        return (float)(int8_t)bytes[i];
+    if (dtype == SY_F8_E4M3)
+        return sy_e4m3_widen(bytes[i]);
+    if (dtype == SY_MXFP4)
+        return sy_e2m1_widen(i % 2 ? bytes[i / 2] >> 4 : bytes[i / 2]);
     if (dtype == SY_F32) {
         memcpy(&f, (const char *)data + i * 4, sizeof f);
         return f;

@@ -39,31 +39,50 @@ enum sy_dtype {
     SY_I8,
     SY_F8_E4M3,
     SY_F8_E5M2,
+    SY_MXFP4, /* 4-bit floats (E2M1), two in a byte, the first in its low half; no type of safetensors */
     SY_N_DTYPES,
 };
 
-/* Bytes of one element; name as in safetensors ("BF16"). */
+/* Bytes of one element, 0 for SY_MXFP4; of n elements together; name as in safetensors ("BF16"). */
 size_t sy_dtype_bytes(enum sy_dtype dtype);
+size_t sy_dtype_array_bytes(enum sy_dtype dtype, size_t n);
 const char *sy_dtype_name(enum sy_dtype dtype);
 
 /* How a matrix [N, K] (N outputs, K inputs, as nn.Linear stores it) lies in memory. */
 enum sy_layout {
     SY_LAYOUT_ROWS,    /* as published: N rows of K */
-    SY_LAYOUT_PANELS,  /* panels of SY_PANEL outputs: [ceil(N / SY_PANEL)][K][SY_PANEL], or for BF16 with inputs in
-                        * pairs, [ceil(N / SY_PANEL)][ceil(K / 2)][SY_PANEL][2]; missing outputs and inputs are zero */
+    SY_LAYOUT_PANELS,  /* panels of SY_PANEL outputs: [ceil(N / SY_PANEL)][K][SY_PANEL], or for BF16
+                        * and SY_MXFP4 with inputs in pairs, [ceil(N / SY_PANEL)][ceil(K / 2)][SY_PANEL][2]; missing
+                        * outputs and inputs are zero */
 };
 
 #define SY_PANEL 16
 
 /* A weight matrix of N outputs and K inputs. For a fused gate-and-up matrix (see gate_up below) the panels alternate:
  * panel 2p holds gate outputs p * SY_PANEL .., panel 2p + 1 the up outputs of the same numbers, and n counts the outputs
- * of one half (F). scale_dtype and scales are for quantised types and unused (SY_F32, NULL) for BF16, F16 and F32. */
+ * of one half (F).
+ *
+ * Quantised types (SY_I8, SY_F8_E4M3, SY_MXFP4) stay as they are in memory: an element is its code's number times a scale,
+ * which an output has for each scale_block inputs. scales: [panels][ceil(k / scale_block)][SY_PANEL], panels in the order of
+ * data's (of rows: [N][ceil(k / scale_block)]); floats, all finite and at most SY_SCALE_MAX in size, or for SY_MXFP4 bytes b
+ * that stand for 2^(b - 127). A product makes each element in FP32 with one rounding, and where rows are BF16 and the
+ * instruction set multiplies BF16, rounds it to BF16. Other types have no scales. */
 struct sy_weight {
-    enum sy_dtype dtype, scale_dtype;
+    enum sy_dtype dtype;
     enum sy_layout layout;
     int n, k;
+    int scale_block; /* a multiple of SY_SCALE_UNIT, or at least k; 0 for types without scales */
     const void *data, *scales;
 };
+
+#define SY_SCALE_UNIT 32
+#define SY_SCALE_MAX  0x1p100f
+
+/* Whether elements are codes that mean something only with their scales. */
+static inline bool sy_dtype_quantised(enum sy_dtype dtype)
+{
+    return dtype == SY_I8 || dtype == SY_F8_E4M3 || dtype == SY_MXFP4;
+}
 
 /* Rows as they travel: element type of a row, its bytes, and bytes of scales that follow it (0 for now). */
 struct sy_rows {
@@ -165,9 +184,10 @@ struct sy_kernels {
     void (*queue_destroy)(struct sy_queue *q);
 
     /* Packing, at load. Layout this backend wants, bytes of a packed panel of k inputs, and packing of one panel: n_rows
-     * (1 .. SY_PANEL) published rows of k elements to dst, rows row_stride and inputs k_stride bytes apart; missing rows
-     * become zero. A panel begins with the panel of its first inputs, any even number of them, so that it may be packed
-     * in pieces. Runs on the calling thread, so a loader may pack panels from many threads. */
+     * (1 .. SY_PANEL) published rows of k elements to dst, rows row_stride and inputs k_stride bytes apart (of SY_MXFP4
+     * bytes are 1 apart); missing rows become zero. A panel begins with the panel of its first inputs, any even number of
+     * them, so that it may be packed in pieces. Runs on the calling thread, so a loader may pack panels from many
+     * threads. */
     size_t (*panel_bytes)(enum sy_dtype dtype, int k);
     void (*pack_panel)(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
                        void *dst);

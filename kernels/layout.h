@@ -2,8 +2,8 @@
  * layout.h - where an element of a packed matrix or of a page of the CPU's KV cache lies
  *
  * BF16 panels hold inputs in pairs, because the dot products of AVX-512 and the tiles of AMX take two inputs of one output
- * at a time; one whole line of a cache then holds two inputs of SY_PANEL outputs. The other types hold one input after the
- * other.
+ * at a time; one whole line of a cache then holds two inputs of SY_PANEL outputs. SY_MXFP4 has two inputs in a byte as
+ * published. The other types hold one input after the other.
  *
  * A page of the KV cache is made of such panels, so that attention is made of the same products as the matrices: for each
  * KV head, K as a matrix of SY_KV_PAGE outputs (keys) and head_dim inputs, then V as one of head_dim outputs and SY_KV_PAGE
@@ -17,7 +17,7 @@
 /* Inputs that lie together. */
 static inline int sy_panel_group(enum sy_dtype dtype)
 {
-    return dtype == SY_BF16 ? 2 : 1;
+    return dtype == SY_BF16 || dtype == SY_MXFP4 ? 2 : 1;
 }
 
 /* Elements of a panel of k inputs, missing ones of the last group included. */
@@ -35,6 +35,21 @@ static inline size_t sy_panel_index(enum sy_dtype dtype, int k_all, int n, int k
 
     return (size_t)(n / SY_PANEL) * sy_panel_elements(dtype, k_all) + ((size_t)k / group * SY_PANEL + row) * group +
            (size_t)k % group;
+}
+
+/* Scales that an output of k inputs has, and where that of output n, input k is. */
+static inline int sy_scale_blocks(int k_all, int scale_block)
+{
+    return (k_all - 1) / scale_block + 1;
+}
+
+static inline size_t sy_scale_index(const struct sy_weight *w, int n, int k)
+{
+    size_t n_blocks = (size_t)sy_scale_blocks(w->k, w->scale_block), block = (size_t)(k / w->scale_block);
+
+    if (w->layout == SY_LAYOUT_ROWS)
+        return (size_t)n * n_blocks + block;
+    return ((size_t)(n / SY_PANEL) * n_blocks + block) * SY_PANEL + (size_t)n % SY_PANEL;
 }
 
 /* Elements of a KV head's K, and of K and V, in a page. */

@@ -26,6 +26,7 @@ sy_cpu_sources = \
 	%D%/cpu/vec.h %D%/cpu/vec_avx512.h %D%/cpu/vec_avx2.h %D%/cpu/vec_portable.h \
 	%D%/cpu/attention.c \
 	%D%/cpu/combine.c \
+	%D%/cpu/decode.c \
 	%D%/cpu/embed.c \
 	%D%/cpu/experts.c \
 	%D%/cpu/gemm.c \

@@ -9,7 +9,7 @@
 
 size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k)
 {
-    return sy_panel_elements(dtype, k) * sy_dtype_bytes(dtype);
+    return sy_dtype_array_bytes(dtype, sy_panel_elements(dtype, k));
 }
 
 size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim)
@@ -68,6 +68,9 @@ void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows,
     if (n_rows < SY_PANEL || k % sy_panel_group(dtype))
         memset(dst, 0, sy_cpu_panel_bytes(dtype, k));
     switch (sy_dtype_bytes(dtype)) {
+    case 0: /* SY_MXFP4: bytes of two inputs */
+        pack(1, 1, (k + 1) / 2, n_rows, rows, row_stride, k_stride, dst);
+        break;
     case 1:
         pack(1, 1, k, n_rows, rows, row_stride, k_stride, dst);
         break;

@@ -6,6 +6,9 @@
 #define INPUTS_MAX (1 << 19) /* of a work item's rows together: half of an L2 cache of 2 MB in BF16 */
 #define ROW_UNIT   32        /* rows that tiles take at once */
 
+/* Of a step of a quantised panel, once it is decoded: 256 inputs of BF16, 128 of FP32. */
+#define DECODED_BYTES 8192
+
 /* How far ahead of its use a panel is asked for when few rows use it, so that memory is what limits. */
 #define PREFETCH_BYTES 1024
 
@@ -215,7 +218,8 @@ static void k_step(const struct panel_dot *dot, enum product product, const uint
     }
 }
 
-void SY_CPU(panel_dot)(const struct panel_dot *dot)
+/* Not inlined, so that its scratch is not on the stack twice. */
+static void __attribute__((noinline)) dot_floats(const struct panel_dot *dot)
 {
     float scratch[PANEL_ROWS_MAX][PANEL_K_STEP];
     const uint8_t *x[PANEL_ROWS_MAX];
@@ -239,6 +243,37 @@ void SY_CPU(panel_dot)(const struct panel_dot *dot)
         prepare_rows(dot, product, k, k_count, scratch, x);
         k_step(dot, product, x, (k_count + group - 1) / group, (size_t)(k / group) * group_bytes);
     }
+}
+
+/* A step's decoded panels stay in the L1 cache. Where steps are cut depends on the types alone, so a row's bits do not depend
+ * on the others. */
+static void dot_quantised(const struct panel_dot *dot)
+{
+    _Alignas(64) uint8_t scratch[PANEL_N_MAX][DECODED_BYTES];
+    struct panel_dot step = *dot;
+    int k_step;
+
+    step.w_dtype = VEC_HAS_DOT && dot->x_dtype == SY_BF16 ? SY_BF16 : SY_F32;
+    step.next = NULL;
+    k_step = DECODED_BYTES / (int)(SY_PANEL * sy_dtype_bytes(step.w_dtype));
+    for (int k = 0; k < dot->k; k += k_step) {
+        step.k = dot->k - k < k_step ? dot->k - k : k_step;
+        for (int p = 0; p < dot->n_panels; p++) {
+            SY_CPU(panel_decode)(dot, p, k, step.k, step.w_dtype, scratch[p]);
+            step.panels[p] = scratch[p];
+        }
+        dot_floats(&step);
+        step.x += (size_t)k_step * sy_dtype_bytes(dot->x_dtype);
+        step.add = true;
+    }
+}
+
+void SY_CPU(panel_dot)(const struct panel_dot *dot)
+{
+    if (sy_dtype_quantised(dot->w_dtype))
+        dot_quantised(dot);
+    else
+        dot_floats(dot);
 }
 
 int SY_CPU(panel_rows_most)(int k)

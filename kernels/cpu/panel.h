@@ -18,17 +18,19 @@
 #else
 #define PANEL_ROWS_MAX 128
 #endif
-#define PANEL_N_MAX    4   /* panels of a work item */
-#define PANEL_K_STEP   256 /* panels' parts of so many inputs stay in the L1 cache */
+#define PANEL_N_MAX  4   /* panels of a work item */
+#define PANEL_K_STEP 256 /* panels' parts of so many inputs stay in the L1 cache */
 
 #define PANEL_VECS (SY_PANEL / VEC_N)
 
 /* acc = (add ? acc : 0) + rows times panels, for 1 <= n_rows <= PANEL_ROWS_MAX rows of k inputs and 1 <= n_panels <=
  * PANEL_N_MAX panels. x_dtype is SY_F32 or SY_BF16. Where both types are BF16 and the instruction set multiplies BF16, the
- * products are made of BF16 directly; otherwise both sides are widened. */
+ * products are made of BF16 directly; otherwise both sides are widened. Quantised panels are decoded a step of inputs at a
+ * time, for all rows together, to BF16 or FP32 panels. */
 struct panel_dot {
     enum sy_dtype w_dtype, x_dtype;
-    const uint8_t *panels[PANEL_N_MAX];
+    int scale_block;
+    const uint8_t *panels[PANEL_N_MAX], *scales[PANEL_N_MAX];
     const uint8_t *x;
     size_t x_bytes; /* from one row to the next */
     int n_panels, n_rows, k;
@@ -45,16 +47,31 @@ VEC_INLINE const uint8_t *panel_of(const struct sy_weight *w, int panel)
     return (const uint8_t *)w->data + (size_t)panel * sy_cpu_panel_bytes(w->dtype, w->k);
 }
 
+/* Bytes of one scale. */
+VEC_INLINE size_t panel_scale_bytes(enum sy_dtype dtype)
+{
+    return dtype == SY_MXFP4 ? 1 : sizeof(float);
+}
+
 /* Panels first .. first + n - 1 of a matrix become the dot's. */
 VEC_INLINE void panel_dot_weights(struct panel_dot *dot, const struct sy_weight *w, int first, int n)
 {
     for (int p = 0; p < n; p++)
         dot->panels[p] = panel_of(w, first + p);
+    for (int p = 0; p < n && w->scale_block; p++) {
+        size_t panel_scales = (size_t)(sy_scale_blocks(w->k, w->scale_block) * SY_PANEL);
+        dot->scales[p] = (const uint8_t *)w->scales + (size_t)(first + p) * panel_scales * panel_scale_bytes(w->dtype);
+    }
+    dot->scale_block = w->scale_block;
     dot->w_dtype = w->dtype;
     dot->n_panels = n;
     dot->k = w->k;
     dot->acc_stride = (size_t)n * SY_PANEL;
 }
+
+/* decode.c: inputs k .. k + n - 1 of the dot's panel number `panel`, whose type is quantised, as a panel of SY_F32 or SY_BF16
+ * (where the instruction set multiplies it). k is a multiple of SY_SCALE_UNIT. out has room for an even number of inputs. */
+void SY_CPU(panel_decode)(const struct panel_dot *dot, int panel, int k, int n, enum sy_dtype dtype, void *out);
 
 /* How a matrix of n_rows rows of k inputs and n_columns panels (or pairs of panels) is cut into work items of at most
  * column_step columns. Columns run fastest: the rows of a step stay in the cache until all panels have gone by. */

@@ -4,7 +4,7 @@
  * A kernel in this folder is written once over vf and these functions and compiled for each instruction set. The flags
  * of the compilation pick the implementation: vec_avx512.h, vec_avx2.h, or vec_portable.h in plain vector arithmetic. Each
  * says what a register tile of a matrix may be: VEC_TILE_ROWS rows, and VEC_TILE_CELLS rows times panels; and whether it
- * multiplies BF16 pairs (VEC_HAS_DOT, vec_dot_bf16).
+ * multiplies BF16 pairs (VEC_HAS_DOT, vec_dot_bf16). A vq is sixteen codes of a quantised type, widened to one or two vf.
  *
  * A loop's tail is computed in padded lanes with the same arithmetic as its middle, so that a value's result never
  * depends on where in a row it stands: elementwise kernels use vec_load_n() and vec_store_n() with the count left.

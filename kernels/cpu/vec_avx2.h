@@ -137,6 +137,51 @@ VEC_INLINE vf vec_load_f16(const uint16_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
+/* Sixteen codes of a byte each. */
+typedef __m128i vq;
+
+VEC_INLINE vq vec_codes(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* Sixteen pairs of 4-bit floats become twice their numbers as int8. */
+VEC_INLINE void vec_codes_e2m1(const uint8_t *p, vq *even, vq *odd)
+{
+    const __m128i twice = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m128i low = _mm_set1_epi8(15);
+    vq codes = vec_codes(p);
+    *even = _mm_shuffle_epi8(twice, _mm_and_si128(codes, low));
+    *odd = _mm_shuffle_epi8(twice, _mm_and_si128(_mm_srli_epi16(codes, 4), low));
+}
+
+VEC_INLINE void vec_widen_i8(vq codes, vf *out)
+{
+    out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+    out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)));
+}
+
+/* 2^-8 of the numbers: an E4M3 code's exponent and mantissa in an F16's place, whose bias is 8 more. NaN is made one by a
+ * carry from 0x7f into the exponent's highest bit. */
+VEC_INLINE void vec_widen_e4m3(vq codes, vf *out)
+{
+    const __m256i high = _mm256_set1_epi16(0x4000);
+    __m256i half = _mm256_andnot_si256(high, _mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7));
+    half = _mm256_or_si256(half, _mm256_and_si256(high, _mm256_add_epi16(half, _mm256_set1_epi16(0x80))));
+    out[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(half));
+    out[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1));
+}
+
+/* 2^(code - 127) */
+VEC_INLINE void vec_widen_e8m0(vq codes, vf *out)
+{
+    for (int i = 0; i < 2; i++, codes = _mm_unpackhi_epi64(codes, codes)) {
+        __m256i wide = _mm256_cvtepu8_epi32(codes), none = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
+        __m256i least = _mm256_and_si256(none, _mm256_set1_epi32(0x400000));
+        out[i] = _mm256_castsi256_ps(_mm256_or_si256(_mm256_slli_epi32(wide, 23), least));
+    }
+}
+
 /* To nearest, ties to even; a NaN becomes quiet and stays one. */
 VEC_INLINE vf vec_round_bf16(vf a)
 {

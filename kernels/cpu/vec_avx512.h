@@ -146,6 +146,70 @@ VEC_INLINE vf vec_load_f16(const uint16_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
+/* Sixteen codes of a byte each. */
+typedef __m128i vq;
+
+VEC_INLINE vq vec_codes(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)p);
+}
+
+/* Sixteen pairs of 4-bit floats become twice their numbers as int8. */
+VEC_INLINE void vec_codes_e2m1(const uint8_t *p, vq *even, vq *odd)
+{
+    const __m128i twice = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m128i low = _mm_set1_epi8(15);
+    vq codes = vec_codes(p);
+    *even = _mm_shuffle_epi8(twice, _mm_and_si128(codes, low));
+    *odd = _mm_shuffle_epi8(twice, _mm_and_si128(_mm_srli_epi16(codes, 4), low));
+}
+
+VEC_INLINE void vec_widen_i8(vq codes, vf *out)
+{
+    *out = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+}
+
+/* 2^-8 of the numbers: an E4M3 code's exponent and mantissa in an F16's place, whose bias is 8 more. NaN is made one by a
+ * carry from 0x7f into the exponent's highest bit. */
+VEC_INLINE void vec_widen_e4m3(vq codes, vf *out)
+{
+    const __m256i high = _mm256_set1_epi16(0x4000);
+    __m256i half = _mm256_andnot_si256(high, _mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7));
+    half = _mm256_or_si256(half, _mm256_and_si256(high, _mm256_add_epi16(half, _mm256_set1_epi16(0x80))));
+    *out = _mm512_cvtph_ps(half);
+}
+
+/* 2^(code - 127) */
+VEC_INLINE void vec_widen_e8m0(vq codes, vf *out)
+{
+    __m512i wide = _mm512_cvtepu8_epi32(codes), power = _mm512_slli_epi32(wide, 23);
+    __mmask16 none = _mm512_testn_epi32_mask(wide, wide);
+    *out = _mm512_castsi512_ps(_mm512_mask_mov_epi32(power, none, _mm512_set1_epi32(0x400000)));
+}
+
+/* a[0] b[0] a[1] b[1] .. a[7] b[7], and the same of the upper halves. */
+VEC_INLINE void vec_pair_codes(vq a, vq b, vq *lo, vq *hi)
+{
+    *lo = _mm_unpacklo_epi8(a, b);
+    *hi = _mm_unpackhi_epi8(a, b);
+}
+
+/* a[0] a[0] a[1] a[1] .. a[7] a[7], and the same of the upper half. */
+VEC_INLINE void vec_pair_same(vf a, vf *lo, vf *hi)
+{
+    const __m512i first = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    *lo = _mm512_permutexvar_ps(first, a);
+    *hi = _mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(8)), a);
+}
+
+/* Two vectors as BF16, for products: to nearest, ties to even, subnormal values as zero, which is how vec_dot_bf16() and AMX
+ * take them. */
+VEC_INLINE void vec_store_bf16_two(uint16_t *p, vf lo, vf hi)
+{
+    __m512bh both = _mm512_cvtne2ps_pbh(hi, lo);
+    memcpy(p, &both, sizeof both);
+}
+
 /* To nearest, ties to even; a NaN becomes quiet and stays one. In integers, because VCVTNEPS2BF16 takes subnormal values
  * as zero, and a row's rounding should not depend on the instruction set. */
 VEC_INLINE vf vec_round_bf16(vf a)

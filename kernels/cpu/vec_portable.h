@@ -181,6 +181,59 @@ VEC_INLINE vf vec_load_f16(const uint16_t *p)
     return (vf){vec_widen_f16x4(lo), vec_widen_f16x4(hi)};
 }
 
+/* Sixteen codes of a byte each. */
+typedef struct {
+    uint8_t at[16];
+} vq;
+
+VEC_INLINE vq vec_codes(const uint8_t *p)
+{
+    vq codes;
+    memcpy(codes.at, p, sizeof codes.at);
+    return codes;
+}
+
+/* Sixteen pairs of 4-bit floats become twice their numbers as int8. */
+VEC_INLINE void vec_codes_e2m1(const uint8_t *p, vq *even, vq *odd)
+{
+    static const int8_t twice[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    for (int i = 0; i < 16; i++) {
+        even->at[i] = (uint8_t)twice[p[i] & 15];
+        odd->at[i] = (uint8_t)twice[p[i] >> 4];
+    }
+}
+
+VEC_INLINE void vec_widen_i8(vq codes, vf *out)
+{
+    float wide[16];
+    for (int i = 0; i < 16; i++)
+        wide[i] = (float)(int8_t)codes.at[i];
+    out[0] = vec_load(wide);
+    out[1] = vec_load(wide + VEC_N);
+}
+
+/* 2^-8 of the numbers: an E4M3 code's exponent and mantissa in an F16's place, whose bias is 8 more. NaN is made one by a
+ * carry from 0x7f into the exponent's highest bit. */
+VEC_INLINE void vec_widen_e4m3(vq codes, vf *out)
+{
+    uint16_t half[16];
+    for (int i = 0; i < 16; i++) {
+        uint32_t code = codes.at[i], magnitude = (code & 0x7f) << 7;
+        half[i] = (uint16_t)((code & 0x80) << 8 | magnitude | ((magnitude + 0x80) & 0x4000));
+    }
+    out[0] = vec_load_f16(half);
+    out[1] = vec_load_f16(half + VEC_N);
+}
+
+/* 2^(code - 127) */
+VEC_INLINE void vec_widen_e8m0(vq codes, vf *out)
+{
+    uint32_t bits[16];
+    for (int i = 0; i < 16; i++)
+        bits[i] = codes.at[i] ? (uint32_t)codes.at[i] << 23 : 0x400000;
+    memcpy(out, bits, sizeof bits);
+}
+
 /* The upper half of each word is the BF16 value. To nearest, ties to even; a NaN becomes quiet and stays one. */
 VEC_INLINE vec_u4 vec_round_bf16x4(vec_f4 a)
 {

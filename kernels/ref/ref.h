@@ -11,12 +11,23 @@
 #include "kernels.h"
 #include "layout.h"
 
+/* The scale of w[n][k]. */
+static inline float sy_ref_scale(const struct sy_weight *w, int n, int k)
+{
+    size_t at = sy_scale_index(w, n, k);
+
+    return w->dtype == SY_MXFP4 ? sy_e8m0_widen(((const uint8_t *)w->scales)[at]) : ((const float *)w->scales)[at];
+}
+
 /* w[n][k], widened. */
 static inline float sy_ref_weight(const struct sy_weight *w, int n, int k)
 {
-    if (w->layout == SY_LAYOUT_ROWS)
-        return sy_float_at(w->dtype, w->data, (size_t)n * (size_t)w->k + (size_t)k);
-    return sy_float_at(w->dtype, w->data, sy_panel_index(w->dtype, w->k, n, k));
+    /* A row of SY_MXFP4 is whole bytes. */
+    size_t row = w->dtype == SY_MXFP4 ? (size_t)(w->k + 1) / 2 * 2 : (size_t)w->k;
+    size_t at = w->layout == SY_LAYOUT_ROWS ? (size_t)n * row + (size_t)k : sy_panel_index(w->dtype, w->k, n, k);
+    float f = sy_float_at(w->dtype, w->data, at);
+
+    return sy_dtype_quantised(w->dtype) ? f * sy_ref_scale(w, n, k) : f;
 }
 
 /* x . w[n], x of x_dtype */

@@ -77,6 +77,8 @@ static enum sy_status parse_dtype(struct sy_scan *s, struct sy_tensor *t)
         return st;
     for (int d = 0; d < SY_N_DTYPES; d++) {
         const char *name = sy_dtype_name((enum sy_dtype)d);
+        if (!sy_dtype_bytes((enum sy_dtype)d))
+            continue;
         if (!strcmp(text, name)) {
             t->dtype = (enum sy_dtype)d;
             s->pool = pool;

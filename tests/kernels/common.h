@@ -127,10 +127,19 @@ static inline void *new_input(size_t bytes)
     return p + FENCE;
 }
 
-/* One value in 16 is small, down to where a type's numbers end; F16 has exponents from subnormal to just under 1. */
+/* One value in 16 is small, down to where a type's numbers end; F16 has exponents from subnormal to just under 1. Codes are
+ * any that are numbers. */
 static inline void random_element(enum sy_dtype dtype, void *data, size_t i)
 {
     float f = random_float();
+    uint8_t *code = (uint8_t *)data + (dtype == SY_MXFP4 ? i / 2 : i);
+
+    if (sy_dtype_quantised(dtype)) {
+        do
+            *code = (uint8_t)random_u64();
+        while (dtype == SY_F8_E4M3 && (*code & 0x7f) == 0x7f);
+        return;
+    }
 
     if (random_u64() % 16 == 0)
         f = ldexpf(f, -random_int(1, 150));
@@ -167,11 +176,40 @@ struct matrix {
     void *published; /* [n][k] */
     double *values;  /* the same */
     void *packed;
+    void *scales, *packed_scales; /* [n][blocks] and by panels; NULL where the type has none */
 };
+
+/* Scales as sy_weight has them for panels. Outputs that are missing have zeros, and their codes are zero too. */
+static inline void matrix_pack_scales(struct matrix *m)
+{
+    size_t element = m->rows.dtype == SY_MXFP4 ? 1 : sizeof(float);
+    size_t n_blocks = (size_t)((m->rows.k - 1) / m->rows.scale_block + 1),
+           n_panels = ((size_t)m->rows.n + 15) / SY_PANEL;
+
+    m->packed_scales = new_input(n_panels * n_blocks * SY_PANEL * element);
+    memset(m->packed_scales, 0, n_panels * n_blocks * SY_PANEL * element);
+    for (size_t n = 0; n < (size_t)m->rows.n; n++)
+        for (size_t b = 0; b < n_blocks; b++)
+            memcpy((uint8_t *)m->packed_scales + ((n / SY_PANEL * n_blocks + b) * SY_PANEL + n % SY_PANEL) * element,
+                   (uint8_t *)m->scales + (n * n_blocks + b) * element, element);
+    m->panels.scales = m->packed_scales;
+}
+
+/* A scale; one in 16 is far from the others. */
+static inline void random_scale(enum sy_dtype dtype, void *scales, size_t i)
+{
+    int power = random_u64() % 16 ? random_int(-12, -4) : random_int(-140, 20);
+
+    if (dtype == SY_MXFP4)
+        ((uint8_t *)scales)[i] = (uint8_t)(power < -127 ? 0 : power + 127);
+    else
+        ((float *)scales)[i] = ldexpf(random_float(), power);
+}
 
 static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *m)
 {
-    size_t element = sy_dtype_bytes(m->rows.dtype), row = element * (size_t)m->rows.k;
+    size_t element = m->rows.dtype == SY_MXFP4 ? 1 : sy_dtype_bytes(m->rows.dtype);
+    size_t row = sy_dtype_array_bytes(m->rows.dtype, (size_t)m->rows.k);
     size_t panel = backend->panel_bytes(m->rows.dtype, m->rows.k);
     int n_panels = (m->rows.n + SY_PANEL - 1) / SY_PANEL;
 
@@ -184,25 +222,47 @@ static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *
     m->panels = m->rows;
     m->panels.layout = SY_LAYOUT_PANELS;
     m->panels.data = m->packed;
-    for (size_t i = 0; i < (size_t)m->rows.n * (size_t)m->rows.k; i++)
-        m->values[i] = (double)sy_float_at(m->rows.dtype, m->published, i);
+    if (m->scales)
+        matrix_pack_scales(m);
+    for (int n = 0; n < m->rows.n; n++) {
+        for (int k = 0; k < m->rows.k; k++) {
+            float f = sy_float_at(m->rows.dtype, (uint8_t *)m->published + (size_t)n * row, (size_t)k);
+            size_t at = m->scales ? (size_t)(n * ((m->rows.k - 1) / m->rows.scale_block + 1) + k / m->rows.scale_block)
+                                  : 0;
+            if (m->scales)
+                f *= m->rows.dtype == SY_MXFP4 ? sy_e8m0_widen(((uint8_t *)m->scales)[at]) : ((float *)m->scales)[at];
+            m->values[(size_t)n * (size_t)m->rows.k + (size_t)k] = (double)f;
+        }
+    }
 }
 
 /* After a change of what was published. */
 static inline void matrix_pack_again(const struct sy_kernels *backend, struct matrix *m)
 {
     free_output(m->packed);
+    free_output(m->packed_scales);
     matrix_pack(backend, m);
 }
 
 static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy_dtype dtype, int n, int k)
 {
-    struct matrix m;
+    struct matrix m = {.scales = NULL};
+    size_t row = sy_dtype_array_bytes(dtype, (size_t)k);
 
-    m.published = new_bytes((size_t)n * (size_t)k * sy_dtype_bytes(dtype));
+    m.published = new_bytes((size_t)n * row);
     m.values = new_bytes((size_t)n * (size_t)k * sizeof *m.values);
-    random_elements(dtype, m.published, (size_t)n * (size_t)k);
+    for (int i = 0; i < n; i++)
+        random_elements(dtype, (uint8_t *)m.published + (size_t)i * row, (size_t)k);
     m.rows = (struct sy_weight){.dtype = dtype, .layout = SY_LAYOUT_ROWS, .n = n, .k = k, .data = m.published};
+    if (sy_dtype_quantised(dtype)) {
+        /* A scale for each output, or for few and for many inputs. */
+        int block = dtype == SY_MXFP4 ? SY_SCALE_UNIT : random_int(0, 2) ? random_int(1, 5) * SY_SCALE_UNIT : k;
+        size_t n_scales = (size_t)n * (size_t)((k - 1) / block + 1);
+        m.rows.scale_block = block;
+        m.rows.scales = m.scales = new_bytes(n_scales * sizeof(float));
+        for (size_t i = 0; i < n_scales; i++)
+            random_scale(dtype, m.scales, i);
+    }
     matrix_pack(backend, &m);
     return m;
 }
@@ -212,15 +272,17 @@ static inline void free_matrix(struct matrix *m)
     free(m->published);
     free(m->values);
     free_output(m->packed);
+    free(m->scales);
+    free_output(m->packed_scales);
 }
 
 /* x . row n in double, and how far an FP32 sum in any order may be from it: a term meets a rounding in each addition but
  * one, and one when it is made, unless the product of two 16-bit floats is exact. Products, sums and inputs below FLT_MIN
- * may count as zero. */
+ * may count as zero. A quantised weight may be rounded to BF16 when the row is BF16. */
 static inline double exact_dot(const struct matrix *m, int n, const void *x, enum sy_dtype x_dtype, double *bound)
 {
     const double *w = m->values + (size_t)n * (size_t)m->rows.k;
-    bool exact = x_dtype == SY_BF16 && m->rows.dtype != SY_F32;
+    bool codes = sy_dtype_quantised(m->rows.dtype), exact = x_dtype == SY_BF16 && m->rows.dtype != SY_F32 && !codes;
     double sum = 0.0, magnitude = 0.0, roundings = m->rows.k - exact, small = 0.0;
 
     for (int k = 0; k < m->rows.k; k++) {
@@ -230,7 +292,9 @@ static inline double exact_dot(const struct matrix *m, int n, const void *x, enu
         if (fabs(f) < (double)FLT_MIN || fabs(w[k]) < (double)FLT_MIN)
             small += fabs(term);
     }
-    *bound = roundings * EPS * (1 + roundings * EPS) * magnitude + small + 2 * m->rows.k * (double)FLT_MIN;
+    *bound = codes && x_dtype == SY_BF16 ? magnitude * 0x1.01p-8 : 0.0;
+    magnitude += *bound;
+    *bound += roundings * EPS * (1 + roundings * EPS) * magnitude + small + 2 * m->rows.k * (double)FLT_MIN;
     return sum;
 }
 

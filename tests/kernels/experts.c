@@ -28,6 +28,15 @@ static struct sy_weight interleave(const struct sy_kernels *backend, const struc
         memcpy(data + (2 * p + 1) * panel, (const uint8_t *)up->packed + p * panel, panel);
     }
     w.data = data;
+    if (w.scales) {
+        size_t scales = (size_t)((w.k - 1) / w.scale_block + 1) * SY_PANEL * (w.dtype == SY_MXFP4 ? 1 : sizeof(float));
+        uint8_t *both = new_input(2 * n_panels * scales);
+        for (size_t p = 0; p < n_panels; p++) {
+            memcpy(both + 2 * p * scales, (const uint8_t *)gate->packed_scales + p * scales, scales);
+            memcpy(both + (2 * p + 1) * scales, (const uint8_t *)up->packed_scales + p * scales, scales);
+        }
+        w.scales = both;
+    }
     return w;
 }
 
@@ -49,7 +58,10 @@ static void group_begin(struct group *g, const struct sy_kernels *backend, enum 
     *g = (struct group){.n_tiles = n_tiles, .D = D, .F = F, .w_dtype = w_dtype, .dtype = dtype};
     for (int i = 0; i < n_tiles; i++) {
         g->gate[i] = new_matrix(backend, w_dtype, F, D);
-        g->up[i] = new_matrix(backend, w_dtype, F, D);
+        /* Gate and up have scales for the same inputs. */
+        do
+            g->up[i] = new_matrix(backend, w_dtype, F, D);
+        while (g->up[i].rows.scale_block != g->gate[i].rows.scale_block && (free_matrix(&g->up[i]), true));
         g->down[i] = new_matrix(backend, w_dtype, D, F);
         g->gate_up[i] = interleave(backend, &g->gate[i], &g->up[i]);
         g->n_rows += random_int(0, 2);
@@ -67,6 +79,7 @@ static void group_end(struct group *g)
         free_matrix(&g->up[i]);
         free_matrix(&g->down[i]);
         free_output((void *)g->gate_up[i].data);
+        free_output((void *)g->gate_up[i].scales);
     }
     free_output(g->x);
     free_output(g->act);
@@ -321,12 +334,12 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (3 * 2 * 6 + 2));
+    plan(n * (6 * 2 * 6 + 2));
     random_begin();
     for (int b = 0; b < n; b++) {
-        static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16};
+        static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};
         queues_begin(backends[b]);
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 12; i++) {
             enum sy_dtype dtype = i % 2 ? SY_BF16 : SY_F32;
             test_values(backends[b], types[i / 2], dtype);
             test_exact(backends[b], types[i / 2], dtype);

@@ -4,7 +4,10 @@
 #include "common.h"
 #include "layout.h"
 
-static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16};
+static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};
+
+#define N_TYPES  ((int)(sizeof types / sizeof *types))
+#define N_FLOATS 3 /* the first so many are no codes */
 static const enum sy_dtype x_types[] = {SY_F32, SY_BF16};
 
 /* Where kernels.h says that input k of output n of a panel is. */
@@ -201,7 +204,7 @@ static void scale_elements(enum sy_dtype dtype, void *data, size_t n, int low, i
 }
 
 /* If tiny, most products and sums are near FLT_MIN, on both sides of it: an instruction set that takes smaller numbers as
- * zero must do so always in the same places. F16 has no such numbers, so x has them all. */
+ * zero must do so always in the same places. F16 and codes have no such numbers, so x has them all. */
 static void product_begin(struct product *p, const struct sy_kernels *backend, const struct pair *pair, int K, bool add,
                           bool tiny)
 {
@@ -215,12 +218,12 @@ static void product_begin(struct product *p, const struct sy_kernels *backend, c
     p->m = new_matrix(backend, pair->w, p->N, K);
     p->x = random_rows(pair->x, p->T, K, p->stride);
     p->before = random_rows(SY_F32, p->T, p->N, (size_t)p->N);
-    if (tiny && pair->w != SY_F16) {
+    if (tiny && !sy_dtype_quantised(pair->w) && pair->w != SY_F16) {
         scale_elements(pair->w, p->m.published, (size_t)(p->N * K), -64, -60);
         matrix_pack_again(backend, &p->m);
     }
     if (tiny) {
-        int low = pair->w == SY_F16 ? -126 : -66;
+        int low = pair->w == SY_F16 || sy_dtype_quantised(pair->w) ? -126 : -66;
         scale_elements(pair->x, p->x, (size_t)p->T * p->stride, low, low + 6);
         for (int i = 0; i < p->T * p->N; i++)
             p->before[i] = ldexpf(1.0f + random_float() / 2, -random_int(120, 126));
@@ -304,6 +307,25 @@ static bool nan_stays(const float *y, const float *clean, int T, int N, int row,
     return true;
 }
 
+/* NaN in a panel's weights, then in one output's, comes out there alone. */
+static bool nan_in_outputs(const struct sy_kernels *backend, const struct pair *pair, struct matrix *m, const void *x,
+                           int T, const float *clean, float *y)
+{
+    int N = m->rows.n, K = m->rows.k;
+    size_t w_row = sy_dtype_array_bytes(pair->w, (size_t)K);
+
+    memset((uint8_t *)m->published + 32 * w_row, 0xff, 16 * w_row);
+    matrix_pack_again(backend, m);
+    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 0, N, NULL, false, y, (size_t)N);
+    bool held = nan_stays(y, clean, T, N, -1, 32, 48);
+    memset((uint8_t *)m->published + 50 * w_row, 0xff, w_row);
+    matrix_pack_again(backend, m);
+    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 48, N, NULL, false, y, (size_t)N);
+    for (int t = 0; t < T; t++)
+        held = held && nan_stays(y + t * N, clean + t * N + 48, 1, N - 48, -1, 2, 3);
+    return held;
+}
+
 /* NaN, one or everywhere, in a row or in a panel's outputs. An odd K ends in the middle of a pair of BF16 inputs, and what
  * follows is NaN. */
 static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
@@ -314,8 +336,7 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
     for (size_t i = 0; i < sizeof n_inputs / sizeof *n_inputs; i++) {
         int K = n_inputs[i], T = i % 2 ? 40 : 7, N = 90, row = random_int(0, T - 1);
         struct matrix m = new_matrix(backend, pair->w, N, K);
-        size_t n_y = (size_t)T * (size_t)N, element = sy_dtype_bytes(pair->x),
-               w_row = (size_t)K * sy_dtype_bytes(pair->w);
+        size_t n_y = (size_t)T * (size_t)N, element = sy_dtype_bytes(pair->x);
         uint8_t *x = random_rows(pair->x, T, K, (size_t)K), *x_row = x + (size_t)(row * K) * element;
         float *clean = new_floats(n_y), *y = new_floats(n_y);
         void *kept = new_bytes((size_t)K * element);
@@ -328,15 +349,9 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
             rows = rows && nan_stays(y, clean, T, N, row, 0, 0);
         }
         memcpy(x_row, kept, (size_t)K * element);
-        memset((uint8_t *)m.published + 32 * w_row, 0xff, 16 * w_row);
-        matrix_pack_again(backend, &m);
-        backend->gemm(queues[2], &m.panels, x, pair->x, (size_t)K, T, 0, N, NULL, false, y, (size_t)N);
-        outputs = outputs && nan_stays(y, clean, T, N, -1, 32, 48);
-        memset((uint8_t *)m.published + 50 * w_row, 0xff, w_row);
-        matrix_pack_again(backend, &m);
-        backend->gemm(queues[2], &m.panels, x, pair->x, (size_t)K, T, 48, N, NULL, false, y, (size_t)N);
-        for (int t = 0; t < T; t++)
-            outputs = outputs && nan_stays(y + t * N, clean + t * N + 48, 1, N - 48, -1, 2, 3);
+        /* The other codes have no NaN. */
+        if (!sy_dtype_quantised(pair->w) || pair->w == SY_F8_E4M3)
+            outputs = outputs && nan_in_outputs(backend, pair, &m, x, T, clean, y);
         free_output(x);
         free(kept);
         free(clean);
@@ -352,14 +367,14 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (3 + 3 + 6 * 7));
+    plan(n * (3 + N_FLOATS + N_TYPES * 2 * 7));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         test_pack(backends[b]);
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < N_FLOATS; i++)
             test_embed(backends[b], types[i]);
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 2 * N_TYPES; i++) {
             struct pair pair = {types[i / 2], x_types[i % 2], ""};
             snprintf(pair.name, sizeof pair.name, "%s rows, %s weights", sy_dtype_name(pair.x), sy_dtype_name(pair.w));
             test_shapes(backends[b], &pair);

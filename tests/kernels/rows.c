@@ -242,6 +242,8 @@ static void test_types(void)
     is_int((int64_t)sy_dtype_bytes(SY_BF16), 2, "bytes of BF16");
     is_int((int64_t)sy_dtype_bytes(SY_I64), 8, "bytes of I64");
     is_int((int64_t)sy_dtype_bytes((enum sy_dtype)99), 0, "an unknown type has no bytes");
+    ok(sy_dtype_array_bytes(SY_MXFP4, 33) == 17 && sy_dtype_array_bytes(SY_BF16, 33) == 66,
+       "bytes of several elements");
     is_str(sy_dtype_name(SY_F8_E4M3), "F8_E4M3", "names are those of safetensors");
 }
 
@@ -273,7 +275,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(12 + n * 20);
+    plan(13 + n * 20);
     random_begin();
     test_types();
     test_isas();
