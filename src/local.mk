@@ -20,6 +20,7 @@ libbase_a_SOURCES = \
 # Checkpoint, model description, tokenizer, shard.
 libmodel_a_SOURCES = \
 	%D%/model/load.c \
+	%D%/model/quantization.c %D%/model/quantization.h \
 	%D%/model/source.c %D%/model/source.h \
 	%D%/model/shard.c %D%/model/shard.h %D%/model/shard_job.h \
 	%D%/model/scan.c %D%/model/scan.h \

@@ -80,7 +80,7 @@ tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D
 
 # Checkpoints and the description of a model.
 sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t \
-	%D%/model/synthetic.t %D%/model/load.t
+	%D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t
 sy_folder = %D%/model/folder.c %D%/model/folder.h
 tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
 tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
@@ -89,6 +89,7 @@ tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
 tests_model_load_t_SOURCES = %D%/model/load.c $(sy_folder)
+tests_model_quantization_t_SOURCES = %D%/model/quantization.c $(sy_folder)
 EXTRA_DIST += %D%/model/make_odd.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.

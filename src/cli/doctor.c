@@ -134,6 +134,25 @@ static enum sy_status time_barriers(struct sy_setup *setup, double *us, struct s
     return st;
 }
 
+/* Bytes by type, as they are in the files; those of matrices are as many in memory. */
+static void print_types(const struct sy_setup *setup)
+{
+    const struct sy_quantization *quantization = &setup->model->quantization;
+    size_t n_tensors;
+    const struct sy_tensor *tensors = sy_checkpoint_tensors(setup->ckpt, &n_tensors);
+    char shown[80];
+
+    printf("weights: %s;", sy_quantization_show(quantization, shown, sizeof shown));
+    for (int type = 0, n = 0; type < SY_N_DTYPES; type++) {
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < n_tensors; i++)
+            bytes += tensors[i].dtype == (enum sy_dtype)type ? tensors[i].bytes : 0;
+        if (bytes)
+            printf("%s %s %.1f MB", n++ ? "," : "", sy_dtype_name((enum sy_dtype)type), (double)bytes * 1e-6);
+    }
+    printf("%s\n", quantization->method ? "; activations are not quantised" : "");
+}
+
 /* What this rank finds wrong with the checkpoint on its node. */
 static enum sy_status check_checkpoint(const struct sy_setup *setup, struct sy_error *err)
 {
@@ -169,6 +188,8 @@ static enum sy_status check_checkpoint(const struct sy_setup *setup, struct sy_e
         printf("checkpoint: %s, %zu tensors in %d files, %.2f GB, headers the same on all ranks; tokenizer: %s\n",
                setup->model->architecture, n_tensors, n_shards, (double)bytes * 1e-9,
                tok ? "found" : "none (token ids only)");
+    if (!st)
+        print_types(setup);
     sy_tokenizer_close(tok);
     return st;
 }

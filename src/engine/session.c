@@ -219,6 +219,7 @@ static enum sy_status start_layers(struct sy_session *session, struct sy_error *
 static void say_memory(const struct sy_session *session)
 {
     const struct sy_memory_need *need = &session->need;
+    char shown[80];
 
     if (session->rank == 0)
         sy_log(
@@ -227,6 +228,10 @@ static void say_memory(const struct sy_session *session)
             "buffers up to %.1f MB a rank",
             (double)need->dense_bytes * 1e-6, (double)need->expert_bytes * 1e-6, (double)need->kv_bytes * 1e-6,
             session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
+    if (session->rank == 0 && session->model->quantization.method)
+        sy_log(SY_LOG_INFO,
+               "weights: %s, in memory as published and decoded as they are multiplied; activations are not quantised",
+               sy_quantization_show(&session->model->quantization, shown, sizeof shown));
 }
 
 static void say_loaded(const struct sy_session *session)

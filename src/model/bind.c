@@ -66,10 +66,10 @@ static bool is_float(const struct sy_tensor *t)
     return t->dtype == SY_F32 || t->dtype == SY_F16 || t->dtype == SY_BF16;
 }
 
-/* t is there, is of a float type and has these dims; ANY in dims stands for any positive number. what says where the
- * expected numbers come from. */
-static enum sy_status check(const struct binder *b, const struct sy_tensor *t, int n_dims, const int64_t *dims,
-                            const char *what)
+/* t is there, is of a float type (or, if codes, of one with scales) and has these dims; ANY in dims stands for any positive
+ * number. what says where the expected numbers come from. */
+static enum sy_status check_tensor(const struct binder *b, const struct sy_tensor *t, bool codes, int n_dims,
+                                   const int64_t *dims, const char *what)
 {
     char found[128], expected[128] = "[";
 
@@ -87,9 +87,9 @@ static enum sy_status check(const struct binder *b, const struct sy_tensor *t, i
         return missing(b, b->name, why);
     }
     const char *path = sy_checkpoint_shard_path(b->ckpt, t->shard);
-    if (!is_float(t))
-        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is %s, expected F32, F16 or BF16", path, t->name,
-                            sy_dtype_name(t->dtype));
+    if (!is_float(t) && !(codes && sy_dtype_quantised(t->dtype)))
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is %s, expected F32, F16%s", path, t->name,
+                            sy_dtype_name(t->dtype), codes ? ", BF16, F8_E4M3 or I8" : " or BF16");
     bool same = t->n_dims == n_dims;
     for (int i = 0; same && i < n_dims; i++)
         same = dims[i] == ANY ? t->dims[i] > 0 && t->dims[i] <= ANY_MAX : t->dims[i] == dims[i];
@@ -99,15 +99,22 @@ static enum sy_status check(const struct binder *b, const struct sy_tensor *t, i
     return SY_OK;
 }
 
-/* The matrices of a model have one type: that of the embedding, which is bound first. */
-static enum sy_status check_type(const struct binder *b, const struct sy_tensor *t)
+static enum sy_status check(const struct binder *b, const struct sy_tensor *t, int n_dims, const int64_t *dims,
+                            const char *what)
 {
-    if (t->dtype == b->model->dtype)
-        return SY_OK;
-    return sy_error_set(b->err, SY_ERR_DATA,
-                        "%s: tensor %s is %s, but %s is %s; the matrices of a model must have one type",
-                        sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, sy_dtype_name(t->dtype),
-                        b->model->embed.tensor->name, sy_dtype_name(b->model->dtype));
+    return check_tensor(b, t, false, n_dims, dims, what);
+}
+
+/* Rows of a slice of a tensor that may hold codes, and then has scales. */
+static enum sy_status rows(struct binder *b, const struct sy_tensor *t, int64_t slice, int64_t row, int n,
+                           struct sy_source *out)
+{
+    *out = sy_source_rows(t, slice, row, n);
+    enum sy_status st = sy_quantization_scales(&b->model->quantization, b->ckpt, slice, row, out, b->err);
+
+    if (!st && out->scales.tensor)
+        b->used[out->scales.tensor - b->tensors] = true;
+    return st;
 }
 
 /* The 1-D tensor of n elements that look() found (t). */
@@ -125,13 +132,9 @@ static enum sy_status matrix(struct binder *b, const struct sy_tensor *t, int n,
                              struct sy_source *out)
 {
     int64_t dims[2] = {n, k};
-    enum sy_status st = check(b, t, 2, dims, what);
+    enum sy_status st = check_tensor(b, t, true, 2, dims, what);
 
-    if (!st)
-        st = check_type(b, t);
-    if (!st)
-        *out = sy_source_rows(t, 0, 0, (int)t->dims[0]);
-    return st;
+    return st ? st : rows(b, t, 0, 0, (int)t->dims[0], out);
 }
 
 /* A bias is used when it is there. */
@@ -226,22 +229,61 @@ static enum sy_status bind_fused(struct binder *b, const char *module, const str
     int64_t any[3] = {m->n_experts, ANY, m->hidden};
     enum sy_status st;
 
-    if ((st = check(b, gate_up, 3, any, "[experts, 2 * expert width, hidden_size]")) || (st = check_type(b, gate_up)) ||
+    if ((st = check_tensor(b, gate_up, true, 3, any, "[experts, 2 * expert width, hidden_size]")) ||
         (st = expert_width(b, gate_up, gate_up->dims[1] / 2)))
         return st;
     int64_t dims[3] = {m->n_experts, 2 * (int64_t)m->expert_width, m->hidden};
     int64_t down_dims[3] = {m->n_experts, m->hidden, m->expert_width};
-    if ((st = check(b, gate_up, 3, dims, "[experts, 2 * expert width, hidden_size]")))
+    if ((st = check_tensor(b, gate_up, true, 3, dims, "[experts, 2 * expert width, hidden_size]")))
         return st;
     const struct sy_tensor *down = look(b, "%s.experts.down_proj", module);
-    if ((st = check(b, down, 3, down_dims, "[experts, hidden_size, expert width]")) || (st = check_type(b, down)))
-        return st;
-    for (int e = 0; e < m->n_experts; e++) {
-        l->experts[e].gate = sy_source_rows(gate_up, e, 0, m->expert_width);
-        l->experts[e].up = sy_source_rows(gate_up, e, m->expert_width, m->expert_width);
-        l->experts[e].down = sy_source_rows(down, e, 0, m->hidden);
+    st = check_tensor(b, down, true, 3, down_dims, "[experts, hidden_size, expert width]");
+    for (int e = 0; e < m->n_experts && !st; e++) {
+        if (!(st = rows(b, gate_up, e, 0, m->expert_width, &l->experts[e].gate)) &&
+            !(st = rows(b, gate_up, e, m->expert_width, m->expert_width, &l->experts[e].up)))
+            st = rows(b, down, e, 0, m->hidden, &l->experts[e].down);
     }
-    return SY_OK;
+    return st;
+}
+
+/* Rows row, row + row_step, .. of a slice of MXFP4 blocks. */
+static enum sy_status mxfp4(struct binder *b, const struct sy_tensor *blocks, int slice, int row, int row_step, int n,
+                            int k, struct sy_source *out)
+{
+    enum sy_status st = sy_quantization_mxfp4(&b->model->quantization, b->ckpt, blocks, slice, row, row_step, n, k, out,
+                                              b->err);
+    if (!st)
+        b->used[out->scales.tensor - b->tensors] = true;
+    return st;
+}
+
+/* Experts of gpt-oss in MXFP4: gate_up_proj_blocks [E, 2F, D / 32, 16], gate and up rows in turn, and down_proj_blocks
+ * [E, D, F / 32, 16]. */
+static enum sy_status bind_mxfp4(struct binder *b, const char *module, const struct sy_tensor *gate_up,
+                                 struct sy_layer_sources *l)
+{
+    struct sy_model *m = b->model;
+    enum sy_status st = SY_OK;
+
+    if (!m->expert_width && gate_up->n_dims == 4 && gate_up->dims[1] > 1 && gate_up->dims[1] <= ANY_MAX)
+        st = expert_width(b, gate_up, gate_up->dims[1] / 2);
+    const struct sy_tensor *down = look(b, "%s.experts.down_proj_blocks", module);
+    if (!st && !down)
+        st = missing(b, b->name, "but gate_up_proj_blocks is there");
+    for (int e = 0; e < m->n_experts && !st; e++) {
+        struct sy_expert_sources *x = &l->experts[e];
+        int F = m->expert_width ? m->expert_width : 1;
+        if (!(st = mxfp4(b, gate_up, e, 0, 2, F, m->hidden, &x->gate)) &&
+            !(st = mxfp4(b, gate_up, e, 1, 2, F, m->hidden, &x->up)))
+            st = mxfp4(b, down, e, 0, 1, m->hidden, F, &x->down);
+    }
+    /* More slices or rows than there are experts and outputs would be left out. */
+    if (!st && (gate_up->dims[0] != m->n_experts || gate_up->dims[1] != 2 * m->expert_width ||
+                down->dims[0] != m->n_experts || down->dims[1] != m->hidden))
+        st = sy_error_set(b->err, SY_ERR_DATA, "%s: tensors %s and %s do not have %d experts of width %d",
+                          sy_checkpoint_shard_path(b->ckpt, gate_up->shard), gate_up->name, down->name, m->n_experts,
+                          m->expert_width);
+    return st;
 }
 
 /* What publishers call the three matrices of one expert. */
@@ -301,6 +343,9 @@ static enum sy_status bind_moe(struct binder *b, const char *module, const struc
     if (!l->experts)
         return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of experts",
                             sy_checkpoint_dir(b->ckpt));
+    const struct sy_tensor *blocks = look(b, "%s.experts.gate_up_proj_blocks", module);
+    if (blocks)
+        return bind_mxfp4(b, module, blocks, l);
     const struct sy_tensor *fused = look(b, "%s.experts.gate_up_proj", module);
     return fused ? bind_fused(b, module, fused, l) : bind_experts(b, module, l);
 }
@@ -391,7 +436,34 @@ static bool matters(const struct binder *b, const char *name)
     if (strncmp(name, layers, strlen(layers)))
         return false;
     return strtoull(name + strlen(layers), NULL, 10) < (unsigned long long)b->model->n_layers &&
-           !has_suffix(name, ".rotary_emb.inv_freq"); /* recomputed; old versions saved it */
+           !has_suffix(name, ".rotary_emb.inv_freq") && /* recomputed; old versions saved it */
+           !(b->model->quantization.method && (has_suffix(name, ".input_scale") || has_suffix(name, ".k_scale") ||
+                                               has_suffix(name, ".v_scale"))); /* of activations and KV caches */
+}
+
+/* Matrices that become one must have one type, and their scales serve the same numbers of inputs. */
+static enum sy_status check_same(const struct binder *b, const struct sy_source *x, const struct sy_source *y)
+{
+    enum sy_dtype type = sy_source_dtype(x), other = sy_source_dtype(y);
+
+    if (type == other && (!x->scales.tensor || x->scales.block_k == y->scales.block_k))
+        return SY_OK;
+    return sy_error_set(b->err, SY_ERR_DATA,
+                        "%s: tensor %s is %s and tensor %s is %s%s; matrices that are multiplied together must have "
+                        "one type",
+                        sy_checkpoint_dir(b->ckpt), x->tensor->name, sy_dtype_name(type), y->tensor->name,
+                        sy_dtype_name(other), type == other ? " with scales of other blocks" : "");
+}
+
+static enum sy_status check_types(const struct binder *b, const struct sy_layer_sources *l)
+{
+    enum sy_status st = check_same(b, &l->q, &l->k);
+
+    if (!st)
+        st = check_same(b, &l->q, &l->v);
+    for (int e = 0; l->moe && e < b->model->n_experts && !st; e++)
+        st = check_same(b, &l->experts[e].gate, &l->experts[e].up);
+    return st || l->moe ? st : check_same(b, &l->dense.gate, &l->dense.up);
 }
 
 static enum sy_status check_unused(const struct binder *b)
@@ -421,6 +493,8 @@ static enum sy_status bind_all(struct binder *b)
         st = bind_attention(b, i, &m->layers[i]);
         if (!st)
             st = bind_mlp(b, i, &m->layers[i]);
+        if (!st)
+            st = check_types(b, &m->layers[i]);
     }
     if (!st && !m->n_moe_layers)
         st = sy_error_set(b->err, SY_ERR_DATA, "%s: no layer has experts; only mixture-of-experts models are run",

@@ -61,14 +61,7 @@ static const struct {
 static enum sy_status check_foreign(const struct sy_config *c, struct sy_error *err)
 {
     char shown[80];
-    const json_t *quantization = json_object_get(c->json, "quantization_config");
 
-    if (quantization && !json_is_null(quantization)) {
-        const json_t *method = json_object_get(quantization, "quant_method");
-        return sy_error_set(err, SY_ERR_DATA, "%s: \"quantization_config\" (quant_method %s) is not supported; use a "
-                            "checkpoint in BF16, F16 or F32", c->path,
-                            method ? sy_json_show(method, shown, sizeof shown) : "not given");
-    }
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
         const json_t *value = json_object_get(c->json, foreign[i].key);
         if (!value || json_is_null(value) || json_is_false(value) ||
@@ -322,6 +315,7 @@ enum sy_status sy_config_read(const struct sy_checkpoint *ckpt, struct sy_config
     snprintf(c->path, sizeof c->path, "%.4000s/config.json", sy_checkpoint_dir(ckpt));
     c->json = sy_checkpoint_config(ckpt);
     if ((st = sy_family_find(c->path, c->json, &c->family, err)) || (st = check_foreign(c, err)) ||
+        (st = sy_quantization_read(c->path, c->json, &c->quantization, err)) ||
         (st = read_shape(c, err)) || (st = read_window(c, err)) || (st = read_sparsity(c, err)) ||
         (st = read_tokens(c, ckpt, err)))
         return st;

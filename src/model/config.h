@@ -31,6 +31,7 @@ struct sy_config {
     enum sy_said tied, attention_bias, qk_norm;
     const json_t *layer_types, *mlp_only, *first_dense; /* NULL where not given */
     struct sy_rope rope;
+    struct sy_quantization quantization;
     int n_eos;
     int32_t eos[SY_EOS_MAX], bos;
 };

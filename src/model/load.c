@@ -7,6 +7,7 @@
  * thread for it, with one compute thread too, and a rank needs one item's memory for each thread beside its weights.
  */
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -100,23 +101,37 @@ static struct part part_of(const struct run *run, int item)
     return (struct part){begin * SY_PANEL, end * (int64_t)SY_PANEL < job->n ? end * SY_PANEL : job->n, 0, job->k};
 }
 
+static struct sy_stretch stretch_of(const struct run *run, const struct sy_source *source, const struct part *part,
+                                    int row, int row_end)
+{
+    return run->job->kind == SY_JOB_SCALES ? sy_scales_stretch(source, row, row_end)
+                                           : sy_source_stretch(source, row, row_end, part->k, part->k_end);
+}
+
+/* A run's row as one of its segment s. */
+static int segment_row(const struct run *run, int s, int row)
+{
+    while (s-- > 0)
+        row -= segments_of(run, run->stream)[s].n;
+    return row;
+}
+
 /* What a part has in segment s of its run. False when that is nothing. */
 static bool span_of(const struct run *run, const struct part *part, int s, struct span *span)
 {
     const struct sy_source *source = segments_of(run, run->stream) + s;
-    int base = 0; /* the run's row that is the segment's first */
+    int base = -segment_row(run, s, 0); /* the run's row that is the segment's first */
 
-    for (int i = 0; i < s; i++)
-        base += segments_of(run, run->stream)[i].n;
     int from = part->row > base ? part->row - base : 0, to = min_int(part->row_end - base, source->n);
     if (!source->tensor || from >= to)
         return false;
-    struct sy_stretch all = sy_source_stretch(source, from, to, part->k, part->k_end);
+    struct sy_stretch all = stretch_of(run, source, part, from, to);
     for (int stream = 1; stream < run->n_streams; stream++) {
         source = segments_of(run, run->stream + stream) + s;
-        all.end = sy_source_stretch(source, from, to, part->k, part->k_end).end;
+        all.end = stretch_of(run, source, part, from, to).end;
     }
-    *span = (struct span){source->tensor, all.begin, (size_t)(all.end - all.begin), base + from, to - from};
+    *span = (struct span){run->job->kind == SY_JOB_SCALES ? source->scales.tensor : source->tensor, all.begin,
+                          (size_t)(all.end - all.begin), base + from, to - from};
     return true;
 }
 
@@ -166,6 +181,57 @@ static enum sy_status load_vectors(struct loader *loader, const struct run *run,
     return SY_OK;
 }
 
+/* Scales of a span's rows of one stream, from raw ones (or, if they were floats, as they are in wide), to their panels. */
+static enum sy_status pack_scales(const struct loader *loader, const struct run *run, const struct span *span, int s,
+                                  int stream, const uint8_t *raw, struct sy_error *err)
+{
+    const struct sy_shard_job *job = run->job;
+    const struct sy_source *source = segments_of(run, stream) + s;
+    const struct sy_scales *scales = &source->scales;
+    const float *wide = (const float *)(raw + loader->raw_bytes);
+    int n_blocks = sy_scales_blocks(source), from = segment_row(run, s, span->row);
+    int64_t begin = (int64_t)(span->begin / sy_dtype_bytes(scales->tensor->dtype)) - scales->offset;
+
+    for (int r = 0; r < span->n_rows; r++) {
+        int64_t at = (scales->row + (int64_t)(from + r) * scales->row_step) / scales->block_n * scales->row_stride -
+                     begin;
+        size_t panel = (size_t)((span->row + r) / SY_PANEL) * (size_t)job->n_streams + (size_t)stream;
+        size_t to = panel * (size_t)n_blocks * SY_PANEL + (size_t)((span->row + r) % SY_PANEL);
+        for (int block = 0; block < n_blocks; block++, at++, to += SY_PANEL) {
+            bool good = job->dtype == SY_U8 ? raw[at] != 0xff : fabsf(wide[at]) <= SY_SCALE_MAX;
+            if (!good)
+                return sy_error_set(err, SY_ERR_DATA, "%s: tensor %s has a scale that is not a number or over 2^100",
+                                    sy_checkpoint_shard_path(loader->ckpt, scales->tensor->shard),
+                                    scales->tensor->name);
+            if (job->dtype == SY_U8)
+                ((uint8_t *)job->dst)[to] = raw[at];
+            else
+                ((float *)job->dst)[to] = wide[at];
+        }
+    }
+    return SY_OK;
+}
+
+static enum sy_status load_scales(struct loader *loader, const struct run *run, int item, uint8_t *raw,
+                                  struct sy_error *err)
+{
+    struct part part = part_of(run, item);
+    struct span span;
+    enum sy_status st = SY_OK;
+
+    for (int s = 0; s < run->job->n_segments && !st; s++) {
+        if (!span_of(run, &part, s, &span))
+            continue;
+        st = fetch(loader, &span, raw, err);
+        if (!st && run->job->dtype == SY_F32)
+            loader->shard->kernels->convert(NULL, raw + loader->raw_bytes, SY_F32, raw, span.tensor->dtype,
+                                            span.bytes / sy_dtype_bytes(span.tensor->dtype));
+        for (int i = 0; i < run->n_streams && !st; i++)
+            st = pack_scales(loader, run, &span, s, run->stream + i, raw, err);
+    }
+    return st;
+}
+
 /* Pack a part of one stream from `rows`, elements of the job's type, where it begins at element `at`. */
 static void pack(const struct loader *loader, const struct run *run, const struct part *part, int stream,
                  const uint8_t *rows, size_t at)
@@ -173,7 +239,9 @@ static void pack(const struct loader *loader, const struct run *run, const struc
     const struct sy_shard_job *job = run->job;
     const struct sy_kernels *kernels = loader->shard->kernels;
     const struct sy_source *source = segments_of(run, stream);
-    size_t element = sy_dtype_bytes(job->dtype), panel_bytes = kernels->panel_bytes(job->dtype, job->k);
+    /* MXFP4's strides count bytes. */
+    size_t element = job->dtype == SY_MXFP4 ? 1 : sy_dtype_bytes(job->dtype);
+    size_t panel_bytes = kernels->panel_bytes(job->dtype, job->k);
     size_t row_stride = (size_t)source->row_stride * element, k_stride = (size_t)source->k_stride * element;
     size_t before = part->k ? kernels->panel_bytes(job->dtype, part->k) : 0;
 
@@ -190,8 +258,8 @@ static enum sy_status load_panels(struct loader *loader, const struct run *run, 
                                   struct sy_error *err)
 {
     const struct sy_shard_job *job = run->job;
-    enum sy_dtype from = segments_of(run, run->stream)->tensor->dtype;
-    size_t element = sy_dtype_bytes(from), raw_row = (size_t)job->k * element, n_bytes = 0;
+    enum sy_dtype from = sy_source_dtype(segments_of(run, run->stream));
+    size_t raw_row = sy_dtype_array_bytes(from, (size_t)job->k), n_bytes = 0;
     struct part part = part_of(run, item);
     uint8_t *rows = raw;
     struct span span;
@@ -207,7 +275,7 @@ static enum sy_status load_panels(struct loader *loader, const struct run *run, 
     }
     if (from != job->dtype) {
         rows = raw + loader->raw_bytes;
-        loader->shard->kernels->convert(NULL, rows, job->dtype, raw, from, n_bytes / element);
+        loader->shard->kernels->convert(NULL, rows, job->dtype, raw, from, n_bytes / sy_dtype_bytes(from));
     }
     for (int i = 0; i < run->n_streams; i++)
         pack(loader, run, &part, run->stream + i, rows,
@@ -236,8 +304,9 @@ static void load_item(void *arg, int item, int thread)
         return;
     ask_for(loader, item + AHEAD_ITEMS);
     const struct run *run = run_of(loader, item);
-    enum sy_status st = run->job->kind == SY_JOB_VECTORS ? load_vectors(loader, run, item, raw, &err)
-                                                         : load_panels(loader, run, item, raw, &err);
+    enum sy_status st = run->job->kind == SY_JOB_VECTORS  ? load_vectors(loader, run, item, raw, &err)
+                        : run->job->kind == SY_JOB_SCALES ? load_scales(loader, run, item, raw, &err)
+                                                          : load_panels(loader, run, item, raw, &err);
     if (st)
         fail(loader, item, &err);
     if (thread == 0 && loader->progress)
@@ -257,14 +326,15 @@ static void item_bytes(const struct run *run, size_t *raw, size_t *wide)
         if (!span_of(run, &part, s, &span))
             continue;
         size_t element = sy_dtype_bytes(span.tensor->dtype);
-        bool as_it_is = job->kind == SY_JOB_VECTORS ? segments_of(run, run->stream)[s].row_stride == 1
-                                                    : span.tensor->dtype == job->dtype;
+        bool as_it_is = job->kind == SY_JOB_VECTORS  ? segments_of(run, run->stream)[s].row_stride == 1
+                        : job->kind == SY_JOB_SCALES ? job->dtype == SY_U8
+                                                     : sy_source_dtype(segments_of(run, run->stream)) == job->dtype;
         sum += span.bytes;
         largest = span.bytes > largest ? span.bytes : largest;
         if (!as_it_is)
             *wide += span.bytes / element * sizeof(float);
     }
-    *raw = job->kind == SY_JOB_VECTORS ? largest : sum;
+    *raw = job->kind == SY_JOB_PANELS ? sum : largest;
 }
 
 /* Note panels or inputs [begin, end) of some streams, if there are any. */
@@ -277,6 +347,13 @@ static void add_run(struct loader *loader, struct run run)
     if (run.begin >= run.end)
         return;
     run.step = 1;
+    if (job->kind == SY_JOB_SCALES) {
+        const struct sy_scales *scales = &segments_of(&run, run.stream)->scales;
+        int64_t rows = (int64_t)SY_PANEL * scales->row_step / scales->block_n,
+                unit = (rows ? rows : 1) * scales->row_stride;
+        int64_t step = (int64_t)(ITEM_BYTES / sizeof(float)) / unit;
+        run.step = step < 1 ? 1 : step < run.end - run.begin ? (int)step : run.end - run.begin;
+    }
     if (job->kind == SY_JOB_PANELS) {
         const struct sy_source *source = segments_of(&run, run.stream);
         int64_t unit = run.by_input ? source->k_stride : SY_PANEL * source->row_stride;
@@ -304,7 +381,8 @@ static void add_run(struct loader *loader, struct run run)
 static void add_matrix(struct loader *loader, const struct sy_shard_job *job, int part, int n_parts)
 {
     const struct sy_source *first = &job->segments[0];
-    struct run run = {.job = job, .n_streams = 1, .by_input = first->k_stride > 1 && job->k > 1};
+    struct run run = {
+        .job = job, .n_streams = 1, .by_input = job->kind == SY_JOB_PANELS && first->k_stride > 1 && job->k > 1};
     int64_t n_panels = ((int64_t)job->n + SY_PANEL - 1) / SY_PANEL, unit = run.by_input ? 2 : 1;
     int64_t n_units = run.by_input ? ((int64_t)job->k + 1) / 2 : n_panels;
 
@@ -342,7 +420,7 @@ static enum sy_status lay_out(struct loader *loader, int part, int n_parts, int 
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the list of what to load");
     for (int i = 0; i < shard->n_jobs; i++) {
         const struct sy_shard_job *job = &shard->jobs[i];
-        if (job->kind == SY_JOB_PANELS)
+        if (job->kind != SY_JOB_VECTORS)
             add_matrix(loader, job, part, n_parts);
         else if (job->expert || n_vectors++ % n_parts == part)
             add_run(loader, (struct run){.job = job, .n_streams = 1, .end = 1});

@@ -36,6 +36,7 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
     m->norm_eps = (float)c->norm_eps;
     m->attention_scale = (float)(1 / sqrt(c->head_dim));
     m->clip_qkv = (float)c->clip_qkv;
+    m->quantization = c->quantization;
     m->rope = c->rope;
     m->router = (struct sy_router_rule){SY_ROUTER_SOFTMAX, 0, c->top_k, c->normalise, (float)c->router_scale};
     m->n_eos = c->n_eos;

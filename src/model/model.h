@@ -15,6 +15,7 @@
 
 #include "kernels.h"
 #include "model/checkpoint.h"
+#include "model/quantization.h"
 #include "model/source.h"
 
 #define SY_EOS_MAX 16
@@ -60,7 +61,8 @@ struct sy_model {
     enum sy_qk_norm qk_norm;
     struct sy_router_rule router;
     bool tied; /* lm_head is the embedding */
-    enum sy_dtype dtype; /* of the matrices; all of a model have one type */
+    enum sy_dtype dtype; /* of the embedding; each matrix has its own */
+    struct sy_quantization quantization;
     int n_eos;
     int32_t eos[SY_EOS_MAX];
     int32_t bos; /* -1: none */

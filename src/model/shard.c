@@ -32,6 +32,25 @@ static void count_read(struct sy_shard *shard, bool expert, uint64_t bytes)
     *(expert ? &shard->expert_read_bytes : &shard->dense_read_bytes) += bytes;
 }
 
+/* The scales of a matrix of codes. */
+static struct sy_shard_job *add_scales(struct sy_shard *shard, const struct sy_shard_job *codes)
+{
+    enum sy_dtype dtype = codes->dtype == SY_MXFP4 ? SY_U8 : SY_F32;
+    size_t panels = (size_t)(codes->n + SY_PANEL - 1) / SY_PANEL * (size_t)codes->n_streams;
+    size_t panel = (size_t)sy_scales_blocks(&codes->segments[0]) * SY_PANEL * sy_dtype_bytes(dtype);
+    struct sy_shard_job *job = new_job(shard, codes->expert, panels * panel), placed = *job;
+
+    *job = *codes;
+    job->kind = SY_JOB_SCALES;
+    job->dtype = dtype;
+    job->offset = placed.offset;
+    for (int i = 0; i < job->n_streams * job->n_segments; i++) {
+        struct sy_stretch stretch = sy_scales_stretch(&job->segments[i], 0, job->segments[i].n);
+        count_read(shard, job->expert, (stretch.end - stretch.begin) / (uint64_t)job->segments[i].scales.row_step);
+    }
+    return job;
+}
+
 /* A matrix of panels made of n_streams streams (gate and up: 2) of stacked segments. Those of several segments lie in the
  * checkpoint as they are computed with. */
 static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_dtype dtype, int n_streams,
@@ -51,10 +70,16 @@ static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_
     for (int i = 0; i < n_segments; i++) {
         assert(n_segments == n_streams || (segments[i]->k_stride == 1 && segments[i]->row_stride == k));
         job->segments[i] = *segments[i];
-        count_read(shard, expert, (uint64_t)segments[i]->n * (uint64_t)k * sy_dtype_bytes(segments[i]->tensor->dtype));
+        count_read(shard, expert,
+                   (uint64_t)segments[i]->n * sy_dtype_array_bytes(sy_source_dtype(segments[i]), (size_t)k));
     }
-    return (struct sy_weight){
+    struct sy_weight weight = {
         .dtype = dtype, .layout = SY_LAYOUT_PANELS, .n = n, .k = k, .data = (const void *)(uintptr_t)job->offset};
+    if (sy_dtype_quantised(dtype)) {
+        weight.scale_block = segments[0]->scales.block_k;
+        weight.scales = (const void *)(uintptr_t)add_scales(shard, job)->offset;
+    }
+    return weight;
 }
 
 /* Stack up to three vectors, widened to FP32; those that are missing (no tensor) are zeros. Returns NULL when all are. */
@@ -102,21 +127,23 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     bool full = model->qk_norm == SY_QK_NORM_FULL;
 
     to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
-    to->qkv = add_matrix(shard, false, model->dtype, 1, 3, (const struct sy_source *[]){&from->q, &from->k, &from->v});
+    to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
+                         (const struct sy_source *[]){&from->q, &from->k, &from->v});
     struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
                                  sy_source_vector(from->v_bias)};
     to->qkv_bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
     to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
-    to->o = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&from->o});
+    to->o = add_matrix(shard, false, sy_source_dtype(&from->o), 1, 1, (const struct sy_source *[]){&from->o});
     to->o_bias = add_vector(shard, from->o_bias, model->hidden);
     to->mlp_norm = add_vector(shard, from->mlp_norm, model->hidden);
     if (from->moe) {
         to->router = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->router});
     } else {
-        to->dense_gate_up = add_matrix(shard, false, model->dtype, 2, 2,
+        to->dense_gate_up = add_matrix(shard, false, sy_source_dtype(&from->dense.gate), 2, 2,
                                        (const struct sy_source *[]){&from->dense.gate, &from->dense.up});
-        to->dense_down = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&from->dense.down});
+        to->dense_down = add_matrix(shard, false, sy_source_dtype(&from->dense.down), 1, 1,
+                                    (const struct sy_source *[]){&from->dense.down});
     }
 }
 
@@ -127,9 +154,10 @@ static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_expert
     for (int slot = 0; from->moe && slot < experts->n_slots(experts->ctx, l); slot++) {
         const struct sy_expert_sources *expert = &from->experts[experts->expert_at(experts->ctx, l, slot)];
         struct sy_expert_weights *to = &shard->experts[l * shard->max_slots + slot];
-        to->gate_up = add_matrix(shard, true, shard->model->dtype, 2, 2,
+        to->gate_up = add_matrix(shard, true, sy_source_dtype(&expert->gate), 2, 2,
                                  (const struct sy_source *[]){&expert->gate, &expert->up});
-        to->down = add_matrix(shard, true, shard->model->dtype, 1, 1, (const struct sy_source *[]){&expert->down});
+        to->down = add_matrix(shard, true, sy_source_dtype(&expert->down), 1, 1,
+                              (const struct sy_source *[]){&expert->down});
     }
 }
 
@@ -144,7 +172,8 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
     shard->model = model;
     shard->kernels = kernels;
     shard->max_slots = experts->max_slots;
-    shard->max_jobs = 3 + model->n_layers * (10 + 2 * experts->max_slots);
+    /* A matrix has two jobs where it has scales. */
+    shard->max_jobs = 4 + model->n_layers * (13 + 4 * experts->max_slots);
     shard->layers = calloc(L, sizeof *shard->layers);
     shard->experts = calloc(L * (size_t)experts->max_slots + 1, sizeof *shard->experts);
     shard->jobs = calloc((size_t)shard->max_jobs, sizeof *shard->jobs);
@@ -152,13 +181,14 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
         sy_shard_destroy(shard);
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the table of weights");
     }
-    shard->embed = add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&model->embed});
+    shard->embed = add_matrix(shard, false, sy_source_dtype(&model->embed), 1, 1,
+                              (const struct sy_source *[]){&model->embed});
     for (int l = 0; l < model->n_layers; l++)
         lay_out_layer(shard, l);
     shard->final_norm = add_vector(shard, model->final_norm, model->hidden);
-    shard->lm_head = model->tied
-                         ? shard->embed
-                         : add_matrix(shard, false, model->dtype, 1, 1, (const struct sy_source *[]){&model->lm_head});
+    shard->lm_head = model->tied ? shard->embed
+                                 : add_matrix(shard, false, sy_source_dtype(&model->lm_head), 1, 1,
+                                              (const struct sy_source *[]){&model->lm_head});
     for (int l = 0; l < model->n_layers; l++)
         lay_out_experts(shard, experts, l);
     *out = shard;
@@ -169,6 +199,8 @@ static void place_weight(struct sy_weight *weight, void *block)
 {
     if (weight->n)
         weight->data = (const char *)block + (uintptr_t)weight->data;
+    if (weight->scale_block)
+        weight->scales = (const char *)block + (uintptr_t)weight->scales;
 }
 
 static void place_vector(const float **vector, void *block)

@@ -3,6 +3,11 @@
  */
 #include "model/source.h"
 
+enum sy_dtype sy_source_dtype(const struct sy_source *source)
+{
+    return source->tensor->dtype == SY_U8 ? SY_MXFP4 : source->tensor->dtype;
+}
+
 struct sy_source sy_source_rows(const struct sy_tensor *tensor, int64_t slice, int64_t row, int n)
 {
     int64_t k = tensor->dims[tensor->n_dims - 1];
@@ -25,10 +30,26 @@ struct sy_source sy_source_vector(const struct sy_tensor *tensor)
 struct sy_stretch sy_source_stretch(const struct sy_source *source, int row, int row_end, int k, int k_end)
 {
     uint64_t element = sy_dtype_bytes(source->tensor->dtype);
-    int64_t first = source->offset + row * source->row_stride + k * source->k_stride;
-    int64_t last = source->offset + (row_end - 1) * source->row_stride + (k_end - 1) * source->k_stride;
+    int per_unit = sy_source_dtype(source) == SY_MXFP4 ? 2 : 1;
+    int64_t first = source->offset + row * source->row_stride + k / per_unit * source->k_stride;
+    int64_t last = source->offset + (row_end - 1) * source->row_stride + (k_end - 1) / per_unit * source->k_stride;
 
     return (struct sy_stretch){(uint64_t)first * element, (uint64_t)(last + 1) * element};
+}
+
+int sy_scales_blocks(const struct sy_source *source)
+{
+    return (source->k - 1) / source->scales.block_k + 1;
+}
+
+struct sy_stretch sy_scales_stretch(const struct sy_source *source, int row, int row_end)
+{
+    const struct sy_scales *s = &source->scales;
+    uint64_t element = sy_dtype_bytes(s->tensor->dtype);
+    int64_t first = s->offset + (s->row + (int64_t)row * s->row_step) / s->block_n * s->row_stride;
+    int64_t last = s->offset + (s->row + (int64_t)(row_end - 1) * s->row_step) / s->block_n * s->row_stride;
+
+    return (struct sy_stretch){(uint64_t)first * element, (uint64_t)(last + sy_scales_blocks(source)) * element};
 }
 
 bool sy_source_interleaved(const struct sy_source *a, const struct sy_source *b)

@@ -12,14 +12,28 @@
 
 #include "model/checkpoint.h"
 
+/* The scales of a matrix of codes: that of row r, input i is element offset + (row + r * row_step) / block_n * row_stride +
+ * i / block_k of the tensor's data. */
+struct sy_scales {
+    const struct sy_tensor *tensor; /* NULL: the matrix has none */
+    int64_t offset, row_stride;
+    int64_t row; /* the source's first row among those of its tensor */
+    int row_step, block_n, block_k;
+};
+
 /* A matrix [n, k] in the checkpoint: input i of row r is element offset + r * row_stride + i * k_stride of the tensor's
  * data, so that a slice of a 3-D tensor, every second row of one and a transposed slice are all sources. A vector is a
- * matrix of one input. k_stride is 1 where rows lie as they are computed with; strides are positive. */
+ * matrix of one input. k_stride is 1 where rows lie as they are computed with; strides are positive. A tensor of U8 holds
+ * MXFP4: offset and row_stride then count bytes, and k_stride is 1. */
 struct sy_source {
     const struct sy_tensor *tensor; /* NULL: not there */
     int64_t offset, row_stride, k_stride;
     int n, k;
+    struct sy_scales scales;
 };
+
+/* The type of a source's elements. */
+enum sy_dtype sy_source_dtype(const struct sy_source *source);
 
 /* Rows row .. row + n - 1 of slice `slice` of a tensor whose last two dims are [rows, inputs] (slice counts the dims before
  * them; 0 for a 2-D tensor). */
@@ -35,6 +49,10 @@ struct sy_stretch {
 };
 
 struct sy_stretch sy_source_stretch(const struct sy_source *source, int row, int row_end, int k, int k_end);
+
+/* The same of the scales of some rows, and how many each row has. */
+struct sy_stretch sy_scales_stretch(const struct sy_source *source, int row, int row_end);
+int sy_scales_blocks(const struct sy_source *source);
 
 /* Whether rows (or, transposed, inputs) of b lie between those of a, as gate's and up's do where they are fused. */
 bool sy_source_interleaved(const struct sy_source *a, const struct sy_source *b);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
- * usage: mpirun -n R exact_hash [quick]
+ * usage: mpirun -n R exact_hash [DIR]
  *
  * For each compute type, rows of a transport chunk, prefill chunk and number of threads the same request runs alone, in a
  * batch with others, and in a KV cache so small that it is preempted. Each run prints a line
@@ -49,12 +49,14 @@ static enum sy_status on_logits(void *ctx, uint64_t id, int position, const floa
     return SY_OK;
 }
 
+static uint64_t n_ids; /* prompts are made of the first so many */
+
 static enum sy_status submit(struct sy_session *session, uint64_t id, int n_prompt, int n_new, struct sy_error *err)
 {
     int32_t prompt[512];
 
     for (int i = 0; i < n_prompt; i++)
-        prompt[i] = (int32_t)((id * 7919 + (uint64_t)i * 104729 + 13) % 4000);
+        prompt[i] = (int32_t)((id * 7919 + (uint64_t)i * 104729 + 13) % n_ids);
     return sy_session_submit(session,
                              &(struct sy_request){.id = id,
                                                   .prompt = prompt,
@@ -155,8 +157,10 @@ int main(int argc, char **argv)
     struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
     struct sy_error err = SY_ERROR_INIT;
     struct fixture fixture;
-    enum sy_status st = fixture_open(&fixture, "tests/data/demo") ? SY_OK : SY_ERR_DATA;
+    enum sy_status st = fixture_open(&fixture, argc > 1 ? argv[1] : "tests/data/demo") ? SY_OK : SY_ERR_DATA;
 
+    if (!st)
+        n_ids = fixture.model->vocab < 4000 ? (uint64_t)fixture.model->vocab : 4000;
     for (int compute = 0; compute < 2 && !st; compute++) {
         for (int c = 0; c < 3 && !st; c++)
             for (int threads = 1; threads <= 2 && !st; threads++)
