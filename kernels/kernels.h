@@ -73,6 +73,7 @@ struct sy_weight {
     int n, k;
     int scale_block; /* a multiple of SY_SCALE_UNIT, or at least k; 0 for types without scales */
     const void *data, *scales;
+    const float *bias; /* added to the outputs, [n]; of a fused matrix gate's, then up's, [2][n]. NULL: none */
 };
 
 #define SY_SCALE_UNIT 32
@@ -99,15 +100,38 @@ struct sy_tile {
     int row, n_rows;
 };
 
-enum sy_router_kind {
-    SY_ROUTER_SOFTMAX, /* softmax over all experts, then the K largest (Mixtral, Qwen, OLMoE) */
+/* What an MLP makes of its two projections. limit 0: silu(gate) * up. Otherwise gate * sigmoid(alpha * gate) * (up + 1)
+ * with gate at most limit and up within it on both sides (gpt-oss). */
+struct sy_glu {
+    float alpha, limit;
 };
 
+/* How logits become scores, by which experts are chosen and of which the weights are made. */
+enum sy_router_kind {
+    SY_ROUTER_SOFTMAX,        /* softmax over all experts (Mixtral, Qwen, OLMoE, DeepSeek-V2) */
+    SY_ROUTER_SIGMOID,        /* each logit's sigmoid (DeepSeek-V3, GLM) */
+    SY_ROUTER_SOFTMAX_CHOSEN, /* the logits; softmax over the chosen ones makes the weights (gpt-oss, Granite) */
+    SY_ROUTER_SPARSEMIXER,    /* the largest logit, K times; each one's weight is its share of a softmax over those that
+                               * are near it and not chosen before (Phi) */
+};
+
+#define SY_EXPERTS_MAX    4096
+#define SY_GROUPS_MAX     256
+#define SY_GROUP_BEST_MAX 2
+
+/* Which experts a token goes to. Chosen are the K largest scores (plus correction); with groups, only those of the kept
+ * groups. Groups are n_experts / n_groups experts in order of id; a group's score is the sum of its group_best largest
+ * (corrected) scores. */
 struct sy_router_rule {
     enum sy_router_kind kind;
-    int n_experts, top_k;
-    bool normalise; /* divide the K weights by their sum */
-    float scale;    /* multiply them by this afterwards */
+    int n_experts, top_k; /* n_experts <= SY_EXPERTS_MAX */
+    int n_groups, n_kept;    /* n_groups <= SY_GROUPS_MAX, 0 or 1: no groups */
+    int group_best;          /* <= SY_GROUP_BEST_MAX */
+    const float *correction; /* [E] added to the scores for the choice alone, NULL: none */
+    float jitter;            /* sparsemixer: a logit counts while (largest - logit) / max(|logit|, largest) is at most
+                              * twice this */
+    bool normalise;          /* divide the K weights by their sum */
+    float scale;             /* multiply them by this afterwards */
 };
 
 /* A paged KV cache of one layer. A page holds SY_KV_PAGE consecutive positions of one sequence, each KV head's K and V in
@@ -202,16 +226,26 @@ struct sy_kernels {
     void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 
-    /* y[t][n] = (y[t][n] if add) + sum_k x[t][k] * w[n][k] (+ bias[n] if not NULL), for outputs n in [n_begin, n_end);
-     * y[t] starts at output n_begin, a multiple of SY_PANEL. x: [T, K] of x_dtype (SY_F32 or SY_BF16), y: [T, y_stride] */
+    /* y[t][n] = (y[t][n] if add) + sum_k x[t][k] * w[n][k] (+ w->bias[n]), for outputs n in [n_begin, n_end); y[t] starts
+     * at output n_begin, a multiple of SY_PANEL. x: [T, K] of x_dtype (SY_F32 or SY_BF16), y: [T, y_stride] */
     void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
-                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
+                 int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 
     /* Rotate n_heads heads of every row in place (NeoX halves): dims i and i + rotary_dim/2 turn by angle
      * position * inv_freq[i]; dims from rotary_dim on stay. cos_sin: [max position][rotary_dim] with rotary_dim/2
      * cosines, then as many sines. Head h of row t is at x + t * x_stride + h * head_dim. */
     void (*rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
                  const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+
+    /* y = (x - mean) * rsqrt(variance + eps) * weight + bias over rows of `width`, otherwise as rmsnorm (Phi). bias: [width] */
+    void (*layernorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                      const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
+
+    /* x[t] *= sigmoid(logits[t]), T rows of width (the weight of Qwen2's shared expert). */
+    void (*weigh)(struct sy_queue *q, float *x, int T, int width, const float *logits);
+
+    /* x *= factor, T rows of width at x_stride (Granite's multipliers). */
+    void (*scale)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor);
 
     /* Clamp x to [-limit, limit] (OLMoE's clip_qkv). */
     void (*clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
@@ -230,8 +264,9 @@ struct sy_kernels {
      * difference. */
     void (*attention)(struct sy_queue *q, const struct sy_attention *a);
 
-    /* logits = x w^T in FP32 (w: FP32 [E, D] in this backend's panel layout), then the rule. Ties go to the lowest expert
-     * id; the K experts of a token are in order of falling score. ids: [T, K], weights: [T, K], logits: scratch [T, E]. */
+    /* logits = x w^T (+ w->bias) in FP32 (w: FP32 [E, D] in this backend's panel layout), then the rule. Ties go to the
+     * lowest expert id; the K experts of a token are in order of falling score. ids: [T, K], weights: [T, K], logits:
+     * scratch [T, E]. */
     void (*router)(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
                    int T, float *logits, int32_t *ids, float *weights);
 
@@ -240,11 +275,11 @@ struct sy_kernels {
     void (*copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                       const uint32_t *src_rows, int n, size_t row_bytes);
 
-    /* Grouped expert MLP, first half: for each tile and row, act = silu(x gate^T) * (x up^T), stored as dtype (SY_F32, or
-     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows, and
-     * their experts are all of one size. */
+    /* Grouped expert MLP, first half: for each tile and row, act = glu(x gate^T, x up^T), stored as dtype (SY_F32, or
+     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows, and their
+     * experts are all of one size. */
     void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype dtype, void *act);
+                           enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 
     /* Second half: y = act down^T, stored as y_dtype (SY_F32, or SY_BF16 rounded once). act: [.., F] of act_dtype,
      * y: [.., D], rows as in expert_gate_up. */

@@ -64,7 +64,7 @@ libcomm_a_SOURCES = \
 libmoe_a_SOURCES = \
 	%D%/moe/moe.c %D%/moe/moe.h %D%/moe/batch.h %D%/moe/wire.h \
 	%D%/moe/layer.c \
-	%D%/moe/router.c \
+	%D%/moe/router.c %D%/moe/shared.c \
 	%D%/moe/plan.c %D%/moe/plan.h \
 	%D%/moe/dispatch.c \
 	%D%/moe/residency.h \

@@ -37,6 +37,10 @@ void SY_CPU(embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t 
 /* rows.c: what works on a row or an element at a time */
 void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                      const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
+void SY_CPU(layernorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                       const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
+void SY_CPU(weigh)(struct sy_queue *q, float *x, int T, int width, const float *logits);
+void SY_CPU(scale)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor);
 void SY_CPU(clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width);
 void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
@@ -48,7 +52,7 @@ void SY_CPU(rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_he
 
 /* gemm.c */
 void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
-                  int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
+                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 
 /* attention.c */
 void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
@@ -63,7 +67,7 @@ void SY_CPU(router)(struct sy_queue *q, const struct sy_router_rule *rule, const
 void SY_CPU(copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                        const uint32_t *src_rows, int n, size_t row_bytes);
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                            enum sy_dtype dtype, void *act);
+                            enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
                          enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
 

@@ -10,6 +10,7 @@ struct job {
     const struct sy_tile *tiles;
     int n_tiles, n_threads, rows_most, n_column_steps;
     bool is_down;
+    const struct sy_glu *glu; /* NULL for down */
     const uint8_t *x;
     enum sy_dtype x_dtype, y_dtype;
     void *y;
@@ -29,22 +30,40 @@ static struct panel_cut cut_tile(const struct job *job, const struct sy_tile *ti
     return SY_CPU(panel_cut)(tile->n_rows, w->k, n_columns, job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
 }
 
-/* Outputs n .. of one row from n_columns columns of sums: as they are, or silu(gate) * up. */
+VEC_INLINE vf with_bias(const struct sy_weight *w, int at, int lanes, vf sum)
+{
+    return w->bias ? vec_add(sum, vec_load_upto(w->bias + at, lanes)) : sum;
+}
+
+VEC_INLINE vf gated(const struct sy_glu *glu, vf gate, vf up)
+{
+    if (glu->limit <= 0)
+        return vec_mul(vec_silu(gate), up);
+    vf most = vec_set(glu->limit), least = vec_set(-glu->limit);
+    gate = vec_min(most, gate);
+    up = vec_max(least, vec_min(most, up));
+    vf turned = vec_mul(gate, vec_sigmoid(vec_mul(vec_set(glu->alpha), gate)));
+    return vec_mul(turned, vec_add(up, vec_set(1.0f)));
+}
+
+/* Outputs n .. of one row from n_columns columns of sums, bias added: as they are, or gated. */
 static void store_row(const struct job *job, const struct sy_weight *w, const float *sums, size_t row, int n,
                       int n_columns)
 {
     int end = n + n_columns * SY_PANEL < w->n ? n + n_columns * SY_PANEL : w->n;
 
     for (int at = n; at < end; at += VEC_N) {
+        int lanes = vec_lanes(end, at);
         vf v;
         if (job->is_down) {
-            v = vec_load(sums + at - n);
+            v = with_bias(w, at, lanes, vec_load(sums + at - n));
         } else {
-            /* The up panel follows its gate panel. */
+            /* The up panel follows its gate panel, and the biases of up those of gate. */
             const float *gate = sums + (at - n) / SY_PANEL * 2 * SY_PANEL + (at - n) % SY_PANEL;
-            v = vec_mul(vec_silu(vec_load(gate)), vec_load(gate + SY_PANEL));
+            v = gated(job->glu, with_bias(w, at, lanes, vec_load(gate)),
+                      with_bias(w, w->n + at, lanes, vec_load(gate + SY_PANEL)));
         }
-        vec_store_type_upto(job->y_dtype, job->y, row * (size_t)w->n + (size_t)at, vec_lanes(end, at), v);
+        vec_store_type_upto(job->y_dtype, job->y, row * (size_t)w->n + (size_t)at, lanes, v);
     }
 }
 
@@ -119,9 +138,15 @@ static void run(struct sy_queue *q, struct job *job)
 }
 
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                            enum sy_dtype dtype, void *act)
+                            enum sy_dtype dtype, const struct sy_glu *glu, void *act)
 {
-    run(q, &(struct job){.tiles = tiles, .n_tiles = n_tiles, .x = x, .x_dtype = dtype, .y = act, .y_dtype = dtype});
+    run(q, &(struct job){.tiles = tiles,
+                         .n_tiles = n_tiles,
+                         .glu = glu,
+                         .x = x,
+                         .x_dtype = dtype,
+                         .y = act,
+                         .y_dtype = dtype});
 }
 
 void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,

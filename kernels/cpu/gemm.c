@@ -7,7 +7,6 @@ struct job {
     const struct sy_weight *w;
     const uint8_t *x;
     enum sy_dtype x_dtype;
-    const float *bias;
     size_t x_bytes, y_stride;
     int n_begin, n_end, n_threads;
     bool add;
@@ -20,7 +19,7 @@ static void add_bias(const struct job *job, int n, int end, float *y)
 {
     for (int at = n; at < end; at += VEC_N) {
         int lanes = vec_lanes(end, at);
-        vf sum = vec_add(vec_load_upto(y + at - n, lanes), vec_load_upto(job->bias + at, lanes));
+        vf sum = vec_add(vec_load_upto(y + at - n, lanes), vec_load_upto(job->w->bias + at, lanes));
         vec_store_upto(y + at - n, lanes, sum);
     }
 }
@@ -56,18 +55,17 @@ static void gemm_item(void *arg, int i, int thread)
     for (int r = 0; r < item.n_rows; r++, y += job->y_stride) {
         if (!in_place)
             memcpy(y, acc + (size_t)r * dot.acc_stride, (size_t)(end - n) * sizeof *y);
-        if (job->bias)
+        if (job->w->bias)
             add_bias(job, n, end, y);
     }
 }
 
 void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
-                  int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride)
+                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride)
 {
     struct job job = {.w = w,
                       .x = x,
                       .x_dtype = x_dtype,
-                      .bias = bias,
                       .x_bytes = x_stride * sy_dtype_bytes(x_dtype),
                       .y_stride = y_stride,
                       .n_begin = n_begin,

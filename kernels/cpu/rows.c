@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * rows.c - RMSNorm, and what works on one element at a time
+ * rows.c - norms, and what works on one element at a time
  */
 #include <assert.h>
 #include <math.h>
@@ -11,11 +11,11 @@
 #define CONVERT_STEP 16384
 
 struct job {
-    const float *x, *weight;
+    const float *x, *weight, *bias;
     float *y;
     size_t x_stride, y_stride;
     int n_rows, n_heads, width, row_step; /* n_rows counts runs for rmsnorm */
-    float eps, limit;
+    float eps, limit, factor;
     enum sy_dtype y_dtype;
 };
 
@@ -76,6 +76,103 @@ void SY_CPU(rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_
                       .y_dtype = y_dtype};
 
     sy_queue_run(q, n_items(&job), 2.0 * n_rows * n_heads * width, rmsnorm_item, &job);
+}
+
+/* Four partial sums as in sum_of_squares(), of x and then of the squares of what x is above its mean. */
+static float sum_above(const float *x, int width, float mean, bool squares)
+{
+    vf sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()}, middle = vec_set(mean);
+
+    for (int i = 0, j = 0; i < width; i += VEC_N, j = (j + 1) % 4) {
+        int lanes = vec_lanes(width, i);
+        vf v = vec_select_range(vec_sub(vec_load_upto(x + i, lanes), middle), vec_zero(), 0, lanes);
+        sum[j] = squares ? vec_fma(v, v, sum[j]) : vec_add(sum[j], v);
+    }
+    return vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
+}
+
+static void layernorm_item(void *arg, int item, int thread)
+{
+    const struct job *job = arg;
+
+    (void)thread;
+    for (int t = item * job->row_step; t < rows_end(job, item); t++) {
+        const float *x = job->x + (size_t)t * job->x_stride;
+        size_t to = (size_t)t * job->y_stride;
+        float mean = sum_above(x, job->width, 0.0f, false) / (float)job->width;
+        float variance = sum_above(x, job->width, mean, true) / (float)job->width;
+        vf middle = vec_set(mean), scale = vec_set(1.0f / sqrtf(variance + job->eps));
+        for (int i = 0; i < job->width; i += VEC_N) {
+            int lanes = vec_lanes(job->width, i);
+            vf v = vec_mul(vec_sub(vec_load_upto(x + i, lanes), middle), scale);
+            v = vec_fma(v, vec_load_upto(job->weight + i, lanes), vec_load_upto(job->bias + i, lanes));
+            vec_store_type_upto(job->y_dtype, job->y, to + (size_t)i, lanes, v);
+        }
+    }
+}
+
+void SY_CPU(layernorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                       const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride)
+{
+    struct job job = {.x = x,
+                      .weight = weight,
+                      .bias = bias,
+                      .y = y,
+                      .x_stride = x_stride,
+                      .y_stride = y_stride,
+                      .n_rows = n_rows,
+                      .width = width,
+                      .row_step = sy_row_step(width),
+                      .eps = eps,
+                      .y_dtype = y_dtype};
+
+    sy_queue_run(q, n_items(&job), 3.0 * n_rows * width, layernorm_item, &job);
+}
+
+static void multiply(float *y, int width, vf factor)
+{
+    for (int i = 0; i < width; i += VEC_N) {
+        int lanes = vec_lanes(width, i);
+        vec_store_upto(y + i, lanes, vec_mul(vec_load_upto(y + i, lanes), factor));
+    }
+}
+
+static void scale_item(void *arg, int item, int thread)
+{
+    const struct job *job = arg;
+
+    (void)thread;
+    for (int t = item * job->row_step; t < rows_end(job, item); t++)
+        multiply(job->y + (size_t)t * job->y_stride, job->width, vec_set(job->factor));
+}
+
+void SY_CPU(scale)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor)
+{
+    struct job job = {
+        .y = x, .y_stride = x_stride, .n_rows = T, .width = width, .row_step = sy_row_step(width), .factor = factor};
+
+    sy_queue_run(q, n_items(&job), (double)T * width, scale_item, &job);
+}
+
+static void weigh_item(void *arg, int item, int thread)
+{
+    const struct job *job = arg;
+
+    (void)thread;
+    for (int t = item * job->row_step; t < rows_end(job, item); t++)
+        multiply(job->y + (size_t)t * job->y_stride, job->width, vec_sigmoid(vec_set(job->x[t])));
+}
+
+void SY_CPU(weigh)(struct sy_queue *q, float *x, int T, int width, const float *logits)
+{
+    struct job job = {.x = logits,
+                      .y = x,
+                      .y_stride = (size_t)width,
+                      .n_rows = T,
+                      .width = width,
+                      .row_step = sy_row_step(width)};
+
+    sy_queue_run(q, n_items(&job), (double)T * width, weigh_item, &job);
 }
 
 static void clamp_item(void *arg, int item, int thread)

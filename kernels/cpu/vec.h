@@ -121,6 +121,11 @@ VEC_INLINE vf vec_exp(vf a)
 }
 
 /* a / (1 + e^-a) */
+VEC_INLINE vf vec_sigmoid(vf a)
+{
+    return vec_div(vec_set(1.0f), vec_add(vec_set(1.0f), vec_exp(vec_sub(vec_zero(), a))));
+}
+
 VEC_INLINE vf vec_silu(vf a)
 {
     return vec_div(a, vec_add(vec_set(1.0f), vec_exp(vec_sub(vec_zero(), a))));

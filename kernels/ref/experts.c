@@ -21,8 +21,17 @@ void sy_ref_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, c
                (const uint8_t *)src + (src_rows ? src_rows[i] : i) * row_bytes, row_bytes);
 }
 
+static float gated(const struct sy_glu *glu, float gate, float up)
+{
+    if (!glu->limit)
+        return gate / (1.0f + expf(-gate)) * up;
+    gate = gate > glu->limit ? glu->limit : gate;
+    up = up > glu->limit ? glu->limit : up < -glu->limit ? -glu->limit : up;
+    return gate / (1.0f + expf(-glu->alpha * gate)) * (up + 1.0f);
+}
+
 void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype dtype, void *act)
+                           enum sy_dtype dtype, const struct sy_glu *glu, void *act)
 {
     (void)q;
     for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
@@ -32,7 +41,11 @@ void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int 
             for (int f = 0; f < w->n; f++) {
                 float gate = sy_ref_dot(w, fused_row(w, f, 0), (const uint8_t *)x + row * row_bytes, dtype);
                 float up = sy_ref_dot(w, fused_row(w, f, 1), (const uint8_t *)x + row * row_bytes, dtype);
-                sy_ref_store(dtype, act, row * (size_t)w->n + (size_t)f, gate / (1.0f + expf(-gate)) * up);
+                if (w->bias) {
+                    gate += w->bias[f];
+                    up += w->bias[w->n + f];
+                }
+                sy_ref_store(dtype, act, row * (size_t)w->n + (size_t)f, gated(glu, gate, up));
             }
         }
     }
@@ -46,9 +59,10 @@ void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_t
         const struct sy_weight *w = tile->down;
         size_t row_bytes = (size_t)w->k * sy_dtype_bytes(act_dtype);
         for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
-            for (int n = 0; n < w->n; n++)
-                sy_ref_store(y_dtype, y, row * (size_t)w->n + (size_t)n,
-                             sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype));
+            for (int n = 0; n < w->n; n++) {
+                float sum = sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype);
+                sy_ref_store(y_dtype, y, row * (size_t)w->n + (size_t)n, w->bias ? sum + w->bias[n] : sum);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *
 }
 
 void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
-                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride)
+                 int T, int n_begin, int n_end, bool add, float *y, size_t y_stride)
 {
     (void)q;
     for (int t = 0; t < T; t++) {
@@ -21,7 +21,7 @@ void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, e
             const uint8_t *row = (const uint8_t *)x + (size_t)t * x_stride * sy_dtype_bytes(x_dtype);
             float *to = &y[(size_t)t * y_stride + (size_t)(n - n_begin)], sum = sy_ref_dot(w, n, row, x_dtype);
             sum = add ? *to + sum : sum;
-            *to = bias ? sum + bias[n] : sum;
+            *to = w->bias ? sum + w->bias[n] : sum;
         }
     }
 }

@@ -12,7 +12,7 @@
 #include "layout.h"
 
 /* The scale of w[n][k]. */
-static inline float sy_ref_scale(const struct sy_weight *w, int n, int k)
+static inline float sy_ref_scale_at(const struct sy_weight *w, int n, int k)
 {
     size_t at = sy_scale_index(w, n, k);
 
@@ -27,7 +27,7 @@ static inline float sy_ref_weight(const struct sy_weight *w, int n, int k)
     size_t at = w->layout == SY_LAYOUT_ROWS ? (size_t)n * row + (size_t)k : sy_panel_index(w->dtype, w->k, n, k);
     float f = sy_float_at(w->dtype, w->data, at);
 
-    return sy_dtype_quantised(w->dtype) ? f * sy_ref_scale(w, n, k) : f;
+    return sy_dtype_quantised(w->dtype) ? f * sy_ref_scale_at(w, n, k) : f;
 }
 
 /* x . w[n], x of x_dtype */
@@ -53,9 +53,13 @@ void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *
 void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
-                 int T, int n_begin, int n_end, const float *bias, bool add, float *y, size_t y_stride);
+                 int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 void sy_ref_rope(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
                  const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+void sy_ref_layernorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                      const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
+void sy_ref_weigh(struct sy_queue *q, float *x, int T, int width, const float *logits);
+void sy_ref_scale(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor);
 void sy_ref_clamp(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                      const float *k, const float *v, size_t kv_stride);
@@ -65,7 +69,7 @@ void sy_ref_router(struct sy_queue *q, const struct sy_router_rule *rule, const 
 void sy_ref_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                       const uint32_t *src_rows, int n, size_t row_bytes);
 void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
-                           enum sy_dtype dtype, void *act);
+                           enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
                         enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
 void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,

@@ -52,3 +52,39 @@ void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, cons
     for (size_t i = 0; i < n; i++)
         sy_ref_store(dst_dtype, dst, i, sy_float_at(src_dtype, src, i));
 }
+
+void sy_ref_layernorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
+                      const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride)
+{
+    (void)q;
+    for (size_t t = 0; t < (size_t)n_rows; t++, x += x_stride) {
+        float mean = 0.0f, variance = 0.0f;
+        for (int i = 0; i < width; i++)
+            mean += x[i];
+        mean /= (float)width;
+        for (int i = 0; i < width; i++)
+            variance += (x[i] - mean) * (x[i] - mean);
+        variance /= (float)width;
+        for (int i = 0; i < width; i++)
+            sy_ref_store(y_dtype, y, t * y_stride + (size_t)i,
+                         (x[i] - mean) / sqrtf(variance + eps) * weight[i] + bias[i]);
+    }
+}
+
+void sy_ref_weigh(struct sy_queue *q, float *x, int T, int width, const float *logits)
+{
+    (void)q;
+    for (int t = 0; t < T; t++, x += width) {
+        for (int i = 0; i < width; i++)
+            x[i] *= 1.0f / (1.0f + expf(-logits[t]));
+    }
+}
+
+void sy_ref_scale(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor)
+{
+    (void)q;
+    for (int t = 0; t < T; t++, x += x_stride) {
+        for (int i = 0; i < width; i++)
+            x[i] *= factor;
+    }
+}

@@ -34,7 +34,7 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
 
     enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
-            weights->qkv_bias, false, forward->qkv, stride);
+            false, forward->qkv, stride);
     normalise_qk(forward, T, weights, stride);
     if (model->clip_qkv > 0)
         k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
@@ -56,6 +56,9 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                                .q_stride = stride,
                                                .out_dtype = config->rows,
                                                .out = forward->context});
-    k->gemm(queue, &weights->o, forward->context, config->rows, (size_t)nq, T, 0, model->hidden, weights->o_bias,
-            true, forward->x, (size_t)model->hidden);
+    bool direct = model->residual_scale == 1;
+    k->gemm(queue, &weights->o, forward->context, config->rows, (size_t)nq, T, 0, model->hidden, direct,
+            direct ? forward->x : forward->delta, (size_t)model->hidden);
+    if (!direct)
+        sy_forward_add_scaled(forward, T);
 }

@@ -32,7 +32,7 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
     TAKE(forward->qkv, T * (nq + 2 * nkv));
     TAKE_BYTES(forward->h_rows, T * D * element);
     TAKE_BYTES(forward->context, T * nq * element);
-    TAKE(forward->delta, model->dense_width ? T * D : 0);
+    TAKE(forward->delta, model->dense_width || model->residual_scale != 1 ? T * D : 0);
     TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
     TAKE(forward->cos_sin, (size_t)n_positions(&forward->config) * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
@@ -76,16 +76,56 @@ void sy_forward_fini(struct sy_forward *forward)
     *forward = (struct sy_forward){0};
 }
 
-/* x += dense SwiGLU MLP of the rows: an expert that every row goes to. */
+void sy_forward_add_scaled(struct sy_forward *forward, int T)
+{
+    const struct sy_forward_config *config = &forward->config;
+    int D = config->model->hidden;
+
+    if (config->model->residual_scale != 1)
+        config->kernels->scale(config->queue, forward->delta, (size_t)D, T, D, config->model->residual_scale);
+    config->kernels->add(config->queue, forward->x, forward->delta, T, D);
+}
+
+/* y = norm(x), n_rows rows, y of y_dtype */
+static void norm(const struct sy_forward *forward, const float *x, int n_rows, const float *weight, const float *bias,
+                 void *y, enum sy_dtype y_dtype)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_model *model = config->model;
+    size_t D = (size_t)model->hidden;
+
+    if (model->norm == SY_NORM_LAYER)
+        config->kernels->layernorm(config->queue, x, D, n_rows, model->hidden, weight, bias, model->norm_eps, y,
+                                   y_dtype, D);
+    else
+        config->kernels->rmsnorm(config->queue, x, D, n_rows, 1, model->hidden, weight, model->norm_eps, y, y_dtype, D);
+}
+
+/* x += experts of the rows */
+static enum sy_status run_moe(struct sy_forward *forward, int l, int T, struct sy_error *err)
+{
+    const struct sy_forward_config *config = &forward->config;
+    bool direct = config->model->residual_scale == 1;
+    float *to = direct ? forward->x : forward->delta;
+
+    if (!direct)
+        memset(to, 0, (size_t)T * (size_t)config->model->hidden * sizeof *to);
+    enum sy_status st = sy_moe_layer(config->moe, l, &config->shard->layers[l], forward->h, T, to, err);
+    if (!st && !direct)
+        sy_forward_add_scaled(forward, T);
+    return st;
+}
+
+/* x += dense MLP of the rows: an expert that every row goes to. */
 static void run_dense(struct sy_forward *forward, int T, const struct sy_layer_weights *weights)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_kernels *k = config->kernels;
     struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, T};
 
-    k->expert_gate_up(config->queue, &tile, 1, forward->h_rows, config->rows, forward->act);
+    k->expert_gate_up(config->queue, &tile, 1, forward->h_rows, config->rows, &config->model->glu, forward->act);
     k->expert_down(config->queue, &tile, 1, forward->act, config->rows, forward->delta, SY_F32);
-    k->add(config->queue, forward->x, forward->delta, T, config->model->hidden);
+    sy_forward_add_scaled(forward, T);
 }
 
 static void count(struct sy_forward_work *work, const struct sy_batch *batch)
@@ -103,25 +143,25 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
     const struct sy_kernels *k = config->kernels;
-    struct sy_queue *queue = config->queue;
-    size_t D = (size_t)model->hidden;
     int T = batch->T;
 
     count(&forward->work, batch);
-    k->embed(queue, &config->shard->embed, batch->ids, T, forward->x);
+    k->embed(config->queue, &config->shard->embed, batch->ids, T, forward->x);
+    if (model->embedding_scale != 1)
+        k->scale(config->queue, forward->x, (size_t)model->hidden, T, model->hidden, model->embedding_scale);
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
         int64_t begin_ns = sy_clock_ns();
-        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->attention_norm, model->norm_eps,
-                   forward->h_rows, config->rows, D);
+        norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
+             config->rows);
         sy_attention_run(forward, batch, l, 0, model->n_heads);
         bool moe = model->layers[l].moe;
-        k->rmsnorm(queue, forward->x, D, T, 1, model->hidden, weights->mlp_norm, model->norm_eps,
-                   moe ? forward->h : forward->h_rows, moe ? SY_F32 : config->rows, D);
+        norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias, moe ? forward->h : forward->h_rows,
+             moe ? SY_F32 : config->rows);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
         if (moe) {
-            enum sy_status st = sy_moe_layer(config->moe, l, &weights->router, forward->h, T, forward->x, err);
+            enum sy_status st = run_moe(forward, l, T, err);
             if (st)
                 return st;
         } else {
@@ -141,10 +181,13 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
 
     for (int i = 0; i < n_rows; i++)
         memcpy(forward->logit_rows + (size_t)i * D, forward->x + (size_t)rows[i] * D, D * sizeof(float));
-    config->kernels->rmsnorm(config->queue, forward->logit_rows, D, n_rows, 1, model->hidden, config->shard->final_norm,
-                             model->norm_eps, forward->logit_h, config->rows, D);
+    norm(forward, forward->logit_rows, n_rows, config->shard->final_norm, config->shard->final_norm_bias,
+         forward->logit_h, config->rows);
     config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0,
-                          model->vocab, NULL, false, forward->logits, (size_t)model->vocab);
+                          model->vocab, false, forward->logits, (size_t)model->vocab);
+    if (model->logits_scale != 1)
+        config->kernels->scale(config->queue, forward->logits, (size_t)model->vocab, n_rows, model->vocab,
+                               model->logits_scale);
     config->kernels->scan_logits(config->queue, forward->logits, n_rows, model->vocab, forward->scans);
     config->kernels->queue_sync(config->queue);
     forward->work.n_logit_rows += (uint64_t)n_rows;

@@ -48,7 +48,7 @@ struct sy_forward {
     void *h_rows;          /* [T, D] normalised rows in the type of config.rows */
     float *qkv;            /* [T, (Hq + 2 Hkv) dh] */
     void *context;         /* [T, Hq dh] of config.rows */
-    float *delta;          /* [T, D] output of a dense MLP */
+    float *delta;          /* [T, D] what is scaled before it is added, or the output of a dense MLP */
     void *act;             /* [T, dense width] of config.rows */
     float *cos_sin;        /* [positions, rotary dim] */
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
@@ -66,6 +66,9 @@ size_t sy_forward_bytes(const struct sy_forward_config *config);
 enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forward_config *config,
                                struct sy_error *err);
 void sy_forward_fini(struct sy_forward *forward);
+
+/* x += residual_scale * delta, T rows. */
+void sy_forward_add_scaled(struct sy_forward *forward, int T);
 
 /* Run the batch through all layers; its final residual stream stays in forward->x. Collective. */
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err);

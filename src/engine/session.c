@@ -66,6 +66,8 @@ static struct sy_moe_config moe_config(struct sy_session *session)
                                   .placement = session->placement,
                                   .residency = &session->residency,
                                   .rule = model->router,
+                                  .glu = model->glu,
+                                  .shared_width = model->shared_width,
                                   .hidden = model->hidden,
                                   .expert_width = model->expert_width,
                                   .max_tokens = session->config.max_tokens,
@@ -471,7 +473,7 @@ struct sy_queue *sy_session_queue(const struct sy_session *session)
 enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
                                     struct sy_error *err)
 {
-    return sy_moe_layer(session->moe, layer, &session->shard->layers[layer].router, h, T, x, err);
+    return sy_moe_layer(session->moe, layer, &session->shard->layers[layer], h, T, x, err);
 }
 
 struct sy_group *sy_session_group(const struct sy_session *session)

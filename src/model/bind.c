@@ -137,6 +137,22 @@ static enum sy_status matrix(struct binder *b, const struct sy_tensor *t, int n,
     return st ? st : rows(b, t, 0, 0, (int)t->dims[0], out);
 }
 
+/* Norms with a bias are LayerNorms; all of a model are of one kind, that of the final one, which is bound first. */
+static enum sy_status norm(struct binder *b, const char *name, const struct sy_tensor **weight,
+                           const struct sy_tensor **bias)
+{
+    enum sy_status st = vector(b, look(b, "%s.weight", name), b->model->hidden, "hidden_size", weight);
+    const struct sy_tensor *t = look(b, "%s.bias", name);
+
+    *bias = NULL;
+    if (st || (!t && b->model->norm == SY_NORM_RMS))
+        return st;
+    if (b->model->norm == SY_NORM_RMS)
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is there, but the final norm has no bias",
+                            sy_checkpoint_shard_path(b->ckpt, t->shard), t->name);
+    return vector(b, t, b->model->hidden, "hidden_size, as the final norm has a bias", bias);
+}
+
 /* A bias is used when it is there. */
 static enum sy_status bias(struct binder *b, const char *proj, int n, const struct sy_tensor **out)
 {
@@ -190,8 +206,8 @@ static enum sy_status bind_attention(struct binder *b, int layer, struct sy_laye
     int q = m->n_heads * m->head_dim, kv = m->n_kv_heads * m->head_dim;
     enum sy_status st;
 
-    if ((st = vector(b, look(b, "input_layernorm.weight"), m->hidden, "hidden_size", &l->attention_norm)) ||
-        (st = vector(b, look(b, "post_attention_layernorm.weight"), m->hidden, "hidden_size", &l->mlp_norm)) ||
+    if ((st = norm(b, "input_layernorm", &l->attention_norm, &l->attention_norm_bias)) ||
+        (st = norm(b, "post_attention_layernorm", &l->mlp_norm, &l->mlp_norm_bias)) ||
         (st = matrix(b, look(b, "self_attn.q_proj.weight"), q, m->hidden,
                      "[num_attention_heads * head_dim, hidden_size]", &l->q)) ||
         (st = matrix(b, look(b, "self_attn.k_proj.weight"), kv, m->hidden,
@@ -221,29 +237,104 @@ static enum sy_status expert_width(struct binder *b, const struct sy_tensor *t, 
     return SY_OK;
 }
 
-/* Experts stacked along dim 0: gate_up_proj [E, 2F, D] (gate rows first) and down_proj [E, D, F]. */
-static enum sy_status bind_fused(struct binder *b, const char *module, const struct sy_tensor *gate_up,
+static struct sy_source strided(const struct sy_tensor *tensor, int64_t offset, int64_t row_stride, int64_t k_stride,
+                                int n, int k)
+{
+    return (struct sy_source){
+        .tensor = tensor, .offset = offset, .row_stride = row_stride, .k_stride = k_stride, .n = n, .k = k};
+}
+
+/* What publishers call experts stacked along dim 0. */
+struct fused_names {
+    const char *module, *gate_up, *down, *gate_up_bias, *down_bias;
+};
+
+static const struct fused_names fused_names[] = {
+    {"mlp", "mlp.experts.gate_up_proj", "mlp.experts.down_proj", "mlp.experts.gate_up_proj_bias",
+     "mlp.experts.down_proj_bias"},
+    {"block_sparse_moe", "block_sparse_moe.experts.gate_up_proj", "block_sparse_moe.experts.down_proj", NULL, NULL},
+    {"block_sparse_moe", "block_sparse_moe.input_linear.weight", "block_sparse_moe.output_linear.weight", NULL, NULL},
+};
+
+/* How they lie. With a bias, gate and up take turns (gpt-oss); without, gate's half comes first. Transposed, outputs are
+ * the last dim; where gate and up together are as wide as the model, the shape of down tells. */
+struct fused {
+    const struct sy_tensor *gate_up, *down;
+    bool transposed, in_turn;
+};
+
+static enum sy_status look_fused(struct binder *b, const struct fused_names *names, struct fused *f)
+{
+    struct sy_model *m = b->model;
+    int64_t any[3] = {m->n_experts, ANY, ANY};
+    enum sy_status st;
+
+    f->in_turn = names->gate_up_bias && look(b, "%s", names->gate_up_bias);
+    f->down = look(b, "%s", names->down);
+    if ((st = check_tensor(b, f->down, true, 3, any, "[experts, hidden_size, expert width] or its transpose")) ||
+        (st = check_tensor(b, f->gate_up, true, 3, any, "[experts, 2 * expert width, hidden_size] or its transpose")))
+        return st;
+    const int64_t *gate_up = f->gate_up->dims, *down = f->down->dims;
+    f->transposed = f->in_turn || gate_up[2] != m->hidden || (gate_up[1] == m->hidden && down[1] != m->hidden);
+    if ((st = expert_width(b, f->gate_up, gate_up[f->transposed ? 2 : 1] / 2)))
+        return st;
+    int64_t D = m->hidden, F = m->expert_width;
+    int64_t dims[2][3] = {{m->n_experts, 2 * F, D}, {m->n_experts, D, 2 * F}};
+    int64_t down_dims[2][3] = {{m->n_experts, D, F}, {m->n_experts, F, D}};
+    /* Scales of codes have no transposed form. */
+    st = check_tensor(b, f->gate_up, !f->transposed, 3, dims[f->transposed],
+                      f->transposed ? "[experts, hidden_size, 2 * expert width]"
+                                    : "[experts, 2 * expert width, hidden_size]");
+    return st ? st
+              : check_tensor(b, f->down, !f->transposed, 3, down_dims[f->transposed],
+                             f->transposed ? "[experts, expert width, hidden_size]"
+                                           : "[experts, hidden_size, expert width]");
+}
+
+/* Biases of stacked experts, where they are there: gate's and up's take turns. */
+static enum sy_status fused_biases(struct binder *b, const struct fused_names *names, struct sy_layer_sources *l)
+{
+    struct sy_model *m = b->model;
+    int F = m->expert_width, D = m->hidden;
+    int64_t gate_up_dims[2] = {m->n_experts, 2 * (int64_t)F}, down_dims[2] = {m->n_experts, D};
+    const struct sy_tensor *gate_up = names->gate_up_bias ? look(b, "%s", names->gate_up_bias) : NULL;
+    enum sy_status st = gate_up ? check(b, gate_up, 2, gate_up_dims, "[experts, 2 * expert width]") : SY_OK;
+    const struct sy_tensor *down = names->down_bias ? look(b, "%s", names->down_bias) : NULL;
+
+    if (!st && down)
+        st = check(b, down, 2, down_dims, "[experts, hidden_size]");
+    for (int64_t e = 0; !st && e < m->n_experts; e++) {
+        struct sy_expert_sources *x = &l->experts[e];
+        if (gate_up) {
+            x->gate_bias = strided(gate_up, e * 2 * F, 2, 1, F, 1);
+            x->up_bias = strided(gate_up, e * 2 * F + 1, 2, 1, F, 1);
+        }
+        if (down)
+            x->down_bias = strided(down, e * D, 1, 1, D, 1);
+    }
+    return st;
+}
+
+static enum sy_status bind_fused(struct binder *b, const struct fused_names *names, const struct sy_tensor *gate_up,
                                  struct sy_layer_sources *l)
 {
     struct sy_model *m = b->model;
-    int64_t any[3] = {m->n_experts, ANY, m->hidden};
-    enum sy_status st;
+    struct fused f = {.gate_up = gate_up};
+    enum sy_status st = look_fused(b, names, &f);
+    int F = m->expert_width, D = m->hidden;
 
-    if ((st = check_tensor(b, gate_up, true, 3, any, "[experts, 2 * expert width, hidden_size]")) ||
-        (st = expert_width(b, gate_up, gate_up->dims[1] / 2)))
-        return st;
-    int64_t dims[3] = {m->n_experts, 2 * (int64_t)m->expert_width, m->hidden};
-    int64_t down_dims[3] = {m->n_experts, m->hidden, m->expert_width};
-    if ((st = check_tensor(b, gate_up, true, 3, dims, "[experts, 2 * expert width, hidden_size]")))
-        return st;
-    const struct sy_tensor *down = look(b, "%s.experts.down_proj", module);
-    st = check_tensor(b, down, true, 3, down_dims, "[experts, hidden_size, expert width]");
-    for (int e = 0; e < m->n_experts && !st; e++) {
-        if (!(st = rows(b, gate_up, e, 0, m->expert_width, &l->experts[e].gate)) &&
-            !(st = rows(b, gate_up, e, m->expert_width, m->expert_width, &l->experts[e].up)))
-            st = rows(b, down, e, 0, m->hidden, &l->experts[e].down);
+    for (int64_t e = 0; !st && e < m->n_experts; e++) {
+        struct sy_expert_sources *x = &l->experts[e];
+        int64_t begin = e * 2 * F * D, turns = f.in_turn ? 2 : 1, up = f.in_turn ? 1 : F;
+        if (f.transposed) {
+            x->gate = strided(gate_up, begin, turns, 2 * (int64_t)F, F, D);
+            x->up = strided(gate_up, begin + up, turns, 2 * (int64_t)F, F, D);
+            x->down = strided(f.down, e * F * D, 1, D, D, F);
+        } else if (!(st = rows(b, gate_up, e, 0, F, &x->gate)) && !(st = rows(b, gate_up, e, F, F, &x->up))) {
+            st = rows(b, f.down, e, 0, D, &x->down);
+        }
     }
-    return st;
+    return st ? st : fused_biases(b, names, l);
 }
 
 /* Rows row, row + row_step, .. of a slice of MXFP4 blocks. */
@@ -283,7 +374,7 @@ static enum sy_status bind_mxfp4(struct binder *b, const char *module, const str
         st = sy_error_set(b->err, SY_ERR_DATA, "%s: tensors %s and %s do not have %d experts of width %d",
                           sy_checkpoint_shard_path(b->ckpt, gate_up->shard), gate_up->name, down->name, m->n_experts,
                           m->expert_width);
-    return st;
+    return st ? st : fused_biases(b, &fused_names[0], l);
 }
 
 /* What publishers call the three matrices of one expert. */
@@ -319,9 +410,78 @@ static enum sy_status bind_experts(struct binder *b, const char *module, struct 
     return st;
 }
 
-static enum sy_status bind_moe(struct binder *b, const char *module, const struct sy_tensor *router,
+/* What publishers call a router, its module and what comes with it: a bias of its logits, and a correction of its scores
+ * that counts for the choice alone. */
+struct router_names {
+    const char *module, *router, *bias, *correction;
+};
+
+static const struct router_names router_names[] = {
+    {"mlp", "mlp.gate.weight", "mlp.gate.bias", "mlp.gate.e_score_correction_bias"},
+    {"block_sparse_moe", "block_sparse_moe.gate.weight", "block_sparse_moe.gate.bias",
+     "block_sparse_moe.gate.e_score_correction_bias"},
+    {"block_sparse_moe", "block_sparse_moe.router.layer.weight", "block_sparse_moe.router.layer.bias", NULL},
+    {"mlp", "mlp.router.weight", "mlp.router.bias", NULL},
+};
+
+#define N_ROUTER_NAMES ((int)(sizeof router_names / sizeof router_names[0]))
+
+static enum sy_status router_vectors(struct binder *b, const struct router_names *names, struct sy_layer_sources *l)
+{
+    const struct sy_tensor *bias = look(b, "%s", names->bias);
+    const struct sy_tensor *correction = names->correction ? look(b, "%s", names->correction) : NULL;
+    enum sy_status st = SY_OK;
+
+    if (bias)
+        st = vector(b, bias, b->model->n_experts, "experts", &l->router_bias);
+    if (!st && correction)
+        st = vector(b, correction, b->model->n_experts, "experts", &l->correction);
+    return st;
+}
+
+/* An expert that every token goes to, by presence: of Qwen2-MoE, weighed by a sigmoid, or of DeepSeek, which may stand for
+ * several of the experts' width. */
+static enum sy_status bind_shared(struct binder *b, const char *module, struct sy_layer_sources *l)
+{
+    static const char *const names[] = {"shared_expert", "shared_experts"};
+    struct sy_model *m = b->model;
+    const struct sy_tensor *gate = NULL;
+    enum sy_status st;
+    int i = 0;
+
+    while (i < 2 && !(gate = look(b, "%s.%s.gate_proj.weight", module, names[i])))
+        i++;
+    if (!gate) {
+        if (b->config->n_shared || b->config->shared_width)
+            return missing(b, b->name, b->config->n_shared ? "but config.json has n_shared_experts"
+                                                           : "but config.json has shared_expert_intermediate_size");
+        return SY_OK;
+    }
+    if (!m->shared_width && b->config->shared_width)
+        m->shared_width = b->config->shared_width;
+    if (!m->shared_width && gate->n_dims == 2 && gate->dims[0] > 0 && gate->dims[0] <= ANY_MAX)
+        m->shared_width = (int)gate->dims[0];
+    int width = m->shared_width ? m->shared_width : ANY;
+    if ((st = matrix(b, gate, width, m->hidden, "[width of the shared expert, hidden_size]", &l->shared.gate)) ||
+        (st = matrix(b, look(b, "%s.%s.up_proj.weight", module, names[i]), width, m->hidden,
+                     "[width of the shared expert, hidden_size]", &l->shared.up)) ||
+        (st = matrix(b, look(b, "%s.%s.down_proj.weight", module, names[i]), m->hidden, width,
+                     "[hidden_size, width of the shared expert]", &l->shared.down)))
+        return st;
+    const struct sy_tensor *weigh = look(b, "%s.shared_expert_gate.weight", module);
+    int64_t dims[2] = {1, m->hidden};
+    if (!weigh)
+        return SY_OK;
+    if ((st = check(b, weigh, 2, dims, "[1, hidden_size]")))
+        return st;
+    l->shared_gate = sy_source_rows(weigh, 0, 0, 1);
+    return SY_OK;
+}
+
+static enum sy_status bind_moe(struct binder *b, const struct router_names *names, const struct sy_tensor *router,
                                struct sy_layer_sources *l)
 {
+    const char *module = names->module;
     struct sy_model *m = b->model;
     int64_t dims[2] = {m->n_experts ? m->n_experts : ANY, m->hidden};
     enum sy_status st = check(b, router, 2, dims, "[experts, hidden_size]");
@@ -330,15 +490,27 @@ static enum sy_status bind_moe(struct binder *b, const char *module, const struc
         return st;
     if (!m->n_experts)
         m->n_experts = (int)router->dims[0];
+    if (m->n_experts > SY_EXPERTS_MAX)
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s has %d experts, the limit is %d",
+                            sy_checkpoint_shard_path(b->ckpt, router->shard), router->name, m->n_experts,
+                            SY_EXPERTS_MAX);
     b->n_experts_total += m->n_experts;
     if (m->router.top_k > m->n_experts)
         return sy_error_set(b->err, SY_ERR_DATA, "%s: \"num_experts_per_tok\" is %d, but there are %d experts",
                             b->config->path, m->router.top_k, m->n_experts);
+    if (m->n_experts % m->router.n_groups || m->n_experts / m->router.n_groups < m->router.group_best ||
+        m->n_experts / m->router.n_groups * m->router.n_kept < m->router.top_k)
+        return sy_error_set(b->err, SY_ERR_DATA,
+                            "%s: %d experts in \"n_group\" %d groups, of which \"topk_group\" %d are kept, do not "
+                            "make \"num_experts_per_tok\" %d choices",
+                            b->config->path, m->n_experts, m->router.n_groups, m->router.n_kept, m->router.top_k);
     if (b->n_experts_total > EXPERTS_TOTAL_MAX)
         return sy_error_set(b->err, SY_ERR_DATA, "%s: over %d experts in all layers", sy_checkpoint_dir(b->ckpt),
                             EXPERTS_TOTAL_MAX);
     /* The router is computed in FP32, so it may have a type of its own. */
     l->router = sy_source_rows(router, 0, 0, m->n_experts);
+    if ((st = router_vectors(b, names, l)) || (st = bind_shared(b, module, l)))
+        return st;
     l->experts = calloc((size_t)m->n_experts, sizeof *l->experts);
     if (!l->experts)
         return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of experts",
@@ -346,8 +518,13 @@ static enum sy_status bind_moe(struct binder *b, const char *module, const struc
     const struct sy_tensor *blocks = look(b, "%s.experts.gate_up_proj_blocks", module);
     if (blocks)
         return bind_mxfp4(b, module, blocks, l);
-    const struct sy_tensor *fused = look(b, "%s.experts.gate_up_proj", module);
-    return fused ? bind_fused(b, module, fused, l) : bind_experts(b, module, l);
+    for (size_t i = 0; i < sizeof fused_names / sizeof fused_names[0]; i++) {
+        const struct fused_names *fused = &fused_names[i];
+        const struct sy_tensor *gate_up = strcmp(fused->module, module) ? NULL : look(b, "%s", fused->gate_up);
+        if (gate_up)
+            return bind_fused(b, fused, gate_up, l);
+    }
+    return bind_experts(b, module, l);
 }
 
 static enum sy_status bind_dense(struct binder *b, const struct sy_tensor *gate, struct sy_layer_sources *l)
@@ -373,19 +550,20 @@ static enum sy_status bind_dense(struct binder *b, const struct sy_tensor *gate,
 static enum sy_status bind_mlp(struct binder *b, int layer, struct sy_layer_sources *l)
 {
     const struct sy_tensor *dense = look(b, "mlp.gate_proj.weight");
-    const struct sy_tensor *router = look(b, "mlp.gate.weight");
-    const char *module = "mlp", *key;
+    const struct sy_tensor *router;
+    const char *key;
     enum sy_said said = sy_config_moe(b->config, layer, &key);
+    int i = 0;
 
-    if (!router && (router = look(b, "block_sparse_moe.gate.weight")))
-        module = "block_sparse_moe";
+    while (!(router = look(b, "%s", router_names[i].router)) && ++i < N_ROUTER_NAMES)
+        ;
     if (router && dense)
         return sy_error_set(b->err, SY_ERR_DATA, "%s: layer %d has both a router (%s) and a dense MLP (%s)",
                             sy_checkpoint_shard_path(b->ckpt, router->shard), layer, router->name, dense->name);
     if (!router && !dense) {
         snprintf(b->name, sizeof b->name, "%smlp.gate.weight", b->prefix);
         return missing(b, b->name,
-                       "and so are block_sparse_moe.gate.weight and mlp.gate_proj.weight; a layer needs one");
+                       "and so are the routers of other layouts and mlp.gate_proj.weight; a layer needs one");
     }
     const struct sy_tensor *found = router ? router : dense;
     if (said != SY_NOT_SAID && (said == SY_SAID_YES) != (router != NULL))
@@ -393,7 +571,7 @@ static enum sy_status bind_mlp(struct binder *b, int layer, struct sy_layer_sour
                             b->config->path, key, layer, said ? "a layer with experts" : "a dense layer", found->name);
     l->moe = router != NULL;
     b->model->n_moe_layers += l->moe;
-    return router ? bind_moe(b, module, router, l) : bind_dense(b, dense, l);
+    return router ? bind_moe(b, &router_names[i], router, l) : bind_dense(b, dense, l);
 }
 
 static enum sy_status bind_ends(struct binder *b)
@@ -408,7 +586,13 @@ static enum sy_status bind_ends(struct binder *b)
     m->vocab = (int)embed->dims[0];
     m->dtype = embed->dtype;
     m->embed = sy_source_rows(embed, 0, 0, m->vocab);
-    if ((st = vector(b, look(b, "model.norm.weight"), m->hidden, "hidden_size", &m->final_norm)))
+    m->norm = look(b, "model.norm.bias") ? SY_NORM_LAYER : SY_NORM_RMS;
+    if ((st = norm(b, "model.norm", &m->final_norm, &m->final_norm_bias)))
+        return st;
+    const struct sy_tensor *head_bias = look(b, "lm_head.bias");
+    if (!head_bias && b->config->lm_head_bias == SY_SAID_YES)
+        return missing(b, b->name, "but config.json has lm_head_bias true");
+    if (head_bias && (st = vector(b, head_bias, m->vocab, "vocab_size", &m->lm_head_bias)))
         return st;
     const struct sy_tensor *head = look(b, "lm_head.weight");
     m->tied = b->config->tied == SY_NOT_SAID ? !head : b->config->tied == SY_SAID_YES;

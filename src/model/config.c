@@ -11,7 +11,7 @@
 
 /* Limits that keep every product of two of these inside an int. */
 #define LAYERS_MAX 4096
-#define EXPERTS_MAX 65536
+#define EXPERTS_MAX SY_EXPERTS_MAX
 #define HIDDEN_MAX (1 << 20)
 #define HEADS_MAX (1 << 12)
 #define HEAD_DIM_MAX (1 << 14)
@@ -25,13 +25,6 @@ static const struct {
     double number; /* this number, null and false are harmless */
     const char *text;
 } foreign[] = {
-    {"n_group", 1, NULL},
-    {"topk_group", 1, NULL},
-    {"topk_method", 0, "greedy"},
-    {"scoring_func", 0, "softmax"},
-    {"n_shared_experts", 0, NULL},
-    {"num_shared_experts", 0, NULL},
-    {"shared_expert_intermediate_size", 0, NULL},
     {"shared_intermediate_size", 0, NULL},
     {"use_expert_bias", 0, NULL},
     {"moe_layer_freq", 1, NULL},
@@ -39,11 +32,7 @@ static const struct {
     {"q_lora_rank", 0, NULL},
     {"attn_logit_softcapping", 0, NULL},
     {"final_logit_softcapping", 0, NULL},
-    {"embedding_multiplier", 1, NULL},
-    {"residual_multiplier", 1, NULL},
-    {"attention_multiplier", 0, NULL},
     {"query_pre_attn_scalar", 0, NULL},
-    {"logits_scaling", 1, NULL},
     {"logit_scale", 1, NULL},
     {"attention_chunk_size", 0, NULL},
     {"attn_temperature_tuning", 0, NULL},
@@ -51,8 +40,6 @@ static const struct {
     {"no_rope_layers", 0, NULL},
     {"no_rope_layer_interval", 0, NULL},
     {"rope_interleave", 0, NULL},
-    {"swiglu_limit", 0, NULL},
-    {"swiglu_alpha", 0, NULL},
     {"alibi", 0, NULL},
     {"parallel_attn", 0, NULL},
     {"use_parallel_residual", 0, NULL},
@@ -111,6 +98,26 @@ static enum sy_status read_alias(const struct sy_config *c, const char *const *k
     return SY_OK;
 }
 
+/* A word for one of the kinds; absent or null leaves *out. */
+static enum sy_status read_word(const struct sy_config *c, const char *key, const char *const *words, int n_words,
+                                int *out, struct sy_error *err)
+{
+    const json_t *value = json_object_get(c->json, key);
+    char shown[80], known[160] = "";
+
+    if (!value || json_is_null(value))
+        return SY_OK;
+    for (int i = 0; i < n_words; i++) {
+        if (json_is_string(value) && !strcmp(json_string_value(value), words[i])) {
+            *out = i;
+            return SY_OK;
+        }
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s\"%s\"", i ? ", " : "", words[i]);
+    }
+    return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, supported: %s", c->path, key,
+                        sy_json_show(value, shown, sizeof shown), known);
+}
+
 static enum sy_status read_said(const struct sy_config *c, const char *key, enum sy_said *out, struct sy_error *err)
 {
     const json_t *value = json_object_get(c->json, key);
@@ -142,6 +149,8 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
         (st = read_int(c, "vocab_size", VOCAB_MAX, &c->vocab, err)) ||
         (st = read_int(c, "moe_intermediate_size", WIDTH_MAX, &c->moe_width, err)) ||
         (st = read_int(c, "intermediate_size", WIDTH_MAX, &c->width, err)) ||
+        (st = read_int(c, "n_shared_experts", EXPERTS_MAX, &c->n_shared, err)) ||
+        (st = read_int(c, "shared_expert_intermediate_size", WIDTH_MAX, &c->shared_width, err)) ||
         (st = read_int(c, "max_position_embeddings", CONTEXT_MAX, &c->max_context, err)) ||
         (st = read_alias(c, experts, 3, EXPERTS_MAX, &c->n_experts, err)) ||
         (st = read_alias(c, top_k, 3, EXPERTS_MAX, &c->top_k, err)))
@@ -307,6 +316,71 @@ enum sy_said sy_config_moe(const struct sy_config *c, int layer, const char **ke
     return said;
 }
 
+/* Groups of experts. Where a method is named it must fit the family's. */
+static enum sy_status read_groups(struct sy_config *c, struct sy_error *err)
+{
+    static const char *const methods[] = {"greedy", "group_limited_greedy", "noaux_tc"};
+    int method = c->family->group_best == 1 ? 0 : 2;
+    enum sy_status st;
+
+    c->n_groups = c->n_kept = 1;
+    if ((st = read_int(c, "n_group", SY_GROUPS_MAX, &c->n_groups, err)) ||
+        (st = read_int(c, "topk_group", SY_GROUPS_MAX, &c->n_kept, err)) ||
+        (st = read_word(c, "topk_method", methods, 3, &method, err)))
+        return st;
+    if (!c->family->group_best && c->n_groups > 1)
+        return sy_error_set(err, SY_ERR_DATA, "%s: groups of experts (n_group %d) are not supported for %s", c->path,
+                            c->n_groups, c->family->architecture);
+    if (c->family->group_best == 1 && method == 0)
+        c->n_groups = c->n_kept = 1;
+    if (c->n_kept > c->n_groups)
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"topk_group\" is %d, but \"n_group\" is %d", c->path, c->n_kept,
+                            c->n_groups);
+    return SY_OK;
+}
+
+static enum sy_status read_router(struct sy_config *c, struct sy_error *err)
+{
+    static const char *const scores[] = {"softmax", "sigmoid"};
+    int kind = (int)c->family->router;
+    enum sy_status st;
+
+    c->router_scale = 1;
+    c->normalise = c->family->normalise;
+    c->jitter = 0.01;
+    if ((st = sy_json_real(c->path, c->json, "routed_scaling_factor", -1e6, 1e6, &c->router_scale, err)) ||
+        (st = sy_json_bool(c->path, c->json, "norm_topk_prob", &c->normalise, err)) ||
+        (st = sy_json_real(c->path, c->json, "router_jitter_noise", 0, 1e6, &c->jitter, err)) ||
+        (st = read_word(c, "scoring_func", scores, 2, &kind, err)))
+        return st;
+    c->router = (enum sy_router_kind)kind;
+    if (c->family->scale_or_normalise && c->normalise && c->top_k > 1)
+        c->router_scale = 1;
+    return read_groups(c, err);
+}
+
+/* Granite's multipliers, and what gates an MLP. */
+static enum sy_status read_multipliers(struct sy_config *c, struct sy_error *err)
+{
+    double alpha = c->family->glu.alpha, limit = c->family->glu.limit, logits = 1;
+    enum sy_status st;
+
+    c->embedding_scale = c->residual_scale = 1;
+    if ((st = sy_json_real(c->path, c->json, "embedding_multiplier", -1e6, 1e6, &c->embedding_scale, err)) ||
+        (st = sy_json_real(c->path, c->json, "residual_multiplier", -1e6, 1e6, &c->residual_scale, err)) ||
+        (st = sy_json_real(c->path, c->json, "attention_multiplier", 0, 1e6, &c->attention_scale, err)) ||
+        (st = sy_json_real(c->path, c->json, "logits_scaling", 1e-6, 1e6, &logits, err)) ||
+        (st = sy_json_real(c->path, c->json, "swiglu_alpha", 0, 1e6, &alpha, err)) ||
+        (st = sy_json_real(c->path, c->json, "swiglu_limit", 0, 1e6, &limit, err)))
+        return st;
+    c->logits_scale = 1 / logits;
+    if ((limit > 0) != (c->family->glu.limit > 0))
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"swiglu_limit\" is %g, which %s does not support here", c->path,
+                            limit, c->family->architecture);
+    c->glu = (struct sy_glu){(float)alpha, (float)limit};
+    return SY_OK;
+}
+
 enum sy_status sy_config_read(const struct sy_checkpoint *ckpt, struct sy_config *c, struct sy_error *err)
 {
     enum sy_status st;
@@ -320,15 +394,13 @@ enum sy_status sy_config_read(const struct sy_checkpoint *ckpt, struct sy_config
         (st = read_tokens(c, ckpt, err)))
         return st;
     c->norm_eps = c->family->norm_eps;
-    c->normalise = c->family->normalise;
-    c->router_scale = 1;
     if ((st = sy_json_real(c->path, c->json, "rms_norm_eps", 0, 1, &c->norm_eps, err)) ||
         (st = sy_json_real(c->path, c->json, "clip_qkv", 1e-30, 1e30, &c->clip_qkv, err)) ||
-        (st = sy_json_real(c->path, c->json, "routed_scaling_factor", -1e6, 1e6, &c->router_scale, err)) ||
-        (st = sy_json_bool(c->path, c->json, "norm_topk_prob", &c->normalise, err)) ||
         (st = read_said(c, "tie_word_embeddings", &c->tied, err)) ||
         (st = read_said(c, "attention_bias", &c->attention_bias, err)) ||
-        (st = read_said(c, "use_qk_norm", &c->qk_norm, err)))
+        (st = read_said(c, "use_qk_norm", &c->qk_norm, err)) ||
+        (st = read_said(c, "lm_head_bias", &c->lm_head_bias, err)) || (st = read_router(c, err)) ||
+        (st = read_multipliers(c, err)))
         return st;
     return sy_rope_read(c, &c->rope, err);
 }

@@ -8,13 +8,13 @@
 
 #include "base/json.h"
 
-/* Source: the configuration classes of transformers 5 (configuration_{qwen3_moe,mixtral,olmoe}.py), checked against the
- * published config.json files. Mixtral divides by the sum without having a key for it. OLMoE has no window, whatever
- * sliding_window says. */
+/* Source: the configuration classes of transformers 5 (configuration_*.py), checked against published config.json files.
+ * Mixtral divides by the sum without having a key for it. OLMoE has no window, whatever sliding_window says. */
 static const struct sy_family families[] = {
     {
         .architecture = "Qwen3MoeForCausalLM",
         .model_type = "qwen3_moe",
+        .router = SY_ROUTER_SOFTMAX,
         .normalise = false,
         .windowed = false,
         .top_k = 8,
@@ -27,6 +27,7 @@ static const struct sy_family families[] = {
     {
         .architecture = "MixtralForCausalLM",
         .model_type = "mixtral",
+        .router = SY_ROUTER_SOFTMAX,
         .normalise = true,
         .windowed = true,
         .top_k = 2,
@@ -39,6 +40,7 @@ static const struct sy_family families[] = {
     {
         .architecture = "OlmoeForCausalLM",
         .model_type = "olmoe",
+        .router = SY_ROUTER_SOFTMAX,
         .normalise = false,
         .windowed = false,
         .top_k = 8,
@@ -48,13 +50,109 @@ static const struct sy_family families[] = {
         .eos = 50279,
         .bos = -1,
     },
+    {
+        .architecture = "Qwen2MoeForCausalLM",
+        .model_type = "qwen2_moe",
+        .router = SY_ROUTER_SOFTMAX,
+        .normalise = false,
+        .windowed = false,
+        .top_k = 4,
+        .max_context = 32768,
+        .norm_eps = 1e-6,
+        .rope_theta = 1e4,
+        .eos = -1,
+        .bos = -1,
+    },
+    {
+        .architecture = "DeepseekV2ForCausalLM",
+        .model_type = "deepseek_v2",
+        .router = SY_ROUTER_SOFTMAX,
+        .normalise = false,
+        .windowed = false,
+        .scale_or_normalise = true,
+        .group_best = 1,
+        .top_k = 6,
+        .max_context = 2048,
+        .norm_eps = 1e-6,
+        .rope_theta = 1e4,
+        .eos = 1,
+        .bos = 0,
+    },
+    {
+        .architecture = "DeepseekV3ForCausalLM",
+        .model_type = "deepseek_v3",
+        .router = SY_ROUTER_SIGMOID,
+        .normalise = true,
+        .windowed = false,
+        .group_best = 2,
+        .top_k = 8,
+        .max_context = 4096,
+        .norm_eps = 1e-6,
+        .rope_theta = 1e4,
+        .eos = 1,
+        .bos = 0,
+    },
+    {
+        .architecture = "GptOssForCausalLM",
+        .model_type = "gpt_oss",
+        .router = SY_ROUTER_SOFTMAX_CHOSEN,
+        .normalise = false,
+        .windowed = true,
+        .glu = {.alpha = 1.702f, .limit = 7},
+        .top_k = 4,
+        .max_context = 131072,
+        .norm_eps = 1e-5,
+        .rope_theta = 150000,
+        .eos = -1,
+        .bos = -1,
+    },
+    {
+        .architecture = "GraniteMoeForCausalLM",
+        .model_type = "granitemoe",
+        .router = SY_ROUTER_SOFTMAX_CHOSEN,
+        .normalise = false,
+        .windowed = false,
+        .top_k = 2,
+        .max_context = 2048,
+        .norm_eps = 1e-6,
+        .rope_theta = 1e4,
+        .eos = 2,
+        .bos = 1,
+    },
+    {
+        .architecture = "Glm4MoeForCausalLM",
+        .model_type = "glm4_moe",
+        .router = SY_ROUTER_SIGMOID,
+        .normalise = true,
+        .windowed = false,
+        .group_best = 2,
+        .top_k = 8,
+        .max_context = 131072,
+        .norm_eps = 1e-5,
+        .rope_theta = 1e4,
+        .eos = -1,
+        .bos = -1,
+    },
+    {
+        .architecture = "PhimoeForCausalLM",
+        .model_type = "phimoe",
+        .router = SY_ROUTER_SPARSEMIXER,
+        .normalise = false,
+        .windowed = true,
+        .top_k = 2,
+        .max_context = 131072,
+        .norm_eps = 1e-5,
+        .rope_theta = 1e6,
+        .eos = 2,
+        .bos = 1,
+    },
 };
 
 #define N_FAMILIES (sizeof families / sizeof families[0])
 
 static enum sy_status unsupported(const char *path, const char *key, const char *found, struct sy_error *err)
 {
-    char known[512] = "";
+    char known[1024] = "";
 
     for (size_t i = 0; i < N_FAMILIES; i++)
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s (%s)", i ? ", " : "",

@@ -11,11 +11,16 @@
 #include <stdbool.h>
 
 #include "base/status.h"
+#include "kernels.h"
 
 struct sy_family {
     const char *architecture; /* as in "architectures" */
     const char *model_type;   /* decides where "architectures" is absent */
-    bool normalise;           /* norm_topk_prob */
+    enum sy_router_kind router; /* scoring_func */
+    bool normalise;             /* norm_topk_prob */
+    bool scale_or_normalise;    /* routed_scaling_factor only counts without norm_topk_prob */
+    int group_best;             /* of a group's experts, those whose scores add up to its own */
+    struct sy_glu glu;          /* swiglu_alpha, swiglu_limit */
     bool windowed;            /* sliding_window counts when use_sliding_window is absent */
     int top_k;                /* num_experts_per_tok */
     int max_context;          /* max_position_embeddings */

@@ -34,11 +34,22 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
     m->top_k = c->top_k;
     m->max_context = c->max_context;
     m->norm_eps = (float)c->norm_eps;
-    m->attention_scale = (float)(1 / sqrt(c->head_dim));
+    m->attention_scale = (float)(c->attention_scale > 0 ? c->attention_scale : 1 / sqrt(c->head_dim));
+    m->embedding_scale = (float)c->embedding_scale;
+    m->residual_scale = (float)c->residual_scale;
+    m->logits_scale = (float)c->logits_scale;
+    m->glu = c->glu;
     m->clip_qkv = (float)c->clip_qkv;
     m->quantization = c->quantization;
     m->rope = c->rope;
-    m->router = (struct sy_router_rule){SY_ROUTER_SOFTMAX, 0, c->top_k, c->normalise, (float)c->router_scale};
+    m->router = (struct sy_router_rule){.kind = c->router,
+                                        .top_k = c->top_k,
+                                        .n_groups = c->n_groups,
+                                        .n_kept = c->n_kept,
+                                        .group_best = c->family->group_best,
+                                        .jitter = (float)c->jitter,
+                                        .normalise = c->normalise,
+                                        .scale = (float)c->router_scale};
     m->n_eos = c->n_eos;
     memcpy(m->eos, c->eos, sizeof m->eos);
     m->bos = c->bos;
@@ -81,12 +92,15 @@ static int64_t source_elements(const struct sy_source *s)
 
 static int64_t mlp_elements(const struct sy_expert_sources *x)
 {
-    return source_elements(&x->gate) + source_elements(&x->up) + source_elements(&x->down);
+    return source_elements(&x->gate) + source_elements(&x->up) + source_elements(&x->down) +
+           source_elements(&x->gate_bias) + source_elements(&x->up_bias) + source_elements(&x->down_bias);
 }
 
 void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active)
 {
-    int64_t all = source_elements(&model->embed) + elements(model->final_norm), idle = 0;
+    int64_t all = source_elements(&model->embed) + elements(model->final_norm) + elements(model->final_norm_bias) +
+                  elements(model->lm_head_bias),
+            idle = 0;
 
     if (!model->tied)
         all += source_elements(&model->lm_head);
@@ -95,7 +109,9 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
         all += elements(l->attention_norm) + elements(l->mlp_norm) + elements(l->q_norm) + elements(l->k_norm) +
                elements(l->q_bias) + elements(l->k_bias) + elements(l->v_bias) + elements(l->o_bias) +
                source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) + source_elements(&l->o) +
-               source_elements(&l->router) + mlp_elements(&l->dense);
+               elements(l->attention_norm_bias) + elements(l->mlp_norm_bias) + source_elements(&l->router) +
+               elements(l->router_bias) + elements(l->correction) + mlp_elements(&l->dense) + mlp_elements(&l->shared) +
+               source_elements(&l->shared_gate);
         if (!l->moe)
             continue;
         all += model->n_experts * mlp_elements(&l->experts[0]);

@@ -26,6 +26,11 @@ enum sy_qk_norm {
     SY_QK_NORM_FULL, /* weight [H * dh], over the whole projection (OLMoE) */
 };
 
+enum sy_norm_kind {
+    SY_NORM_RMS,
+    SY_NORM_LAYER, /* mean taken off, and a bias (Phi) */
+};
+
 enum sy_rope_kind { SY_ROPE_DEFAULT, SY_ROPE_LINEAR, SY_ROPE_YARN };
 
 struct sy_rope {
@@ -37,16 +42,22 @@ struct sy_rope {
 
 struct sy_expert_sources {
     struct sy_source gate, up, down; /* [F, D], [F, D], [D, F] */
+    struct sy_source gate_bias, up_bias, down_bias; /* rows of one element; tensor NULL without */
 };
 
 struct sy_layer_sources {
     bool moe;
     int window; /* sliding window in tokens, 0: full */
     const struct sy_tensor *attention_norm, *mlp_norm;            /* [D] */
+    const struct sy_tensor *attention_norm_bias, *mlp_norm_bias;  /* NULL without */
     struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
     const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without */
     const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
     struct sy_source router;                                      /* [E, D], moe only */
+    const struct sy_tensor *router_bias;                          /* [E] of the logits, NULL without */
+    const struct sy_tensor *correction;                           /* [E] of the choice alone, NULL without */
+    struct sy_expert_sources shared;                              /* [shared_width, D], ..; for every token; moe only */
+    struct sy_source shared_gate;                                 /* [1, D]; its sigmoid weighs the shared expert */
     struct sy_expert_sources *experts;                            /* [E], moe only */
     struct sy_expert_sources dense;                               /* [dense_width, D], ..., dense only */
 };
@@ -54,9 +65,12 @@ struct sy_layer_sources {
 struct sy_model {
     char architecture[80];
     int n_layers, n_moe_layers, hidden, n_heads, n_kv_heads, head_dim, vocab;
-    int n_experts, top_k, expert_width, dense_width;
+    int n_experts, top_k, expert_width, dense_width, shared_width; /* shared_width 0: no shared expert */
     int max_context; /* max_position_embeddings */
+    enum sy_norm_kind norm;
     float norm_eps, attention_scale, clip_qkv; /* clip_qkv 0: none */
+    float embedding_scale, residual_scale, logits_scale; /* Granite's multipliers; 1 elsewhere */
+    struct sy_glu glu; /* of experts and dense MLPs */
     struct sy_rope rope;
     enum sy_qk_norm qk_norm;
     struct sy_router_rule router;
@@ -68,7 +82,7 @@ struct sy_model {
     int32_t bos; /* -1: none */
 
     struct sy_source embed, lm_head; /* [V, D]; lm_head.tensor == embed.tensor when tied */
-    const struct sy_tensor *final_norm;
+    const struct sy_tensor *final_norm, *final_norm_bias, *lm_head_bias;
     struct sy_layer_sources *layers; /* [n_layers] */
 };
 

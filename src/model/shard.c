@@ -10,6 +10,10 @@
 
 #define ALIGN 64
 
+/* Jobs at most: without the layers; of a layer without its experts. */
+#define DENSE_JOBS 6
+#define LAYER_JOBS 20
+
 static size_t panels_bytes(const struct sy_shard *shard, enum sy_dtype dtype, int n, int k, int n_streams)
 {
     size_t panels = (size_t)(n + SY_PANEL - 1) / SY_PANEL * (size_t)n_streams;
@@ -125,26 +129,34 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     struct sy_layer_weights *to = &shard->layers[l];
     int nq = model->n_heads * model->head_dim, nkv = model->n_kv_heads * model->head_dim;
     bool full = model->qk_norm == SY_QK_NORM_FULL;
+    const struct sy_expert_sources *dense = from->moe ? &from->shared : &from->dense;
 
     to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
     to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
                          (const struct sy_source *[]){&from->q, &from->k, &from->v});
+    to->attention_norm_bias = add_vector(shard, from->attention_norm_bias, model->hidden);
     struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
                                  sy_source_vector(from->v_bias)};
-    to->qkv_bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
+    to->qkv.bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
     to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
     to->o = add_matrix(shard, false, sy_source_dtype(&from->o), 1, 1, (const struct sy_source *[]){&from->o});
-    to->o_bias = add_vector(shard, from->o_bias, model->hidden);
+    to->o.bias = add_vector(shard, from->o_bias, model->hidden);
     to->mlp_norm = add_vector(shard, from->mlp_norm, model->hidden);
+    to->mlp_norm_bias = add_vector(shard, from->mlp_norm_bias, model->hidden);
     if (from->moe) {
         to->router = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->router});
-    } else {
-        to->dense_gate_up = add_matrix(shard, false, sy_source_dtype(&from->dense.gate), 2, 2,
-                                       (const struct sy_source *[]){&from->dense.gate, &from->dense.up});
-        to->dense_down = add_matrix(shard, false, sy_source_dtype(&from->dense.down), 1, 1,
-                                    (const struct sy_source *[]){&from->dense.down});
+        to->router.bias = add_vector(shard, from->router_bias, model->n_experts);
+        to->correction = add_vector(shard, from->correction, model->n_experts);
     }
+    if (dense->gate.tensor) {
+        to->dense_gate_up = add_matrix(shard, false, sy_source_dtype(&dense->gate), 2, 2,
+                                       (const struct sy_source *[]){&dense->gate, &dense->up});
+        to->dense_down = add_matrix(shard, false, sy_source_dtype(&dense->down), 1, 1,
+                                    (const struct sy_source *[]){&dense->down});
+    }
+    if (from->shared_gate.tensor)
+        to->shared_gate = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->shared_gate});
 }
 
 static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_experts *experts, int l)
@@ -156,8 +168,11 @@ static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_expert
         struct sy_expert_weights *to = &shard->experts[l * shard->max_slots + slot];
         to->gate_up = add_matrix(shard, true, sy_source_dtype(&expert->gate), 2, 2,
                                  (const struct sy_source *[]){&expert->gate, &expert->up});
+        to->gate_up.bias = add_vectors(shard, true, 2, (struct sy_source[]){expert->gate_bias, expert->up_bias},
+                                       (int[]){shard->model->expert_width, shard->model->expert_width});
         to->down = add_matrix(shard, true, sy_source_dtype(&expert->down), 1, 1,
                               (const struct sy_source *[]){&expert->down});
+        to->down.bias = add_vectors(shard, true, 1, &expert->down_bias, (int[]){shard->model->hidden});
     }
 }
 
@@ -173,7 +188,7 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
     shard->kernels = kernels;
     shard->max_slots = experts->max_slots;
     /* A matrix has two jobs where it has scales. */
-    shard->max_jobs = 4 + model->n_layers * (13 + 4 * experts->max_slots);
+    shard->max_jobs = DENSE_JOBS + model->n_layers * (LAYER_JOBS + 6 * experts->max_slots);
     shard->layers = calloc(L, sizeof *shard->layers);
     shard->experts = calloc(L * (size_t)experts->max_slots + 1, sizeof *shard->experts);
     shard->jobs = calloc((size_t)shard->max_jobs, sizeof *shard->jobs);
@@ -186,21 +201,15 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
     for (int l = 0; l < model->n_layers; l++)
         lay_out_layer(shard, l);
     shard->final_norm = add_vector(shard, model->final_norm, model->hidden);
+    shard->final_norm_bias = add_vector(shard, model->final_norm_bias, model->hidden);
     shard->lm_head = model->tied ? shard->embed
                                  : add_matrix(shard, false, sy_source_dtype(&model->lm_head), 1, 1,
                                               (const struct sy_source *[]){&model->lm_head});
+    shard->lm_head.bias = add_vector(shard, model->lm_head_bias, model->vocab);
     for (int l = 0; l < model->n_layers; l++)
         lay_out_experts(shard, experts, l);
     *out = shard;
     return SY_OK;
-}
-
-static void place_weight(struct sy_weight *weight, void *block)
-{
-    if (weight->n)
-        weight->data = (const char *)block + (uintptr_t)weight->data;
-    if (weight->scale_block)
-        weight->scales = (const char *)block + (uintptr_t)weight->scales;
 }
 
 static void place_vector(const float **vector, void *block)
@@ -209,17 +218,28 @@ static void place_vector(const float **vector, void *block)
         *vector = (const float *)((const char *)block + ((uintptr_t)*vector - 1));
 }
 
+static void place_weight(struct sy_weight *weight, void *block)
+{
+    if (weight->n)
+        weight->data = (const char *)block + (uintptr_t)weight->data;
+    if (weight->scale_block)
+        weight->scales = (const char *)block + (uintptr_t)weight->scales;
+    place_vector(&weight->bias, block);
+}
+
 void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
 {
     place_weight(&shard->embed, dense);
     place_weight(&shard->lm_head, dense);
     place_vector(&shard->final_norm, dense);
+    place_vector(&shard->final_norm_bias, dense);
     for (int l = 0; l < shard->model->n_layers; l++) {
         struct sy_layer_weights *layer = &shard->layers[l];
-        struct sy_weight *weights[] = {&layer->qkv, &layer->o, &layer->router, &layer->dense_gate_up,
-                                       &layer->dense_down};
-        const float **vectors[] = {&layer->attention_norm, &layer->mlp_norm, &layer->q_norm,
-                                   &layer->k_norm,         &layer->qkv_bias, &layer->o_bias};
+        struct sy_weight *weights[] = {&layer->qkv,           &layer->o,          &layer->router,
+                                       &layer->dense_gate_up, &layer->dense_down, &layer->shared_gate};
+        const float **vectors[] = {&layer->attention_norm, &layer->attention_norm_bias, &layer->mlp_norm,
+                                   &layer->mlp_norm_bias,  &layer->q_norm,              &layer->k_norm,
+                                   &layer->correction};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
             place_weight(weights[i], dense);
         for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)

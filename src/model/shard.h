@@ -23,11 +23,13 @@
 /* Weights of one layer. Vectors are FP32; a NULL vector is not there. */
 struct sy_layer_weights {
     const float *attention_norm, *mlp_norm; /* [D] */
+    const float *attention_norm_bias, *mlp_norm_bias; /* of LayerNorms */
     const float *q_norm, *k_norm;           /* [dh], or [Hq * dh] and [Hkv * dh] */
     struct sy_weight qkv, o;                /* [(Hq + 2 Hkv) dh, D], [D, Hq dh] */
-    const float *qkv_bias, *o_bias;
     struct sy_weight router;                /* [E, D] FP32; moe layers */
-    struct sy_weight dense_gate_up, dense_down; /* dense layers */
+    const float *correction;                /* [E] of the router's choice */
+    struct sy_weight dense_gate_up, dense_down; /* dense layers, and the shared expert of moe layers */
+    struct sy_weight shared_gate;           /* [1, D] FP32; n 0: the shared expert has none */
 };
 
 /* One expert: [2F, D] interleaved panels, and [D, F] panels. */
@@ -49,7 +51,7 @@ struct sy_shard {
     size_t dense_bytes, expert_bytes;           /* of the two blocks */
     uint64_t dense_read_bytes, expert_read_bytes; /* checkpoint bytes behind them */
     struct sy_weight embed, lm_head;
-    const float *final_norm;
+    const float *final_norm, *final_norm_bias;
     struct sy_layer_weights *layers;            /* [n_layers] */
     struct sy_expert_weights *experts;           /* [n_layers * max_slots] */
     int max_slots;

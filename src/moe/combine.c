@@ -141,7 +141,7 @@ void sy_combine_finish(struct sy_moe *moe, float *x)
     int64_t begin_ns = sy_clock_ns();
 
     config->kernels->combine(config->queue, moe->results, config->wire, moe->weights, moe->T, moe->plan.top_k,
-                             config->hidden, NULL, config->reverse_k, x);
+                             config->hidden, config->shared_width ? moe->shared : NULL, config->reverse_k, x);
     for (int p = 0; p < moe->n_ranks; p++)
         moe->incoming[p] = moe->peers[p].n_incoming;
     moe->wire_bytes_planned += sy_plan_wire_bytes(&moe->plan, moe->rank, config->chunk_rows, moe->rows.row_bytes,

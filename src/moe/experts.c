@@ -97,7 +97,8 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
         moe->computing = true;
         config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
                                    moe->rows.row_bytes);
-        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, moe->act);
+        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire,
+                                        &config->glu, moe->act);
         config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, moe->out,
                                      config->wire);
         config->kernels->queue_sync(config->queue);

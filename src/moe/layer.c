@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * layer.c - one mixture-of-experts layer: router, plan, dispatch, experts, combine
  *
- *   h ──> router ──> plan ──> dispatch ──> experts ──> combine ──> x
+ *   h ──> router ──> plan ──> dispatch ──> experts, shared ──> combine ──> x
  *                              └── chunks travel while tiles are computed ──┘
  */
 #include <stdio.h>
@@ -47,22 +47,26 @@ void sy_moe_nudge(void *arg)
     moe->times.experts_ns -= sy_clock_ns() - begin_ns;
 }
 
-enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weight *router, const float *h, int T,
-                            float *x, struct sy_error *err)
+enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                            int T, float *x, struct sy_error *err)
 {
     struct sy_wait wait;
+    bool moved = false;
 
     moe->layer = layer;
     moe->T = T;
     moe->sequence++;
-    sy_router_run(moe, router, h);
+    sy_router_run(moe, weights, h);
     sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, moe->ids, T);
     sy_dispatch_begin(moe, h);
+    enum sy_status st = sy_dispatch_push(moe, &moved, err);
+    if (st)
+        return st;
+    sy_shared_run(moe, weights, h);
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     while (!sy_combine_done(moe)) {
-        bool moved = false;
-        enum sy_status st = move(moe, true, &moved, err);
-        if (st)
+        moved = false;
+        if ((st = move(moe, true, &moved, err)))
             return st;
         int64_t begin_ns = sy_clock_ns();
         if (moved) {

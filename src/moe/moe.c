@@ -54,6 +54,11 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->slot_count, slots);
     TAKE(moe->slot_mark, (size_t)config->placement->n_layers * slots);
     TAKE(moe->tiles, slots);
+    if (config->shared_width) {
+        TAKE(moe->shared_act, T * (size_t)config->shared_width * sy_dtype_bytes(config->wire));
+        TAKE(moe->shared, T * (size_t)config->hidden);
+        TAKE(moe->shared_gate, T);
+    }
     TAKE(moe->batch_rows, SY_BATCH_ROWS);
     TAKE(moe->batch_in, SY_BATCH_ROWS * row);
     TAKE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));

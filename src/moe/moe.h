@@ -31,8 +31,9 @@ struct sy_moe_config {
     struct sy_fabric *fabric;
     const struct sy_placement *placement;
     struct sy_residency *residency;
-    struct sy_router_rule rule;
-    int hidden, expert_width, max_tokens; /* D, F, largest T */
+    struct sy_router_rule rule;           /* without the correction, which is a layer's */
+    struct sy_glu glu;
+    int hidden, expert_width, shared_width, max_tokens; /* D, F, of the shared expert (0: none), largest T */
     int chunk_rows;                       /* C */
     enum sy_dtype wire;                   /* SY_F32 or SY_BF16 */
     bool reverse_k;                       /* negative control of the exactness tests */
@@ -113,6 +114,9 @@ struct sy_moe {
     enum sy_status nudged;      /* what sy_moe_nudge() met, and the sentence */
     struct sy_error nudged_err;
 
+    uint8_t *shared_act;        /* [T, shared width] of the wire type */
+    float *shared, *shared_gate; /* [T, D] what the shared expert made, [T] the logit of its weight */
+
     struct sy_moe_times times;
     struct sy_moe_work work;
     uint64_t wire_bytes_planned;
@@ -135,12 +139,12 @@ void sy_moe_mark(struct sy_moe *moe);
 /* x[t] += sum over the K experts of token t of weight * expert(h[t]). Collective over the ranks: every rank calls it for
  * every MoE layer, T may be 0.
  *   layer   number of the layer, for placement and messages
- *   router  [E, D] FP32 panels
+ *   weights router [E, D] FP32 panels, and the shared expert if there is one
  *   h       [T, D] normalised hidden states, FP32, not rounded
  *   x       [T, D] residual stream
  * Errors: SY_ERR_PEER when a peer sends nothing for the group's timeout; SY_ERR_INTERNAL for a malformed chunk. */
-enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weight *router, const float *h, int T,
-                            float *x, struct sy_error *err);
+enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                            int T, float *x, struct sy_error *err);
 
 /* Let the network move while kernels run, and chunks too while those are the experts': a peer can take a chunk only while
  * its sender lets the network work, and may need it, or the room for its own, before it can compute itself. An error is
@@ -148,7 +152,12 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_weigh
 void sy_moe_nudge(void *moe);
 
 /* ---- router.c ---- */
-void sy_router_run(struct sy_moe *moe, const struct sy_weight *router, const float *h);
+void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
+
+/* ---- shared.c ---- */
+/* The expert that every token of this rank goes to, from the rows that sy_dispatch_begin() left; once chunks are on their
+ * way, because it needs nobody. */
+void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
 
 /* ---- dispatch.c ---- */
 void sy_dispatch_begin(struct sy_moe *moe, const float *h);

@@ -4,11 +4,13 @@
 #include "base/clock.h"
 #include "moe/moe.h"
 
-void sy_router_run(struct sy_moe *moe, const struct sy_weight *router, const float *h)
+void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h)
 {
     int64_t begin_ns = sy_clock_ns();
+    struct sy_router_rule rule = moe->config.rule;
 
-    moe->config.kernels->router(moe->config.queue, &moe->config.rule, router, h, moe->T, moe->logits, moe->ids,
+    rule.correction = weights->correction;
+    moe->config.kernels->router(moe->config.queue, &rule, &weights->router, h, moe->T, moe->logits, moe->ids,
                                 moe->weights);
     moe->times.router_ns += sy_clock_ns() - begin_ns;
 }

@@ -9,6 +9,7 @@
  * reads and stay as they are where it writes. */
 struct group {
     int n_tiles, D, F, n_rows; /* n_rows counts all rows of x, act and y */
+    struct sy_glu glu;
     enum sy_dtype w_dtype, dtype;
     struct matrix gate[EXPERTS_MAX], up[EXPERTS_MAX], down[EXPERTS_MAX];
     struct sy_weight gate_up[EXPERTS_MAX];
@@ -56,6 +57,8 @@ static void group_begin(struct group *g, const struct sy_kernels *backend, enum 
                         int D, int F, const int *n_rows, int n_tiles)
 {
     *g = (struct group){.n_tiles = n_tiles, .D = D, .F = F, .w_dtype = w_dtype, .dtype = dtype};
+    if (random_int(0, 1))
+        g->glu = (struct sy_glu){1.702f, 0.25f + fabsf(random_float())};
     for (int i = 0; i < n_tiles; i++) {
         g->gate[i] = new_matrix(backend, w_dtype, F, D);
         /* Gate and up have scales for the same inputs. */
@@ -64,6 +67,8 @@ static void group_begin(struct group *g, const struct sy_kernels *backend, enum 
         while (g->up[i].rows.scale_block != g->gate[i].rows.scale_block && (free_matrix(&g->up[i]), true));
         g->down[i] = new_matrix(backend, w_dtype, D, F);
         g->gate_up[i] = interleave(backend, &g->gate[i], &g->up[i]);
+        g->gate_up[i].bias = random_int(0, 1) ? random_rows(SY_F32, 1, 2 * F, (size_t)(2 * F)) : NULL;
+        g->down[i].panels.bias = random_int(0, 1) ? random_rows(SY_F32, 1, D, (size_t)D) : NULL;
         g->n_rows += random_int(0, 2);
         g->tiles[i] = (struct sy_tile){&g->gate_up[i], &g->down[i].panels, g->n_rows, n_rows[i]};
         g->n_rows += n_rows[i];
@@ -75,6 +80,8 @@ static void group_begin(struct group *g, const struct sy_kernels *backend, enum 
 static void group_end(struct group *g)
 {
     for (int i = 0; i < g->n_tiles; i++) {
+        free_output((void *)g->gate_up[i].bias);
+        free_output((void *)g->down[i].panels.bias);
         free_matrix(&g->gate[i]);
         free_matrix(&g->up[i]);
         free_matrix(&g->down[i]);
@@ -90,8 +97,16 @@ static const void *input_row(const struct group *g, const void *rows, int row, i
     return (const uint8_t *)rows + (size_t)(row * width) * sy_dtype_bytes(g->dtype);
 }
 
-/* act against double. The bound carries the errors of both products through silu(gate) * up, whose slopes are at most
- * 1.1 |up| and |silu(gate)|. */
+static double with_bias(double sum, const float *bias, int i, double *bound)
+{
+    if (!bias)
+        return sum;
+    *bound += EPS * fabs(sum + (double)bias[i]);
+    return sum + (double)bias[i];
+}
+
+/* act against double. The bound carries the errors of both products through turn(gate) * up, whose slopes are at most
+ * 1.1 |up| and |turn(gate)|; turn is silu, or what gpt-oss has. */
 static void check_gate_up(const struct group *g, const void *act, double *ratio)
 {
     for (int i = 0; i < g->n_tiles; i++) {
@@ -99,7 +114,15 @@ static void check_gate_up(const struct group *g, const void *act, double *ratio)
             const void *x = input_row(g, g->x, row, g->D);
             for (int f = 0; f < g->F; f++) {
                 double gate_bound, up_bound, gate = exact_dot(&g->gate[i], f, x, g->dtype, &gate_bound);
-                double up = exact_dot(&g->up[i], f, x, g->dtype, &up_bound), silu = gate / (1.0 + exp(-gate));
+                double up = exact_dot(&g->up[i], f, x, g->dtype, &up_bound), limit = (double)g->glu.limit;
+                gate = with_bias(gate, g->gate_up[i].bias, f, &gate_bound);
+                up = with_bias(up, g->gate_up[i].bias, g->F + f, &up_bound);
+                if (limit > 0) {
+                    gate = fmin(gate, limit);
+                    up = fmax(-limit, fmin(up, limit)) + 1;
+                    up_bound += EPS * fabs(up);
+                }
+                double silu = gate / (1.0 + exp(-gate * (limit > 0 ? (double)g->glu.alpha : 1)));
                 double bound = 1.1 * fabs(up) * gate_bound + fabs(silu) * up_bound + 1.1 * gate_bound * up_bound +
                                12 * EPS * fabs(silu * up) + 2 * (double)FLT_MIN;
                 worst(ratio, (double)sy_float_at(g->dtype, act, (size_t)(row * g->F + f)), silu * up,
@@ -116,6 +139,7 @@ static void check_down(const struct group *g, const void *y, enum sy_dtype y_dty
         for (int row = g->tiles[i].row; row < g->tiles[i].row + g->tiles[i].n_rows; row++) {
             for (int n = 0; n < g->D; n++) {
                 double bound, sum = exact_dot(&g->down[i], n, input_row(g, g->act, row, g->F), g->dtype, &bound);
+                sum = with_bias(sum, g->down[i].panels.bias, n, &bound);
                 worst(ratio, (double)sy_float_at(y_dtype, y, (size_t)(row * g->D + n)), sum,
                       stored_bound(y_dtype, sum, bound));
             }
@@ -165,7 +189,7 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype w_dtype,
             group_begin(&g, backend, w_dtype, dtype, D, F, many, 3);
         size_t act_row = (size_t)F * sy_dtype_bytes(dtype), y_row = (size_t)D * sy_dtype_bytes(y_dtype);
         void *act = new_output((size_t)g.n_rows * act_row), *y = new_output((size_t)g.n_rows * y_row);
-        backend->expert_gate_up(q, g.tiles, g.n_tiles, g.x, dtype, act);
+        backend->expert_gate_up(q, g.tiles, g.n_tiles, g.x, dtype, &g.glu, act);
         backend->expert_down(q, g.tiles, g.n_tiles, g.act, dtype, y, y_dtype);
         check_gate_up(&g, act, &up_ratio);
         check_down(&g, y, y_dtype, &down_ratio);
@@ -174,7 +198,7 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype w_dtype,
         free_output(y);
         group_end(&g);
     }
-    snprintf(what, sizeof what, "silu(gate) * up, %s", describe(w_dtype, dtype));
+    snprintf(what, sizeof what, "gate and up, %s", describe(w_dtype, dtype));
     ok_worst(up_ratio, backend->name, what);
     snprintf(what, sizeof what, "down, %s", describe(w_dtype, dtype));
     ok_worst(down_ratio, backend->name, what);
@@ -208,7 +232,7 @@ static void run_both(const struct sy_kernels *backend, struct sy_queue *q, const
 {
     poison(o->act, o->act_bytes);
     poison(o->y, o->y_bytes);
-    backend->expert_gate_up(q, tiles, n_tiles, g->x, g->dtype, o->act);
+    backend->expert_gate_up(q, tiles, n_tiles, g->x, g->dtype, &g->glu, o->act);
     backend->expert_down(q, tiles, n_tiles, o->act, g->dtype, o->y, g->dtype);
 }
 
@@ -269,7 +293,7 @@ static void test_silu(const struct sy_kernels *backend)
         x[i] = i < n_ends ? ends[i] : i == n_ends ? NAN : random_float() * (i % 3 ? 5.0f : 87.0f);
     }
     struct sy_tile tile = {&w, NULL, 0, n};
-    backend->expert_gate_up(queues[0], &tile, 1, x, SY_F32, act);
+    backend->expert_gate_up(queues[0], &tile, 1, x, SY_F32, &(struct sy_glu){0}, act);
     /* Exponential 2e-7, three roundings; below -88.7 e^-x is infinite and the result 0 instead of up to 2.3e-35. */
     for (int i = 1; i < n; i++) {
         double exact = (double)x[i] / (1.0 + exp(-(double)x[i])) * (double)x[i];

@@ -128,8 +128,9 @@ static void check_shape(const struct sy_kernels *backend, const struct pair *pai
         memcpy(truth + (size_t)t * y_stride, before + (size_t)t * y_stride, (size_t)N * sizeof *y);
     }
 
-    backend->gemm(q, &m.panels, x, pair->x, x_stride, T, 0, N, bias, add, y, y_stride);
-    sy_kernels_ref()->gemm(q, &m.rows, x, pair->x, x_stride, T, 0, N, bias, add, truth, y_stride);
+    m.panels.bias = m.rows.bias = bias;
+    backend->gemm(q, &m.panels, x, pair->x, x_stride, T, 0, N, add, y, y_stride);
+    sy_kernels_ref()->gemm(q, &m.rows, x, pair->x, x_stride, T, 0, N, add, truth, y_stride);
     for (int t = 0; t < T; t++) {
         for (int n = 0; n < N; n++) {
             size_t at = (size_t)t * y_stride + (size_t)n;
@@ -251,7 +252,7 @@ static void product_run(const struct sy_kernels *backend, struct sy_queue *q, co
     for (int r = 0; p->add && r < n; r++)
         memcpy(y + r * width, p->before + (t + r) * p->N + begin, (size_t)width * sizeof *y);
     backend->gemm(q, &p->m.panels, row_at(&p->pair, p->x, (size_t)t * p->stride), p->pair.x, p->stride, n, begin, end,
-                  NULL, p->add, y, (size_t)width);
+                  p->add, y, (size_t)width);
 }
 
 /* And whether they have the bits that they have in whole. */
@@ -316,11 +317,11 @@ static bool nan_in_outputs(const struct sy_kernels *backend, const struct pair *
 
     memset((uint8_t *)m->published + 32 * w_row, 0xff, 16 * w_row);
     matrix_pack_again(backend, m);
-    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 0, N, NULL, false, y, (size_t)N);
+    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 0, N, false, y, (size_t)N);
     bool held = nan_stays(y, clean, T, N, -1, 32, 48);
     memset((uint8_t *)m->published + 50 * w_row, 0xff, w_row);
     matrix_pack_again(backend, m);
-    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 48, N, NULL, false, y, (size_t)N);
+    backend->gemm(queues[2], &m->panels, x, pair->x, (size_t)K, T, 48, N, false, y, (size_t)N);
     for (int t = 0; t < T; t++)
         held = held && nan_stays(y + t * N, clean + t * N + 48, 1, N - 48, -1, 2, 3);
     return held;
@@ -340,12 +341,12 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
         uint8_t *x = random_rows(pair->x, T, K, (size_t)K), *x_row = x + (size_t)(row * K) * element;
         float *clean = new_floats(n_y), *y = new_floats(n_y);
         void *kept = new_bytes((size_t)K * element);
-        backend->gemm(queues[0], &m.panels, x, pair->x, (size_t)K, T, 0, N, NULL, false, clean, (size_t)N);
+        backend->gemm(queues[0], &m.panels, x, pair->x, (size_t)K, T, 0, N, false, clean, (size_t)N);
         memcpy(kept, x_row, (size_t)K * element);
         for (int whole = 0; whole < 2; whole++) {
             poison(whole ? x_row : x_row + (size_t)random_int(0, K - 1) * element,
                    whole ? (size_t)K * element : element);
-            backend->gemm(queues[2], &m.panels, x, pair->x, (size_t)K, T, 0, N, NULL, false, y, (size_t)N);
+            backend->gemm(queues[2], &m.panels, x, pair->x, (size_t)K, T, 0, N, false, y, (size_t)N);
             rows = rows && nan_stays(y, clean, T, N, row, 0, 0);
         }
         memcpy(x_row, kept, (size_t)K * element);

@@ -4,6 +4,10 @@
 #include "common.h"
 
 #define D           130
+
+#define SOFTMAX(E, K, normalised, factor) \
+    {.kind = SY_ROUTER_SOFTMAX, .n_experts = (E), .top_k = (K), .normalise = (normalised), .scale = (factor)}
+
 #define EXPERTS_MAX 260
 
 struct result {
@@ -98,10 +102,10 @@ static void check_row(const struct sy_router_rule *rule, const struct matrix *m,
 static void test_values(const struct sy_kernels *backend)
 {
     static const struct sy_router_rule rules[] = {
-        {SY_ROUTER_SOFTMAX, 8, 2, true, 1.0f},    {SY_ROUTER_SOFTMAX, 64, 8, false, 1.0f},
-        {SY_ROUTER_SOFTMAX, 128, 8, true, 2.5f},  {SY_ROUTER_SOFTMAX, 7, 3, true, 1.0f},
-        {SY_ROUTER_SOFTMAX, 61, 16, false, 1.0f}, {SY_ROUTER_SOFTMAX, 1, 1, true, 1.0f},
-        {SY_ROUTER_SOFTMAX, 5, 5, true, 1.0f},    {SY_ROUTER_SOFTMAX, 257, 9, true, 1.0f},
+        SOFTMAX(8, 2, true, 1.0f),    SOFTMAX(64, 8, false, 1.0f),
+        SOFTMAX(128, 8, true, 2.5f),  SOFTMAX(7, 3, true, 1.0f),
+        SOFTMAX(61, 16, false, 1.0f), SOFTMAX(1, 1, true, 1.0f),
+        SOFTMAX(5, 5, true, 1.0f),    SOFTMAX(257, 9, true, 1.0f),
     };
     static const int n_rows[] = {0, 1, 3, 17, 64};
     double ratio = 0.0;
@@ -128,10 +132,172 @@ static void test_values(const struct sy_kernels *backend)
     ok(fenced, "%s: nothing is written outside", backend->name);
 }
 
+/* ---- the other rules, against their definition in double ---- */
+
+#define MARGIN 1e-5 /* of a decision: a row where two candidates are nearer than this is passed over */
+
+/* The largest of n values that is not used yet; *margin shrinks to its distance from the next one. */
+static int pick(const double *values, int n, const bool *used, double *margin)
+{
+    int best = -1;
+    double second = -INFINITY;
+
+    for (int e = 0; e < n; e++)
+        if (!used[e] && (best < 0 || values[e] > values[best]))
+            best = e;
+    for (int e = 0; e < n; e++)
+        if (!used[e] && e != best)
+            second = fmax(second, values[e]);
+    *margin = fmin(*margin, values[best] - second);
+    return best;
+}
+
+static void keep_groups(const struct sy_router_rule *rule, double *choice, double *margin)
+{
+    int size = rule->n_experts / rule->n_groups;
+    double scores[EXPERTS_MAX] = {0};
+    bool kept[EXPERTS_MAX] = {false};
+
+    for (int g = 0; g < rule->n_groups; g++) {
+        bool used[EXPERTS_MAX] = {false};
+        double any = 1;
+        for (int i = 0; i < rule->group_best; i++) {
+            int e = pick(choice + g * size, size, used, &any);
+            used[e] = true;
+            scores[g] += choice[g * size + e];
+        }
+    }
+    for (int i = 0; i < rule->n_kept; i++)
+        kept[pick(scores, rule->n_groups, kept, margin)] = true;
+    for (int e = 0; e < rule->n_experts; e++)
+        choice[e] = kept[e / size] ? choice[e] : -INFINITY;
+}
+
+/* Scores as the rule has them, from logits. */
+static void score(const struct sy_router_rule *rule, double *p)
+{
+    double largest = -INFINITY, sum = 0;
+
+    for (int e = 0; e < rule->n_experts; e++)
+        largest = fmax(largest, p[e]);
+    for (int e = 0; e < rule->n_experts; e++) {
+        if (rule->kind == SY_ROUTER_SIGMOID)
+            p[e] = 1 / (1 + exp(-p[e]));
+        else if (rule->kind == SY_ROUTER_SOFTMAX)
+            sum += p[e] = exp(p[e] - largest);
+    }
+    for (int e = 0; rule->kind == SY_ROUTER_SOFTMAX && e < rule->n_experts; e++)
+        p[e] /= sum;
+}
+
+static double sparse_weight(const struct sy_router_rule *rule, const double *logits, const bool *used, int e,
+                            double *margin)
+{
+    double sum = 0, bound = 2 * (double)rule->jitter;
+
+    for (int i = 0; i < rule->n_experts; i++) {
+        double far = (logits[e] - logits[i]) / fmax(fabs(logits[i]), logits[e]);
+        *margin = fmin(*margin, fabs(far - bound));
+        sum += used[i] || far > bound ? 0 : exp(logits[i] - logits[e]);
+    }
+    return 1 / sum;
+}
+
+/* What the rule makes of logits p. Returns the smallest margin of its decisions. */
+static double decide(const struct sy_router_rule *rule, double *p, int32_t *ids, double *weights)
+{
+    double choice[EXPERTS_MAX], margin = 1, sum = 0, largest = -INFINITY;
+    bool used[EXPERTS_MAX] = {false};
+
+    score(rule, p);
+    for (int e = 0; e < rule->n_experts; e++)
+        choice[e] = p[e] + (rule->correction ? (double)rule->correction[e] : 0);
+    if (rule->n_groups > 1)
+        keep_groups(rule, choice, &margin);
+    for (int k = 0; k < rule->top_k; k++) {
+        ids[k] = pick(choice, rule->n_experts, used, &margin);
+        if (rule->kind == SY_ROUTER_SPARSEMIXER)
+            weights[k] = sparse_weight(rule, p, used, ids[k], &margin);
+        else
+            weights[k] = p[ids[k]];
+        used[ids[k]] = true;
+        largest = fmax(largest, weights[k]);
+    }
+    for (int k = 0; k < rule->top_k; k++)
+        sum += weights[k] = rule->kind == SY_ROUTER_SOFTMAX_CHOSEN ? exp(weights[k] - largest) : weights[k];
+    for (int k = 0; k < rule->top_k; k++)
+        weights[k] *= (rule->normalise || rule->kind == SY_ROUTER_SOFTMAX_CHOSEN ? 1 / sum : 1) * (double)rule->scale;
+    return margin;
+}
+
+static void test_rules(const struct sy_kernels *backend)
+{
+    static const struct {
+        const char *name;
+        struct sy_router_rule rule;
+        bool bias, correction;
+    } cases[] = {
+        {"sigmoid", {.kind = SY_ROUTER_SIGMOID, .n_experts = 33, .top_k = 5, .scale = 2.5f}, false, false},
+        {"sigmoid, corrected, in groups",
+         {SY_ROUTER_SIGMOID, 96, 8, 8, 3, 2, NULL, 0, true, 2.5f},
+         false,
+         true},
+        {"softmax in groups", {SY_ROUTER_SOFTMAX, 60, 6, 5, 2, 1, NULL, 0, false, 16.0f}, false, false},
+        {"groups of one expert", {SY_ROUTER_SIGMOID, 12, 3, 12, 4, 1, NULL, 0, true, 1.0f}, false, true},
+        {"softmax of the chosen",
+         {.kind = SY_ROUTER_SOFTMAX_CHOSEN, .n_experts = 130, .top_k = 4, .scale = 1.0f},
+         true,
+         false},
+        {"sparsemixer",
+         {.kind = SY_ROUTER_SPARSEMIXER, .n_experts = 16, .top_k = 2, .jitter = 0.3f, .scale = 1.0f},
+         false,
+         false},
+        {"softmax with a bias",
+         {.kind = SY_ROUTER_SOFTMAX, .n_experts = 40, .top_k = 6, .normalise = true, .scale = 1.0f},
+         true,
+         false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sy_router_rule rule = cases[i].rule;
+        int E = rule.n_experts, K = rule.top_k, T = 150, n_passed = 0;
+        struct matrix m = new_matrix(backend, SY_F32, E, D);
+        struct result r = new_result(T, E, K);
+        float *x = random_floats((size_t)T * D), *correction = random_floats((size_t)E);
+        double ratio = 0;
+        bool right = true;
+        rule.correction = cases[i].correction ? correction : NULL;
+        m.panels.bias = cases[i].bias ? random_rows(SY_F32, 1, E, (size_t)E) : NULL;
+        run(backend, queues[i % THREADS_MAX], &rule, &m, x, &r);
+        for (int t = 0; t < T; t++) {
+            double p[EXPERTS_MAX], weights[EXPERTS_MAX], bound, error = 0;
+            int32_t ids[EXPERTS_MAX];
+            for (int e = 0; e < E; e++) {
+                p[e] = exact_dot(&m, e, x + t * D, SY_F32, &bound) + (m.panels.bias ? (double)m.panels.bias[e] : 0);
+                error = fmax(error, bound);
+            }
+            if (decide(&rule, p, ids, weights) < MARGIN && ++n_passed)
+                continue;
+            right = right && !memcmp(ids, r.ids + t * K, sizeof *ids * (size_t)K);
+            for (int k = 0; right && k < K; k++)
+                worst(&ratio, (double)r.weights[t * K + k], weights[k], (8 * error + 2e-6 + E * EPS) * weights[k]);
+        }
+        ok(right && n_passed < T / 2, "%s: %s: the experts (%d rows too near to call)", backend->name, cases[i].name,
+           n_passed);
+        ok_worst(ratio, backend->name, cases[i].name);
+        ok(result_fenced(&r), "%s: %s: nothing is written outside", backend->name, cases[i].name);
+        free_output((void *)m.panels.bias);
+        free(x);
+        free(correction);
+        free_result(&r);
+        free_matrix(&m);
+    }
+}
+
 /* Experts with equal rows have equal scores to the bit. */
 static void test_ties(const struct sy_kernels *backend)
 {
-    const struct sy_router_rule rule = {SY_ROUTER_SOFTMAX, 60, 8, true, 1.0f};
+    const struct sy_router_rule rule = SOFTMAX(60, 8, true, 1.0f);
     struct matrix m = new_matrix(backend, SY_F32, 60, D);
     struct result r = new_result(33, 60, 8);
     float *x = random_floats(33 * D), *w = m.published;
@@ -161,7 +327,7 @@ static void test_ties(const struct sy_kernels *backend)
 static void test_far(const struct sy_kernels *backend)
 {
     static const float logit[] = {0.0f, -1.0f, -20.5f, -80.0f, -87.0f, -200.0f, -INFINITY};
-    const struct sy_router_rule rule = {SY_ROUTER_SOFTMAX, 7, 7, false, 1.0f};
+    const struct sy_router_rule rule = SOFTMAX(7, 7, false, 1.0f);
     struct matrix m = new_matrix(backend, SY_F32, 7, 1);
     struct result r = new_result(1, 7, 7);
     float x = 1.0f;
@@ -183,7 +349,7 @@ static void test_far(const struct sy_kernels *backend)
 static void test_hostile(const struct sy_kernels *backend)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f};
-    const struct sy_router_rule rule = {SY_ROUTER_SOFTMAX, 45, 6, true, 1.0f};
+    const struct sy_router_rule rule = SOFTMAX(45, 6, true, 1.0f);
     struct matrix m = new_matrix(backend, SY_F32, 45, D);
     struct result clean = new_result(20, 45, 6), r = new_result(20, 45, 6);
     float *x = random_floats(20 * D);
@@ -214,7 +380,7 @@ static void test_hostile(const struct sy_kernels *backend)
 
 static void test_exact(const struct sy_kernels *backend)
 {
-    const struct sy_router_rule rule = {SY_ROUTER_SOFTMAX, 93, 8, true, 1.0f};
+    const struct sy_router_rule rule = SOFTMAX(93, 8, true, 1.0f);
     int T = 150;
     struct matrix m = new_matrix(backend, SY_F32, 93, D);
     struct result whole = new_result(T, 93, 8), r = new_result(T, 93, 8);
@@ -246,11 +412,12 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 12);
+    plan(n * (12 + 7 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         test_values(backends[b]);
+        test_rules(backends[b]);
         test_ties(backends[b]);
         test_far(backends[b]);
         test_hostile(backends[b]);

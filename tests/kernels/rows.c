@@ -85,6 +85,90 @@ static void test_rmsnorm(const struct sy_kernels *backend, enum sy_dtype y_dtype
     ok(nan, "%s: rmsnorm to %s: NaN stays in its run", backend->name, sy_dtype_name(y_dtype));
 }
 
+static void test_layernorm(const struct sy_kernels *backend, enum sy_dtype y_dtype)
+{
+    static const int widths[] = {1, 2, 15, 64, 130, 1000, 4096};
+    double ratio = 0.0;
+    bool fenced = true, exact = true;
+
+    for (int i = 0; i < 7; i++) {
+        int width = widths[i], T = 23;
+        size_t x_stride = (size_t)(width + random_int(0, 5)), y_stride = (size_t)width;
+        size_t element = sy_dtype_bytes(y_dtype);
+        float *x = random_floats((size_t)T * x_stride), *weight = random_floats((size_t)width);
+        float *bias = random_floats((size_t)width), shift = i % 2 ? 40.0f : 0.0f;
+        uint8_t *y = new_output((size_t)T * y_stride * element), *again = new_bytes((size_t)width * element);
+        for (size_t j = 0; j < (size_t)T * x_stride; j++)
+            x[j] += shift;
+        backend->layernorm(queues[i % THREADS_MAX], x, x_stride, T, width, weight, bias, 1e-5f, y, y_dtype, y_stride);
+        for (int t = 0; t < T; t++) {
+            const float *row = x + (size_t)t * x_stride;
+            double mean = 0.0, variance = 0.0;
+            for (int j = 0; j < width; j++)
+                mean += (double)row[j] / width;
+            for (int j = 0; j < width; j++)
+                variance += ((double)row[j] - mean) * ((double)row[j] - mean) / width;
+            double scale = 1 / sqrt(variance + 1e-5);
+            for (int j = 0; j < width; j++) {
+                double turned = ((double)row[j] - mean) * scale * (double)weight[j], want = turned + (double)bias[j];
+                /* The mean is off by some roundings of x itself, which the scale makes larger. */
+                double bound = 8 * EPS * (fabs(turned) + fabs((double)bias[j])) +
+                               (width + 8) * EPS * (1 + (double)shift) * scale * fabs((double)weight[j]);
+                worst(&ratio, (double)sy_float_at(y_dtype, y, (size_t)t * y_stride + (size_t)j), want,
+                      stored_bound(y_dtype, want, bound));
+            }
+            backend->layernorm(queues[0], row, x_stride, 1, width, weight, bias, 1e-5f, again, y_dtype, y_stride);
+            exact = exact && !memcmp(again, y + (size_t)t * y_stride * element, (size_t)width * element);
+        }
+        fenced = fenced && fences_hold(y, (size_t)T * y_stride * element);
+        free(x);
+        free(weight);
+        free(bias);
+        free(again);
+        free_output(y);
+    }
+    ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "layernorm to BF16" : "layernorm to F32");
+    ok(fenced, "%s: layernorm writes nothing outside y", backend->name);
+    ok(exact, "%s: layernorm: the same bits alone", backend->name);
+}
+
+/* One factor for all, and each row's own sigmoid. */
+static void test_factors(const struct sy_kernels *backend)
+{
+    double ratio = 0.0;
+    bool exact = true, fenced = true;
+
+    for (int i = 0; i < 6; i++) {
+        int width = random_int(1, 70) * (i % 2 ? 40 : 1), T = random_int(0, 40);
+        size_t stride = (size_t)(width + 3), n = (size_t)T * stride, dense = (size_t)(T * width);
+        float *before = random_floats(n), *x = new_output(n * sizeof *x), *y = new_output(dense * sizeof *y);
+        float *logits = random_floats((size_t)T), factor = random_float();
+        for (int t = 0; t < T; t++) {
+            memcpy(x + (size_t)t * stride, before + (size_t)t * stride, (size_t)width * sizeof *x);
+            memcpy(y + t * width, before + (size_t)t * stride, (size_t)width * sizeof *x);
+        }
+        backend->scale(queues[i % THREADS_MAX], x, stride, T, width, factor);
+        backend->weigh(queues[i % THREADS_MAX], y, T, width, logits);
+        for (int t = 0; t < T; t++) {
+            double weight = 1 / (1 + exp(-(double)logits[t]));
+            for (int j = 0; j < width; j++) {
+                float from = before[(size_t)t * stride + (size_t)j];
+                exact = exact && x[(size_t)t * stride + (size_t)j] == from * factor;
+                worst(&ratio, (double)y[t * width + j], (double)from * weight, 4e-7 * fabs((double)from));
+            }
+            fenced = fenced && is_untouched(x + (size_t)t * stride + (size_t)width, 0, 3 * sizeof *x);
+        }
+        fenced = fenced && fences_hold(x, n * sizeof *x) && fences_hold(y, dense * sizeof *y);
+        free(before);
+        free(logits);
+        free_output(x);
+        free_output(y);
+    }
+    ok(exact, "%s: scale", backend->name);
+    ok_worst(ratio, backend->name, "weigh");
+    ok(fenced, "%s: scale and weigh write nothing outside", backend->name);
+}
+
 /* x in double, turned by the table's entries. */
 static void exact_rope(const float *x, float *const *table, int rotary_dim, int i, double *want, double *bound)
 {
@@ -275,7 +359,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(13 + n * 20);
+    plan(13 + n * 29);
     random_begin();
     test_types();
     test_isas();
@@ -283,6 +367,9 @@ int main(void)
         queues_begin(backends[b]);
         test_rmsnorm(backends[b], SY_F32);
         test_rmsnorm(backends[b], SY_BF16);
+        test_layernorm(backends[b], SY_F32);
+        test_layernorm(backends[b], SY_BF16);
+        test_factors(backends[b]);
         test_rope(backends[b]);
         test_elementwise(backends[b]);
         test_convert(backends[b]);

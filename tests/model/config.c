@@ -212,8 +212,8 @@ static void test_fused_cut(void)
     list_find(list, "model.layers.0.mlp.experts.gate_up_proj")->dims[1] = D;
     list_find(list, "model.layers.0.mlp.experts.gate_up_proj")->dims[2] = 2 * F;
     m = make(list, QWEN, "{}", NULL);
-    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "has shape [5, 12, 14], expected [5, *, 12]"),
-       "refused: fused experts stored transposed (%s)", m.err.text);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "down_proj has shape [5, 12, 7], expected [5, 7, 12]"),
+       "refused: gate and up stored transposed, but down not (%s)", m.err.text);
     unmake(&m);
     free(list);
 }
@@ -387,10 +387,10 @@ static const struct {
     {"{\"quantization_config\":{}}", "\"quantization_config\" has quant_method not given"},
     {"{\"hidden_act\":\"gelu\"}", "\"hidden_act\" is \"gelu\", supported: \"silu\""},
     {"{\"hidden_act\":1}", "\"hidden_act\" is 1, supported"},
-    {"{\"n_group\":4}", "\"n_group\" is 4, which Qwen3MoeForCausalLM does not support"},
-    {"{\"scoring_func\":\"sigmoid\"}", "\"scoring_func\" is \"sigmoid\""},
-    {"{\"n_shared_experts\":1}", "\"n_shared_experts\" is 1"},
-    {"{\"shared_expert_intermediate_size\":8}", "\"shared_expert_intermediate_size\" is 8"},
+    {"{\"n_group\":4}", "groups of experts (n_group 4) are not supported for Qwen3MoeForCausalLM"},
+    {"{\"scoring_func\":\"tanh\"}", "\"scoring_func\" is \"tanh\", supported: \"softmax\", \"sigmoid\""},
+    {"{\"n_shared_experts\":1}", "shared_experts.gate_proj.weight is missing, but config.json has n_shared_experts"},
+    {"{\"shared_expert_intermediate_size\":8}", "is missing, but config.json has shared_expert_intermediate_size"},
     {"{\"attn_logit_softcapping\":30.0}", "\"attn_logit_softcapping\" is 30"},
     {"{\"no_rope_layers\":[1]}", "\"no_rope_layers\" is an array of 1"},
     {"{\"hidden_size\":0}", "\"hidden_size\" is 0, expected an integer from 1 to 1048576"},
@@ -405,7 +405,7 @@ static const struct {
      "\"hidden_size\" 12 must be a multiple of \"num_attention_heads\" 10"},
     {"{\"hidden_size\":1048576,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":null}",
      "heads of 1048576 dims"},
-    {"{\"num_local_experts\":65537}", "\"num_local_experts\" is 65537, expected an integer from 1 to 65536"},
+    {"{\"num_local_experts\":4097}", "\"num_local_experts\" is 4097, expected an integer from 1 to 4096"},
     {"{\"num_experts\":6}", "\"num_local_experts\" is 5, but \"num_experts\" is 6"},
     {"{\"num_local_experts\":6}", "mlp.gate.weight has shape [5, 12], expected [6, 12] = [experts, hidden_size]"},
     {"{\"num_experts_per_tok\":6}", "\"num_experts_per_tok\" is 6, but there are 5 experts"},
@@ -525,14 +525,14 @@ static const struct {
      {4},
      "tensor model.layers.1.self_attn.sinks has no place in Qwen3MoeForCausalLM as supported; leaving it out would "
      "change"},
-    {"model.layers.1.mlp.gate.bias", "BF16", {5}, "tensor model.layers.1.mlp.gate.bias has no place"},
+    {"model.layers.1.mlp.gate.tid2eid", "BF16", {5}, "tensor model.layers.1.mlp.gate.tid2eid has no place"},
     {"model.layers.0.mlp.shared_expert.up_proj.weight",
      "BF16",
      {7, 12},
      "mlp.shared_expert.up_proj.weight has no place"},
     {"model.layers.0.mlp.experts.5.up_proj.weight", "BF16", {7, 12}, "mlp.experts.5.up_proj.weight has no place"},
-    {"lm_head.bias", "BF16", {20}, "tensor lm_head.bias has no place"},
-    {"model.norm.bias", "BF16", {12}, "tensor model.norm.bias has no place"},
+    {"lm_head.scale", "BF16", {20}, "tensor lm_head.scale has no place"},
+    {"model.norm.bias", "BF16", {12}, "as the final norm has a bias"},
     {"model.layers.0.mlp.gate_proj.weight",
      "BF16",
      {9, 12},
@@ -596,12 +596,12 @@ static void test_absurd(void)
         struct tensor_spec *t = &list->items[i];
         /* A width of zero makes the tensor's bytes none, but its experts many. */
         if (t->n_dims == 3) {
-            t->dims[0] = 65536;
+            t->dims[0] = 4096;
             t->dims[t->dims[1] == 2 * F ? 1 : 2] = 0;
         }
     }
-    m = make(list, QWEN, "{\"num_hidden_layers\":30,\"num_local_experts\":65536,\"tie_word_embeddings\":true}", NULL);
-    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.gate.weight has shape [5, 12], expected [65536, 12]"),
+    m = make(list, QWEN, "{\"num_hidden_layers\":30,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.gate.weight has shape [5, 12], expected [4096, 12]"),
        "the router's own size bounds the number of experts");
     unmake(&m);
     free(list);

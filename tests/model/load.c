@@ -338,8 +338,8 @@ static bool same_dense(const struct subject *s, const struct sy_shard *shard)
                same_matrix(s, &w->o, 1, 1, (const struct sy_source *[]){&from->o}) &&
                same_vector(s, w->attention_norm, from->attention_norm, m->hidden) &&
                same_vector(s, w->mlp_norm, from->mlp_norm, m->hidden) &&
-               same_vector(s, w->qkv_bias, from->q_bias, nq) && same_vector(s, w->qkv_bias + nq, from->k_bias, nkv) &&
-               same_vector(s, w->qkv_bias + nq + nkv, from->v_bias, nkv);
+               same_vector(s, w->qkv.bias, from->q_bias, nq) && same_vector(s, w->qkv.bias + nq, from->k_bias, nkv) &&
+               same_vector(s, w->qkv.bias + nq + nkv, from->v_bias, nkv);
         if (same && from->moe)
             same = w->router.dtype == SY_F32 &&
                    same_matrix(s, &w->router, 1, 1, (const struct sy_source *[]){&from->router});
