@@ -135,14 +135,17 @@ struct sy_router_rule {
 };
 
 /* A paged KV cache of one layer. A page holds SY_KV_PAGE consecutive positions of one sequence, each KV head's K and V in
- * a layout of the backend's own (kv_page_bytes() says how large). */
+ * a layout of the backend's own (kv_page_bytes() says how large). Where the values are the first dims of the keys, as in
+ * multi-head latent attention with absorbed projections, only K is there. */
 #define SY_KV_PAGE 16
 
 struct sy_kv_layer {
     uint8_t *base;             /* page p of this layer is at base + p * page_stride */
     size_t page_stride;        /* bytes */
     enum sy_dtype dtype;       /* SY_F32 or SY_BF16 */
-    int n_kv_heads, head_dim;
+    int n_kv_heads;
+    int k_dim, v_dim; /* dims of a head's key and of its value */
+    bool v_in_k;      /* a value is the first v_dim <= k_dim dims of its key */
 };
 
 /* What attention needs to know of each row: where it stands in its sequence and that sequence's pages. */
@@ -152,16 +155,43 @@ struct sy_attention_row {
 };
 
 struct sy_attention {
-    int n_rows, n_heads, n_kv_heads, head_dim;
+    int n_rows, n_heads;       /* n_heads is a multiple of kv.n_kv_heads */
     int head_begin, head_end;  /* query heads to compute: all, or one rank's range under tensor parallelism */
-    int window;                /* > 0: keys position - window + 1 .. position only */
+    int window;                /* > 0: keys position - window + 1 .. position only; pages before them may be gone */
     float scale;               /* usually head_dim^-0.5 */
     const struct sy_attention_row *rows; /* [n_rows] */
     struct sy_kv_layer kv;
-    const float *q;            /* [n_rows][q_stride], head h at h * head_dim */
+    const float *q; /* [n_rows][q_stride], head h at h * kv.k_dim */
     size_t q_stride;
+    const float *sinks;        /* [n_heads] one more score for each head, without scale or value; NULL: none */
     enum sy_dtype out_dtype;   /* SY_F32, or SY_BF16: then the softmax's weights are rounded before they meet V, too */
-    void *out;                 /* [n_rows][n_heads * head_dim] */
+    void *out;                 /* [n_rows][n_heads * kv.v_dim] */
+};
+
+/* A rotation of n_heads heads of every row (RoPE): the first rotary_dim of `width` dims turn in pairs by angle
+ * position * inv_freq[i], the others stay. Head h of row t is read at x + t * x_stride + h * x_head and written to
+ * y + t * y_stride + h * y_head; y may be x with the same strides. A part of each head turns where x begins at that part. */
+struct sy_rotation {
+    int n_rows, n_heads, width, rotary_dim;
+    bool interleaved;                    /* pair i is dims 2i and 2i + 1, else i and i + rotary_dim / 2 (NeoX halves) */
+    const struct sy_attention_row *rows; /* [n_rows] */
+    const float *cos_sin;                /* [max position][rotary_dim]: rotary_dim / 2 cosines, then as many sines */
+    enum sy_round round;                 /* of all `width` dims */
+    const float *x;
+    float *y;
+    size_t x_stride, x_head, y_stride, y_head;
+};
+
+/* One matrix for each head, applied to that head's part of every row: y[t][h][n] = sum over k of x[t][h][k] * w[h][n][k]
+ * for heads head_begin .. head_end - 1. Part h of row t is at x + t * x_stride + h * x_head, in elements. */
+struct sy_head_gemm {
+    const struct sy_weight *w; /* n and k are those of one head; head h's panels follow those of head h - 1 */
+    int n_rows, head_begin, head_end;
+    const void *x;
+    enum sy_dtype x_dtype, y_dtype; /* SY_F32 or SY_BF16 */
+    enum sy_round round;            /* of y where it is SY_F32 */
+    void *y;
+    size_t x_stride, x_head, y_stride, y_head;
 };
 
 /* What a row of V logits comes down to: all that a greedy choice and a log-probability need, and for drawing a token and
@@ -231,11 +261,11 @@ struct sy_kernels {
     void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 
-    /* Rotate n_heads heads of every row in place (NeoX halves): dims i and i + rotary_dim/2 turn by angle
-     * position * inv_freq[i]; dims from rotary_dim on stay. cos_sin: [max position][rotary_dim] with rotary_dim/2
-     * cosines, then as many sines. Head h of row t is at x + t * x_stride + h * head_dim. */
-    void (*rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
-                 const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+    /* The same for every head on its own (struct sy_head_gemm), each of w's matrices of SY_LAYOUT_PANELS. */
+    void (*gemm_heads)(struct sy_queue *q, const struct sy_head_gemm *g);
+
+    /* struct sy_rotation */
+    void (*rope)(struct sy_queue *q, const struct sy_rotation *r);
 
     /* y = (x - mean) * rsqrt(variance + eps) * weight + bias over rows of `width`, otherwise as rmsnorm (Phi). bias: [width] */
     void (*layernorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
@@ -250,18 +280,19 @@ struct sy_kernels {
     /* Clamp x to [-limit, limit] (OLMoE's clip_qkv). */
     void (*clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 
-    /* Bytes of a page of one layer: SY_KV_PAGE positions of n_kv_heads heads, K and V. */
-    size_t (*kv_page_bytes)(enum sy_dtype dtype, int n_kv_heads, int head_dim);
+    /* Bytes of a page of one layer: SY_KV_PAGE positions of all KV heads. Base and stride do not count. */
+    size_t (*kv_page_bytes)(const struct sy_kv_layer *kv);
 
     /* Write K and V of every row to its place in the cache, converted to the cache's type. k, v: [T] rows at
-     * kv_stride, n_kv_heads * head_dim each. Rows of a sequence stand together in order of position, and a sequence has
-     * nothing behind its last one yet: the rest of that page is cleared where attention wants it so. */
+     * kv_stride, n_kv_heads * k_dim and n_kv_heads * v_dim each; v is not looked at where values are in the keys. Rows
+     * of a sequence stand together in order of position, and a sequence has nothing behind its last one yet: the rest of
+     * that page is cleared where attention wants it so. */
     void (*kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                      const float *k, const float *v, size_t kv_stride);
 
-    /* Causal attention of every row over its own sequence's pages, keys in order of position, online softmax over blocks
-     * of keys that start at multiples of a fixed number. What a page holds behind the positions that are written makes no
-     * difference. */
+    /* Causal attention of every row over its own sequence's pages, a sink first, then keys in order of position, online
+     * softmax over blocks of keys that start at multiples of a fixed number. What a page holds behind the positions that
+     * are written makes no difference. */
     void (*attention)(struct sy_queue *q, const struct sy_attention *a);
 
     /* logits = x w^T (+ w->bias) in FP32 (w: FP32 [E, D] in this backend's panel layout), then the rule. Ties go to the

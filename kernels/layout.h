@@ -6,8 +6,8 @@
  * published. The other types hold one input after the other.
  *
  * A page of the KV cache is made of such panels, so that attention is made of the same products as the matrices: for each
- * KV head, K as a matrix of SY_KV_PAGE outputs (keys) and head_dim inputs, then V as one of head_dim outputs and SY_KV_PAGE
- * inputs (keys).
+ * KV head, K as a matrix of SY_KV_PAGE outputs (keys) and k_dim inputs, then, unless values are in the keys, V as one of
+ * v_dim outputs and SY_KV_PAGE inputs (keys).
  */
 #ifndef SY_KERNELS_LAYOUT_H
 #define SY_KERNELS_LAYOUT_H
@@ -52,29 +52,31 @@ static inline size_t sy_scale_index(const struct sy_weight *w, int n, int k)
     return ((size_t)(n / SY_PANEL) * n_blocks + block) * SY_PANEL + (size_t)n % SY_PANEL;
 }
 
-/* Elements of a KV head's K, and of K and V, in a page. */
-static inline size_t sy_kv_k_elements(enum sy_dtype dtype, int head_dim)
+/* Elements of a KV head's K, and of all that a page has of the head. */
+static inline size_t sy_kv_k_elements(const struct sy_kv_layer *kv)
 {
-    return sy_panel_elements(dtype, head_dim);
+    return sy_panel_elements(kv->dtype, kv->k_dim);
 }
 
-static inline size_t sy_kv_head_elements(enum sy_dtype dtype, int head_dim)
+static inline size_t sy_kv_head_elements(const struct sy_kv_layer *kv)
 {
-    size_t v_panels = (size_t)(head_dim + SY_PANEL - 1) / SY_PANEL;
+    size_t v_panels = kv->v_in_k ? 0 : (size_t)(kv->v_dim + SY_PANEL - 1) / SY_PANEL;
 
-    return sy_kv_k_elements(dtype, head_dim) + v_panels * sy_panel_elements(dtype, SY_KV_PAGE);
+    return sy_kv_k_elements(kv) + v_panels * sy_panel_elements(kv->dtype, SY_KV_PAGE);
 }
 
 /* Index in a page of dim i of K, or of V, of a head at slot = position % SY_KV_PAGE. */
-static inline size_t sy_kv_k_index(enum sy_dtype dtype, int head_dim, int head, int slot, int i)
+static inline size_t sy_kv_k_index(const struct sy_kv_layer *kv, int head, int slot, int i)
 {
-    return (size_t)head * sy_kv_head_elements(dtype, head_dim) + sy_panel_index(dtype, head_dim, slot, i);
+    return (size_t)head * sy_kv_head_elements(kv) + sy_panel_index(kv->dtype, kv->k_dim, slot, i);
 }
 
-static inline size_t sy_kv_v_index(enum sy_dtype dtype, int head_dim, int head, int slot, int i)
+static inline size_t sy_kv_v_index(const struct sy_kv_layer *kv, int head, int slot, int i)
 {
-    return (size_t)head * sy_kv_head_elements(dtype, head_dim) + sy_kv_k_elements(dtype, head_dim) +
-           sy_panel_index(dtype, SY_KV_PAGE, i, slot);
+    if (kv->v_in_k)
+        return sy_kv_k_index(kv, head, slot, i);
+    return (size_t)head * sy_kv_head_elements(kv) + sy_kv_k_elements(kv) +
+           sy_panel_index(kv->dtype, SY_KV_PAGE, i, slot);
 }
 
 _Static_assert(SY_KV_PAGE == SY_PANEL, "a page's keys are the outputs of one panel");

@@ -30,6 +30,7 @@ sy_cpu_sources = \
 	%D%/cpu/embed.c \
 	%D%/cpu/experts.c \
 	%D%/cpu/gemm.c \
+	%D%/cpu/heads.c \
 	%D%/cpu/kv.c \
 	%D%/cpu/logits.c \
 	%D%/cpu/panel.c %D%/cpu/panel.h %D%/cpu/panel_amx.c %D%/cpu/panel_amx_few.c \

@@ -47,14 +47,16 @@ void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, con
                      size_t n);
 
 /* rope.c */
-void SY_CPU(rope)(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
-                  const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+void SY_CPU(rope)(struct sy_queue *q, const struct sy_rotation *r);
 
 /* gemm.c */
 void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
                   int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 
-/* attention.c */
+/* heads.c */
+void SY_CPU(gemm_heads)(struct sy_queue *q, const struct sy_head_gemm *g);
+
+/* kv.c, attention.c */
 void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                       const float *k, const float *v, size_t kv_stride);
 void SY_CPU(attention)(struct sy_queue *q, const struct sy_attention *a);

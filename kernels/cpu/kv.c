@@ -13,20 +13,20 @@ struct job {
     int n_rows, row_step;
 };
 
-/* VEC_N dims of one key and value at a time go through `word`, in the cache's type; then each element to its place, where
+/* VEC_N dims of one key or value at a time go through `word`, in the cache's type; then each element to its place, where
  * the dims of one position lie apart. */
-VEC_INLINE void write_head(enum sy_dtype dtype, int head_dim, const float *from, bool is_v, uint8_t *page, int head,
-                           int slot)
+VEC_INLINE void write_head(enum sy_dtype dtype, const struct sy_kv_layer *kv, const float *from, bool is_v,
+                           uint8_t *page, int head, int slot)
 {
+    int dim = is_v ? kv->v_dim : kv->k_dim;
     union {
         float f[VEC_N];
         uint16_t h[VEC_N];
     } word;
 
-    for (int i = 0; i < head_dim; i += VEC_N) {
-        int lanes = vec_lanes(head_dim, i);
-        size_t at = is_v ? sy_kv_v_index(dtype, head_dim, head, slot, i)
-                         : sy_kv_k_index(dtype, head_dim, head, slot, i);
+    for (int i = 0; i < dim; i += VEC_N) {
+        int lanes = vec_lanes(dim, i);
+        size_t at = is_v ? sy_kv_v_index(kv, head, slot, i) : sy_kv_k_index(kv, head, slot, i);
         vec_store_type_upto(dtype, &word, 0, lanes, vec_load_upto(from + i, lanes));
         for (int j = 0; j < lanes; j++) {
             /* From i on, which is a multiple of VEC_N: dims of V lie side by side, those of K a panel's group apart. */
@@ -39,18 +39,18 @@ VEC_INLINE void write_head(enum sy_dtype dtype, int head_dim, const float *from,
         }
     }
     /* The pair of an odd last dim. */
-    if (!is_v && dtype == SY_BF16 && head_dim % 2)
-        memset(page + sy_kv_k_index(dtype, head_dim, head, slot, head_dim) * sizeof *word.h, 0, sizeof *word.h);
+    if (!is_v && dtype == SY_BF16 && dim % 2)
+        memset(page + sy_kv_k_index(kv, head, slot, dim) * sizeof *word.h, 0, sizeof *word.h);
 }
 
 /* V of all slots zero, for attention multiplies whole pages. */
 static void clear_values(const struct sy_kv_layer *kv, uint8_t *page)
 {
-    size_t bytes = sy_dtype_bytes(kv->dtype), k = sy_kv_k_elements(kv->dtype, kv->head_dim);
-    size_t head = sy_kv_head_elements(kv->dtype, kv->head_dim);
+    size_t bytes = sy_dtype_bytes(kv->dtype), first = kv->v_in_k ? 0 : sy_kv_k_elements(kv);
+    size_t head = sy_kv_head_elements(kv);
 
     for (size_t h = 0; h < (size_t)kv->n_kv_heads; h++)
-        memset(page + (h * head + k) * bytes, 0, (head - k) * bytes);
+        memset(page + (h * head + first) * bytes, 0, (head - first) * bytes);
 }
 
 static void write_row(const struct job *job, int t, uint8_t *page, int slot)
@@ -58,13 +58,16 @@ static void write_row(const struct job *job, int t, uint8_t *page, int slot)
     const struct sy_kv_layer *kv = job->kv;
 
     for (int h = 0; h < kv->n_kv_heads; h++) {
-        size_t from = (size_t)t * job->kv_stride + (size_t)h * (size_t)kv->head_dim;
+        const float *k = job->k + (size_t)t * job->kv_stride + (size_t)h * (size_t)kv->k_dim;
+        const float *v = kv->v_in_k ? NULL : job->v + (size_t)t * job->kv_stride + (size_t)h * (size_t)kv->v_dim;
         if (kv->dtype == SY_F32) {
-            write_head(SY_F32, kv->head_dim, job->k + from, false, page, h, slot);
-            write_head(SY_F32, kv->head_dim, job->v + from, true, page, h, slot);
+            write_head(SY_F32, kv, k, false, page, h, slot);
+            if (v)
+                write_head(SY_F32, kv, v, true, page, h, slot);
         } else {
-            write_head(SY_BF16, kv->head_dim, job->k + from, false, page, h, slot);
-            write_head(SY_BF16, kv->head_dim, job->v + from, true, page, h, slot);
+            write_head(SY_BF16, kv, k, false, page, h, slot);
+            if (v)
+                write_head(SY_BF16, kv, v, true, page, h, slot);
         }
     }
 }
@@ -97,7 +100,7 @@ static void write_item(void *arg, int item, int thread)
 void SY_CPU(kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                       const float *k, const float *v, size_t kv_stride)
 {
-    int width = 4 * kv->n_kv_heads * kv->head_dim, step = sy_row_step(width);
+    int width = 2 * kv->n_kv_heads * (kv->k_dim + (kv->v_in_k ? 0 : kv->v_dim)), step = sy_row_step(width);
     struct job job = {kv, rows, k, v, kv_stride, T, step};
 
     sy_queue_run(q, (T + step - 1) / step, (double)T * width, write_item, &job);

@@ -12,9 +12,9 @@ size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k)
     return sy_dtype_array_bytes(dtype, sy_panel_elements(dtype, k));
 }
 
-size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim)
+size_t sy_cpu_kv_page_bytes(const struct sy_kv_layer *kv)
 {
-    return (size_t)n_kv_heads * sy_kv_head_elements(dtype, head_dim) * sy_dtype_bytes(dtype);
+    return (size_t)kv->n_kv_heads * sy_kv_head_elements(kv) * sy_dtype_bytes(kv->dtype);
 }
 
 /* Transpose [n_rows][k] elements of `bytes` bytes, `group` of them side by side, to [k / group][SY_PANEL][group]; the

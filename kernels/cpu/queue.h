@@ -29,7 +29,7 @@ void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows,
                        void *dst);
 
 /* Bytes of a page of the KV cache, as layout.h has it. */
-size_t sy_cpu_kv_page_bytes(enum sy_dtype dtype, int n_kv_heads, int head_dim);
+size_t sy_cpu_kv_page_bytes(const struct sy_kv_layer *kv);
 
 /* sy_pool_run() for n_items that cost about `cost` multiply-adds together: what is over before a worker has woken runs
  * on the caller alone. */

@@ -19,6 +19,7 @@ const struct sy_kernels SY_CPU_TABLE = {
     .weigh = SY_CPU(weigh),
     .scale = SY_CPU(scale),
     .gemm = SY_CPU(gemm),
+    .gemm_heads = SY_CPU(gemm_heads),
     .rope = SY_CPU(rope),
     .clamp = SY_CPU(clamp),
     .kv_page_bytes = sy_cpu_kv_page_bytes,

@@ -13,22 +13,21 @@ static size_t index_of(const struct sy_kv_layer *kv, int v, int head, int positi
 {
     int slot = position % SY_KV_PAGE;
 
-    return v ? sy_kv_v_index(kv->dtype, kv->head_dim, head, slot, i)
-             : sy_kv_k_index(kv->dtype, kv->head_dim, head, slot, i);
+    return v ? sy_kv_v_index(kv, head, slot, i) : sy_kv_k_index(kv, head, slot, i);
 }
 
 void sy_ref_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                      const float *k, const float *v, size_t kv_stride)
 {
     (void)q;
-    for (int t = 0; t < T; t++, k += kv_stride, v += kv_stride) {
+    for (int t = 0; t < T; t++, k += kv_stride, v += kv->v_in_k ? 0 : kv_stride) {
         int position = rows[t].position;
         uint8_t *page = page_of(kv, &rows[t], position);
         for (int h = 0; h < kv->n_kv_heads; h++) {
-            for (int i = 0; i < kv->head_dim; i++) {
-                sy_ref_store(kv->dtype, page, index_of(kv, 0, h, position, i), k[h * kv->head_dim + i]);
-                sy_ref_store(kv->dtype, page, index_of(kv, 1, h, position, i), v[h * kv->head_dim + i]);
-            }
+            for (int i = 0; i < kv->k_dim; i++)
+                sy_ref_store(kv->dtype, page, index_of(kv, 0, h, position, i), k[h * kv->k_dim + i]);
+            for (int i = 0; i < kv->v_dim && !kv->v_in_k; i++)
+                sy_ref_store(kv->dtype, page, index_of(kv, 1, h, position, i), v[h * kv->v_dim + i]);
         }
     }
 }
@@ -39,7 +38,7 @@ static float score(const struct sy_attention *a, const struct sy_attention_row *
     const uint8_t *page = page_of(&a->kv, row, position);
     float sum = 0.0f;
 
-    for (int i = 0; i < a->head_dim; i++)
+    for (int i = 0; i < a->kv.k_dim; i++)
         sum += q[i] * sy_float_at(a->kv.dtype, page, index_of(&a->kv, 0, kv_head, position, i));
     return sum * a->scale;
 }
@@ -50,18 +49,21 @@ static float weight(const struct sy_attention *a, float e)
     return a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16 ? sy_bf16_widen(sy_bf16_round(e)) : e;
 }
 
-/* Softmax in passes: the largest score, the sum of exponentials, then for each dim the weighted values. */
-static void attend(const struct sy_attention *a, const struct sy_attention_row *row, const float *q, int kv_head,
+/* Softmax in passes: the largest score, the sum of exponentials, then for each dim the weighted values. A sink is one
+ * more score, which has no value. */
+static void attend(const struct sy_attention *a, const struct sy_attention_row *row, int head, const float *q,
                    size_t to)
 {
     int last = row->position, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
-    float largest = -INFINITY, sum = 0.0f;
+    int kv_head = head / (a->n_heads / a->kv.n_kv_heads);
+    float sink = a->sinks ? a->sinks[head] : -INFINITY, largest = sink, sum;
 
     for (int p = first; p <= last; p++)
         largest = fmaxf(largest, score(a, row, q, kv_head, p));
+    sum = expf(sink - largest);
     for (int p = first; p <= last; p++)
         sum += expf(score(a, row, q, kv_head, p) - largest);
-    for (int i = 0; i < a->head_dim; i++) {
+    for (int i = 0; i < a->kv.v_dim; i++) {
         float out = 0.0f;
         for (int p = first; p <= last; p++)
             out += weight(a, expf(score(a, row, q, kv_head, p) - largest)) *
@@ -72,14 +74,9 @@ static void attend(const struct sy_attention *a, const struct sy_attention_row *
 
 void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a)
 {
-    int group = a->n_heads / a->n_kv_heads;
-
     (void)q;
-    for (int t = 0; t < a->n_rows; t++) {
-        for (int h = a->head_begin; h < a->head_end; h++) {
-            size_t at = (size_t)h * (size_t)a->head_dim;
-            attend(a, &a->rows[t], a->q + (size_t)t * a->q_stride + at, h / group,
-                   (size_t)t * (size_t)(a->n_heads * a->head_dim) + at);
-        }
-    }
+    for (int t = 0; t < a->n_rows; t++)
+        for (int h = a->head_begin; h < a->head_end; h++)
+            attend(a, &a->rows[t], h, a->q + (size_t)t * a->q_stride + (size_t)h * (size_t)a->kv.k_dim,
+                   ((size_t)t * (size_t)a->n_heads + (size_t)h) * (size_t)a->kv.v_dim);
 }

@@ -54,8 +54,8 @@ void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_r
                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
-void sy_ref_rope(struct sy_queue *q, float *x, size_t x_stride, int T, int n_heads, int head_dim, int rotary_dim,
-                 const struct sy_attention_row *rows, const float *cos_sin, enum sy_round round);
+void sy_ref_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *g);
+void sy_ref_rope(struct sy_queue *q, const struct sy_rotation *r);
 void sy_ref_layernorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
                       const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 void sy_ref_weigh(struct sy_queue *q, float *x, int T, int width, const float *logits);

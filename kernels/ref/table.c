@@ -20,6 +20,7 @@ static const struct sy_kernels table = {
     .weigh = sy_ref_weigh,
     .scale = sy_ref_scale,
     .gemm = sy_ref_gemm,
+    .gemm_heads = sy_ref_gemm_heads,
     .rope = sy_ref_rope,
     .clamp = sy_ref_clamp,
     .kv_page_bytes = sy_cpu_kv_page_bytes,

@@ -118,8 +118,11 @@ static int size_session(struct sy_bench *bench)
     }
     s->max_tokens_per_step = most;
     s->max_sequences = s->prefill_chunk = 1;
-    s->kv_bytes = sy_kv_page_bytes(bench->setup->kernels, bench->shape.n_layers, bench->shape.n_kv_heads,
-                                   bench->shape.head_dim, SY_F32);
+    s->kv_bytes = sy_kv_page_bytes(bench->setup->kernels, bench->shape.n_layers,
+                                   &(struct sy_kv_layer){.dtype = SY_F32,
+                                                         .n_kv_heads = bench->shape.n_kv_heads,
+                                                         .k_dim = bench->shape.head_dim,
+                                                         .v_dim = bench->shape.head_dim});
     return most;
 }
 

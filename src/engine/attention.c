@@ -39,13 +39,23 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
     if (model->clip_qkv > 0)
         k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
     /* The heads of the keys follow those of the queries. */
-    k->rope(queue, forward->qkv, stride, T, model->n_heads + model->n_kv_heads, dh, model->rope.rotary_dim, batch->rows,
-            forward->cos_sin, round);
+    k->rope(queue, &(struct sy_rotation){.n_rows = T,
+                                         .n_heads = model->n_heads + model->n_kv_heads,
+                                         .width = dh,
+                                         .rotary_dim = model->rope.rotary_dim,
+                                         .interleaved = model->rope.interleaved,
+                                         .rows = batch->rows,
+                                         .cos_sin = forward->cos_sin,
+                                         .round = round,
+                                         .x = forward->qkv,
+                                         .y = forward->qkv,
+                                         .x_stride = stride,
+                                         .x_head = (size_t)dh,
+                                         .y_stride = stride,
+                                         .y_head = (size_t)dh});
     k->kv_write(queue, &kv, batch->rows, T, key, value, stride);
     k->attention(queue, &(struct sy_attention){.n_rows = T,
                                                .n_heads = model->n_heads,
-                                               .n_kv_heads = model->n_kv_heads,
-                                               .head_dim = dh,
                                                .head_begin = head_begin,
                                                .head_end = head_end,
                                                .window = model->layers[l].window,
@@ -54,6 +64,7 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                                .kv = kv,
                                                .q = forward->qkv,
                                                .q_stride = stride,
+                                               .sinks = weights->sinks,
                                                .out_dtype = config->rows,
                                                .out = forward->context});
     bool direct = model->residual_scale == 1;

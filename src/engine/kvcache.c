@@ -6,17 +6,15 @@
 #include <limits.h>
 #include <stdlib.h>
 
-size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, int n_kv_heads, int head_dim,
-                        enum sy_dtype dtype)
+size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, const struct sy_kv_layer *shape)
 {
-    return (size_t)n_layers * kernels->kv_page_bytes(dtype, n_kv_heads, head_dim);
+    return (size_t)n_layers * kernels->kv_page_bytes(shape);
 }
 
 enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kernels *kernels, int n_layers,
-                                int n_kv_heads, int head_dim, enum sy_dtype dtype, size_t bytes_max,
-                                struct sy_error *err)
+                                const struct sy_kv_layer *shape, size_t bytes_max, struct sy_error *err)
 {
-    size_t page = sy_kv_page_bytes(kernels, n_layers, n_kv_heads, head_dim, dtype), n_pages = bytes_max / page;
+    size_t page = sy_kv_page_bytes(kernels, n_layers, shape), n_pages = bytes_max / page;
 
     *cache = (struct sy_kv_cache){.kernels = kernels, .n_layers = n_layers, .page_bytes = page / (size_t)n_layers};
     if (!n_pages)
@@ -27,8 +25,8 @@ enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kerne
             bytes_max, SY_KV_PAGE, page);
     cache->n_pages = cache->n_free = n_pages > INT_MAX / SY_KV_PAGE ? INT_MAX / SY_KV_PAGE : (int)n_pages;
     cache->bytes = (size_t)cache->n_pages * page;
-    cache->shape = (struct sy_kv_layer){
-        .page_stride = cache->page_bytes, .dtype = dtype, .n_kv_heads = n_kv_heads, .head_dim = head_dim};
+    cache->shape = *shape;
+    cache->shape.page_stride = cache->page_bytes;
     cache->base = kernels->alloc(cache->bytes);
     cache->free_pages = malloc((size_t)cache->n_pages * sizeof *cache->free_pages);
     if (!cache->base || !cache->free_pages) {

@@ -23,13 +23,11 @@ struct sy_kv_cache {
 };
 
 /* Bytes of one page in all layers. */
-size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, int n_kv_heads, int head_dim,
-                        enum sy_dtype dtype);
+size_t sy_kv_page_bytes(const struct sy_kernels *kernels, int n_layers, const struct sy_kv_layer *shape);
 
 /* As many pages as bytes_max holds. Fewer than one is SY_ERR_USAGE and says how much is needed. */
 enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kernels *kernels, int n_layers,
-                                int n_kv_heads, int head_dim, enum sy_dtype dtype, size_t bytes_max,
-                                struct sy_error *err);
+                                const struct sy_kv_layer *shape, size_t bytes_max, struct sy_error *err);
 void sy_kv_cache_fini(struct sy_kv_cache *cache);
 
 /* A free page's number, -1 when there is none. */

@@ -47,8 +47,8 @@ static int expert_in(const void *ctx, int layer, int slot)
 static size_t default_kv_bytes(const struct sy_session *session)
 {
     const struct sy_model *model = session->model;
-    size_t page = sy_kv_page_bytes(session->config.kernels, model->n_layers, model->n_kv_heads, model->head_dim,
-                                   wire_type(session));
+    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
+    size_t page = sy_kv_page_bytes(session->config.kernels, model->n_layers, &shape);
     size_t want = page * (size_t)sy_kv_pages(model->max_context) * (size_t)session->config.max_sequences;
 
     if (want > KV_BYTES_DEFAULT_MAX)
@@ -133,9 +133,9 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
         session->config.kv_bytes_max = default_kv_bytes(session);
     struct sy_moe_config moe = moe_config(session);
     struct sy_forward_config forward = forward_config(session);
+    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
     forward.n_pages = (int)(session->config.kv_bytes_max /
-                            sy_kv_page_bytes(session->config.kernels, model->n_layers, model->n_kv_heads,
-                                             model->head_dim, wire_type(session)));
+                            sy_kv_page_bytes(session->config.kernels, model->n_layers, &shape));
     session->need = (struct sy_memory_need){
         .dense_bytes = session->shard->dense_bytes,
         .expert_bytes = session->shard->expert_bytes,
@@ -148,13 +148,13 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
 {
     const struct sy_session_config *config = &session->config;
     const struct sy_model *model = session->model;
+    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
     enum sy_status st = sy_pool_create(config->n_threads, config->cpus, config->spin_us, &session->pool, err);
 
     if (!st)
         st = config->kernels->queue_create(session->pool, &session->queue, err);
     if (!st)
-        st = sy_kv_cache_init(&session->cache, config->kernels, model->n_layers, model->n_kv_heads, model->head_dim,
-                              wire_type(session), config->kv_bytes_max, err);
+        st = sy_kv_cache_init(&session->cache, config->kernels, model->n_layers, &shape, config->kv_bytes_max, err);
     if (st)
         return st;
     session->experts = config->kernels->alloc(session->shard->expert_bytes);

@@ -219,6 +219,9 @@ static enum sy_status bind_attention(struct binder *b, int layer, struct sy_laye
         (st = bias(b, "q", q, &l->q_bias)) || (st = bias(b, "k", kv, &l->k_bias)) ||
         (st = bias(b, "v", kv, &l->v_bias)) || (st = bias(b, "o", m->hidden, &l->o_bias)))
         return st;
+    const struct sy_tensor *sinks = look(b, "self_attn.sinks");
+    if (sinks && (st = vector(b, sinks, m->n_heads, "num_attention_heads", &l->sinks)))
+        return st;
     return qk_norm(b, layer, l);
 }
 

@@ -107,7 +107,7 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
     for (int i = 0; i < model->n_layers; i++) {
         const struct sy_layer_sources *l = &model->layers[i];
         all += elements(l->attention_norm) + elements(l->mlp_norm) + elements(l->q_norm) + elements(l->k_norm) +
-               elements(l->q_bias) + elements(l->k_bias) + elements(l->v_bias) + elements(l->o_bias) +
+               elements(l->q_bias) + elements(l->sinks) + elements(l->k_bias) + elements(l->v_bias) + elements(l->o_bias) +
                source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) + source_elements(&l->o) +
                elements(l->attention_norm_bias) + elements(l->mlp_norm_bias) + source_elements(&l->router) +
                elements(l->router_bias) + elements(l->correction) + mlp_elements(&l->dense) + mlp_elements(&l->shared) +
@@ -121,8 +121,16 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
     *active = all - idle;
 }
 
+struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype kv_dtype)
+{
+    return (struct sy_kv_layer){
+        .dtype = kv_dtype, .n_kv_heads = model->n_kv_heads, .k_dim = model->head_dim, .v_dim = model->head_dim};
+}
+
 size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype)
 {
-    return (size_t)2 * (size_t)model->n_layers * (size_t)model->n_kv_heads * (size_t)model->head_dim *
-           sy_dtype_bytes(kv_dtype);
+    struct sy_kv_layer kv = sy_model_kv_shape(model, kv_dtype);
+    size_t dims = (size_t)kv.k_dim + (size_t)(kv.v_in_k ? 0 : kv.v_dim);
+
+    return (size_t)model->n_layers * (size_t)kv.n_kv_heads * dims * sy_dtype_bytes(kv_dtype);
 }

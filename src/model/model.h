@@ -38,6 +38,7 @@ struct sy_rope {
     double theta, factor, original_context, beta_fast, beta_slow, attention_factor;
     bool truncate;  /* YaRN: whole dims at both ends of the ramp */
     int rotary_dim; /* dims of a head that turn */
+    bool interleaved; /* dims 2i and 2i + 1 turn together, else i and i + rotary_dim / 2 */
 };
 
 struct sy_expert_sources {
@@ -53,6 +54,7 @@ struct sy_layer_sources {
     struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
     const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without */
     const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
+    const struct sy_tensor *sinks;                                /* [Hq], NULL without */
     struct sy_source router;                                      /* [E, D], moe only */
     const struct sy_tensor *router_bias;                          /* [E] of the logits, NULL without */
     const struct sy_tensor *correction;                           /* [E] of the choice alone, NULL without */
@@ -96,6 +98,9 @@ void sy_model_destroy(struct sy_model *model);
 
 /* Parameters in all, and those that one token uses. */
 void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active);
+
+/* What a layer's cache holds of a token, for a cache type; base and stride are the cache's. */
+struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype kv_dtype);
 
 /* Bytes of K and V of one token in all layers for a cache type. */
 size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype);

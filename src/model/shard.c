@@ -142,6 +142,7 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
     to->o = add_matrix(shard, false, sy_source_dtype(&from->o), 1, 1, (const struct sy_source *[]){&from->o});
     to->o.bias = add_vector(shard, from->o_bias, model->hidden);
+    to->sinks = add_vector(shard, from->sinks, model->n_heads);
     to->mlp_norm = add_vector(shard, from->mlp_norm, model->hidden);
     to->mlp_norm_bias = add_vector(shard, from->mlp_norm_bias, model->hidden);
     if (from->moe) {
@@ -239,7 +240,7 @@ void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
                                        &layer->dense_gate_up, &layer->dense_down, &layer->shared_gate};
         const float **vectors[] = {&layer->attention_norm, &layer->attention_norm_bias, &layer->mlp_norm,
                                    &layer->mlp_norm_bias,  &layer->q_norm,              &layer->k_norm,
-                                   &layer->correction};
+                                   &layer->correction,     &layer->sinks};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
             place_weight(weights[i], dense);
         for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)

@@ -26,6 +26,7 @@ struct sy_layer_weights {
     const float *attention_norm_bias, *mlp_norm_bias; /* of LayerNorms */
     const float *q_norm, *k_norm;           /* [dh], or [Hq * dh] and [Hkv * dh] */
     struct sy_weight qkv, o;                /* [(Hq + 2 Hkv) dh, D], [D, Hq dh] */
+    const float *sinks;                     /* [Hq] */
     struct sy_weight router;                /* [E, D] FP32; moe layers */
     const float *correction;                /* [E] of the router's choice */
     struct sy_weight dense_gate_up, dense_down; /* dense layers, and the shared expert of moe layers */

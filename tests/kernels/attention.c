@@ -21,7 +21,7 @@ static void call_rows(struct call *call, const struct cache *c)
 static void check_shape(const struct sy_kernels *backend, const struct shape *shape, double *ratio, bool *outside)
 {
     struct cache c;
-    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[1], &c);
     /* The reference is slow where heads are wide. */
     struct call call = call_begin(&c, shape, backend == sy_kernels_ref() ? 14 : 60);
@@ -39,13 +39,29 @@ static void check_shape(const struct sy_kernels *backend, const struct shape *sh
 static void test_values(const struct sy_kernels *backend, enum sy_dtype kv, enum sy_dtype out)
 {
     const struct shape shapes[] = {
-        {kv, out, 8, 2, 64, 0},   {kv, out, 4, 4, 128, 0},
-        {kv, out, 6, 3, 20, 0},   {kv, out, 20, 1, 16, 0},
-        {kv, out, 40, 2, 33, 70}, {kv, out, 8, 1, 80, 0},
-        {kv, out, 2, 1, 256, 0},  {kv, out, 2, 2, 1, 0},
-        {kv, out, 2, 1, 36, 1},   {kv, out, 4, 2, 32, random_int(2, 15)},
-        {kv, out, 4, 2, 33, 16},  {kv, out, 2, 2, 80, 17},
-        {kv, out, 4, 2, 32, 500}, {kv, out, 3, 1, random_int(1, 100), random_int(18, 60)},
+        PLAIN(kv, out, 8, 2, 64, 0),
+        PLAIN(kv, out, 4, 4, 128, 0),
+        PLAIN(kv, out, 6, 3, 20, 0),
+        PLAIN(kv, out, 20, 1, 16, 0),
+        PLAIN(kv, out, 40, 2, 33, 70),
+        PLAIN(kv, out, 8, 1, 80, 0),
+        PLAIN(kv, out, 2, 1, 256, 0),
+        PLAIN(kv, out, 2, 2, 1, 0),
+        PLAIN(kv, out, 2, 1, 36, 1),
+        PLAIN(kv, out, 4, 2, 32, random_int(2, 15)),
+        PLAIN(kv, out, 4, 2, 33, 16),
+        PLAIN(kv, out, 2, 2, 80, 17),
+        PLAIN(kv, out, 4, 2, 32, 500),
+        PLAIN(kv, out, 3, 1, random_int(1, 100), random_int(18, 60)),
+        {.kv = kv, .out = out, .n_heads = 8, .n_kv_heads = 2, .k_dim = 64, .sinks = true},
+        {.kv = kv, .out = out, .n_heads = 5, .n_kv_heads = 1, .k_dim = 33, .window = 7, .sinks = true},
+        {.kv = kv, .out = out, .n_heads = 4, .n_kv_heads = 2, .k_dim = 40, .v_dim = 24},
+        {.kv = kv, .out = out, .n_heads = 3, .n_kv_heads = 3, .k_dim = 15, .v_dim = 50, .window = 40},
+        {.kv = kv, .out = out, .n_heads = 16, .n_kv_heads = 1, .k_dim = 48, .v_dim = 32, .v_in_k = true},
+        {.kv = kv, .out = out, .n_heads = 70, .n_kv_heads = 1, .k_dim = 37, .v_dim = 33, .v_in_k = true},
+        {.kv = kv, .out = out, .n_heads = 4, .n_kv_heads = 2, .k_dim = 25, .v_dim = 25, .v_in_k = true, .sinks = true},
+        {.kv = kv, .out = out, .n_heads = 3, .n_kv_heads = 1, .k_dim = 21, .v_dim = 9, .window = 45, .v_in_k = true},
+        {.kv = kv, .out = out, .n_heads = 2, .n_kv_heads = 1, .k_dim = 320, .v_dim = 256, .v_in_k = true},
     };
     int n = sizeof shapes / sizeof *shapes;
     double ratio = 0.0;
@@ -87,7 +103,7 @@ static void test_exact(const struct sy_kernels *backend, const struct shape *sha
     struct cache c;
     bool rows = true, threads = true, heads, places;
 
-    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[0], &c);
     struct call call = call_begin(&c, shape, 60);
     call_rows(&call, &c);
@@ -138,7 +154,7 @@ static int nan_reaches(const struct call *call, const struct nan_place *at, int 
 
     if (at->in == IN_Q)
         return t == at->row && h == at->head;
-    if (call->sequence[t] != at->s || h / (a->n_heads / a->n_kv_heads) != at->head)
+    if (call->sequence[t] != at->s || h / (a->n_heads / a->kv.n_kv_heads) != at->head)
         return 0;
     bool seen = at->position <= last && at->position >= first_key(a, last);
     if (at->in == IN_K)
@@ -151,10 +167,10 @@ static bool nan_stays(const struct call *call, const struct nan_place *at, const
     const struct sy_attention *a = &call->a;
     size_t element = sy_dtype_bytes(a->out_dtype);
 
-    for (int j = 0; j < call->n_rows * a->n_heads * a->head_dim; j++) {
+    for (int j = 0; j < call->n_rows * a->n_heads * a->kv.v_dim; j++) {
         size_t from = (size_t)j * element;
-        int t = j / a->head_dim / a->n_heads, h = j / a->head_dim % a->n_heads;
-        int reaches = nan_reaches(call, at, t, h, j % a->head_dim);
+        int D = a->kv.v_dim, t = j / D / a->n_heads, h = j / D % a->n_heads;
+        int reaches = nan_reaches(call, at, t, h, j % D);
         bool is_nan = isnan(sy_float_at(a->out_dtype, a->out, (size_t)j)) != 0;
         if ((reaches == 1 && !is_nan) ||
             (reaches == 0 && memcmp((const uint8_t *)a->out + from, (const uint8_t *)clean + from, element) != 0))
@@ -169,7 +185,7 @@ static void test_nan(const struct sy_kernels *backend, const struct shape *shape
     struct cache c;
     bool held[3] = {true, true, true};
 
-    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[0], &c);
     struct call call = call_begin(&c, shape, 50);
     call_rows(&call, &c);
@@ -181,9 +197,9 @@ static void test_nan(const struct sy_kernels *backend, const struct shape *shape
         size_t bytes = at.in == IN_Q ? sizeof(float) : sy_dtype_bytes(shape->kv);
         at.position = random_int(0, c.length[at.s] - 1);
         at.head = random_int(0, (at.in == IN_Q ? shape->n_heads : shape->n_kv_heads) - 1);
-        at.dim = random_int(0, shape->head_dim - 1);
+        at.dim = random_int(0, shape->k_dim - 1);
         uint8_t kept[4], *place = at.in == IN_Q ? (uint8_t *)(call.a.q + (size_t)at.row * call.a.q_stride +
-                                                              (size_t)(at.head * shape->head_dim + at.dim))
+                                                              (size_t)(at.head * shape->k_dim + at.dim))
                                                 : cache_place(&c, at.in == IN_V, at.s, at.position, at.head, at.dim);
         memcpy(kept, place, bytes);
         memcpy(place, nan + 4 - bytes, bytes);
@@ -205,16 +221,32 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 4 * 13);
+    plan(n * 4 * 21);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         for (int i = 0; i < 4; i++) {
             enum sy_dtype kv = i / 2 ? SY_BF16 : SY_F32, out = i % 2 ? SY_BF16 : SY_F32;
             test_values(backends[b], kv, out);
-            test_exact(backends[b], &(struct shape){kv, out, 6, 3, 40, 0});
-            test_exact(backends[b], &(struct shape){kv, out, 8, 1, 33, 21});
-            test_nan(backends[b], &(struct shape){kv, out, 8, 2, 35, i % 2 ? 25 : 0});
+            test_exact(backends[b], &(struct shape)PLAIN(kv, out, 6, 3, 40, 0));
+            test_exact(backends[b], &(struct shape)PLAIN(kv, out, 8, 1, 33, 21));
+            test_exact(backends[b], &(struct shape){.kv = kv,
+                                                    .out = out,
+                                                    .n_heads = 6,
+                                                    .n_kv_heads = 2,
+                                                    .k_dim = 24,
+                                                    .window = 30,
+                                                    .v_dim = 20,
+                                                    .sinks = true});
+            test_exact(backends[b], &(struct shape){.kv = kv,
+                                                    .out = out,
+                                                    .n_heads = 12,
+                                                    .n_kv_heads = 1,
+                                                    .k_dim = 40,
+                                                    .window = i % 2 ? 37 : 0,
+                                                    .v_dim = 24,
+                                                    .v_in_k = true});
+            test_nan(backends[b], &(struct shape)PLAIN(kv, out, 8, 2, 35, i % 2 ? 25 : 0));
         }
         queues_end(backends[b]);
     }

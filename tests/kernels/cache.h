@@ -13,8 +13,26 @@
 /* What is attended to, and as what: the cache's type, the output's, and so on. */
 struct shape {
     enum sy_dtype kv, out;
-    int n_heads, n_kv_heads, head_dim, window;
+    int n_heads, n_kv_heads, k_dim, window;
+    int v_dim; /* 0: k_dim */
+    bool v_in_k, sinks;
 };
+
+/* One with values as wide as keys and of their own. */
+#define PLAIN(kv_type, out_type, q_heads, kv_heads, dim, keys)                                                   \
+    {                                                                                                            \
+        .kv = kv_type, .out = out_type, .n_heads = q_heads, .n_kv_heads = kv_heads, .k_dim = dim, .window = keys \
+    }
+
+/* What it wants of a cache. */
+static inline struct sy_kv_layer shape_kv(const struct shape *shape)
+{
+    return (struct sy_kv_layer){.dtype = shape->kv,
+                                .n_kv_heads = shape->n_kv_heads,
+                                .k_dim = shape->k_dim,
+                                .v_dim = shape->v_dim ? shape->v_dim : shape->k_dim,
+                                .v_in_k = shape->v_in_k};
+}
 
 /* Whether q and the softmax's weights are BF16 values. */
 static inline bool shape_bf16(const struct shape *shape)
@@ -27,25 +45,25 @@ struct cache {
     struct sy_kv_layer kv;
     int n_pages, pages_each, length[SEQUENCES];
     int32_t *pages[SEQUENCES];
-    float *k[SEQUENCES], *v[SEQUENCES]; /* [length][n_kv_heads * head_dim], as they were before they were written */
+    float *k[SEQUENCES],
+        *v[SEQUENCES]; /* [length][n_kv_heads * k_dim or v_dim], as they were before they were written */
 };
 
 /* Every byte that is not written is 0xff, which makes NaN of every type. */
-static inline void cache_begin(struct cache *c, const struct sy_kernels *backend, enum sy_dtype dtype, int n_kv_heads,
-                               int head_dim, int pages_each)
+static inline void cache_begin(struct cache *c, const struct sy_kernels *backend, const struct shape *shape,
+                               int pages_each)
 {
-    int width = n_kv_heads * head_dim;
+    struct sy_kv_layer kv = shape_kv(shape);
+    int k_width = kv.n_kv_heads * kv.k_dim, v_width = kv.n_kv_heads * kv.v_dim;
 
-    *c = (struct cache){.kv = {.dtype = dtype, .n_kv_heads = n_kv_heads, .head_dim = head_dim},
-                        .n_pages = SEQUENCES * pages_each + 3,
-                        .pages_each = pages_each};
-    c->kv.page_stride = backend->kv_page_bytes(dtype, n_kv_heads, head_dim) + 64;
+    *c = (struct cache){.kv = kv, .n_pages = SEQUENCES * pages_each + 3, .pages_each = pages_each};
+    c->kv.page_stride = backend->kv_page_bytes(&kv) + 64;
     c->kv.base = new_output(c->kv.page_stride * (size_t)c->n_pages);
     memset(c->kv.base, 0xff, c->kv.page_stride * (size_t)c->n_pages);
     for (int s = 0; s < SEQUENCES; s++) {
         c->length[s] = s == 0 ? 1 : s == 1 ? 16 : s == 2 ? 17 : random_int(pages_each * 8, pages_each * SY_KV_PAGE);
-        c->k[s] = random_rows(SY_F32, c->length[s], width, (size_t)width);
-        c->v[s] = random_rows(SY_F32, c->length[s], width, (size_t)width);
+        c->k[s] = random_rows(SY_F32, c->length[s], k_width, (size_t)k_width);
+        c->v[s] = random_rows(SY_F32, c->length[s], v_width, (size_t)v_width);
         c->pages[s] = new_bytes((size_t)pages_each * sizeof *c->pages[s]);
         /* 211 is prime and larger than the number of pages. */
         for (int p = 0; p < pages_each; p++)
@@ -66,7 +84,8 @@ static inline void cache_end(struct cache *c)
 /* Write all sequences as steps do: in each call the next positions of some sequences, one or many. */
 static inline void cache_write(const struct sy_kernels *backend, struct sy_queue *q, const struct cache *c)
 {
-    size_t width = (size_t)(c->kv.n_kv_heads * c->kv.head_dim), stride = width + (size_t)random_int(0, 5);
+    size_t k_width = (size_t)(c->kv.n_kv_heads * c->kv.k_dim), v_width = (size_t)(c->kv.n_kv_heads * c->kv.v_dim);
+    size_t stride = (k_width > v_width ? k_width : v_width) + (size_t)random_int(0, 5);
     int written[SEQUENCES] = {0}, n_max = SEQUENCES * c->pages_each * SY_KV_PAGE, T;
     struct sy_attention_row *rows = new_bytes(sizeof *rows * (size_t)n_max);
     float *k = new_input((size_t)n_max * stride * sizeof *k), *v = new_input((size_t)n_max * stride * sizeof *v);
@@ -76,13 +95,13 @@ static inline void cache_write(const struct sy_kernels *backend, struct sy_queue
         for (int s = 0; s < SEQUENCES; s++) {
             int left = c->length[s] - written[s], n = random_int(0, 2) ? random_int(0, 70) : 1;
             for (n = n < left ? n : left; n > 0; n--, T++) {
-                size_t from = (size_t)written[s] * width, to = (size_t)T * stride;
+                size_t from = (size_t)written[s], to = (size_t)T * stride;
                 rows[T] = (struct sy_attention_row){c->pages[s], written[s]++};
-                memcpy(k + to, c->k[s] + from, width * sizeof *k);
-                memcpy(v + to, c->v[s] + from, width * sizeof *v);
+                memcpy(k + to, c->k[s] + from * k_width, k_width * sizeof *k);
+                memcpy(v + to, c->v[s] + from * v_width, v_width * sizeof *v);
             }
         }
-        backend->kv_write(q, &c->kv, rows, T, k, v, stride);
+        backend->kv_write(q, &c->kv, rows, T, k, c->kv.v_in_k ? NULL : v, stride);
         for (int s = T = 0; s < SEQUENCES; s++)
             T += c->length[s] - written[s];
     } while (T);
@@ -94,7 +113,10 @@ static inline void cache_write(const struct sy_kernels *backend, struct sy_queue
 /* Element i of head h at a position as it was before it was written: K (v = 0) or V (v = 1). */
 static inline float cache_input(const struct cache *c, int v, int s, int position, int h, int i)
 {
-    return (v ? c->v : c->k)[s][(size_t)(position * c->kv.n_kv_heads + h) * (size_t)c->kv.head_dim + (size_t)i];
+    bool from_v = v && !c->kv.v_in_k;
+    int dim = from_v ? c->kv.v_dim : c->kv.k_dim;
+
+    return (from_v ? c->v : c->k)[s][(size_t)(position * c->kv.n_kv_heads + h) * (size_t)dim + (size_t)i];
 }
 
 /* And as the cache's type holds it. */
@@ -108,10 +130,10 @@ static inline double cache_value(const struct cache *c, int v, int s, int positi
 static inline uint8_t *cache_place(const struct cache *c, int v, int s, int position, int h, int i)
 {
     uint8_t *page = c->kv.base + (size_t)c->pages[s][position / SY_KV_PAGE] * c->kv.page_stride;
-    int slot = position % SY_KV_PAGE, D = c->kv.head_dim;
+    int slot = position % SY_KV_PAGE;
 
-    return page + sy_dtype_bytes(c->kv.dtype) *
-                      (v ? sy_kv_v_index(c->kv.dtype, D, h, slot, i) : sy_kv_k_index(c->kv.dtype, D, h, slot, i));
+    return page +
+           sy_dtype_bytes(c->kv.dtype) * (v ? sy_kv_v_index(&c->kv, h, slot, i) : sy_kv_k_index(&c->kv, h, slot, i));
 }
 
 /* ---- calls ---- */
@@ -125,9 +147,9 @@ struct call {
 
 static inline struct call call_begin(const struct cache *c, const struct shape *shape, int n_rows)
 {
-    int width = shape->n_heads * shape->head_dim;
+    int width = shape->n_heads * c->kv.k_dim, out_width = shape->n_heads * c->kv.v_dim;
     size_t q_stride = (size_t)(width + random_int(0, 1) * random_int(1, 9));
-    struct call call = {.n_rows = n_rows, .row_bytes = (size_t)width * sy_dtype_bytes(shape->out)};
+    struct call call = {.n_rows = n_rows, .row_bytes = (size_t)out_width * sy_dtype_bytes(shape->out)};
     float *q = random_rows(SY_F32, n_rows, width, q_stride);
 
     /* The kernel that made q has rounded it. */
@@ -136,19 +158,19 @@ static inline struct call call_begin(const struct cache *c, const struct shape *
     call.sequence = new_bytes(sizeof *call.sequence * (size_t)n_rows);
     call.rows = new_bytes(sizeof *call.rows * (size_t)n_rows);
     call.out_bytes = (size_t)n_rows * call.row_bytes;
-    call.a = (struct sy_attention){.n_rows = n_rows,
-                                   .n_heads = shape->n_heads,
-                                   .n_kv_heads = shape->n_kv_heads,
-                                   .head_dim = shape->head_dim,
-                                   .head_end = shape->n_heads,
-                                   .window = shape->window,
-                                   .scale = 4.0f / sqrtf((float)shape->head_dim),
-                                   .rows = call.rows,
-                                   .kv = c->kv,
-                                   .q = q,
-                                   .q_stride = q_stride,
-                                   .out_dtype = shape->out,
-                                   .out = new_output(call.out_bytes)};
+    call.a = (struct sy_attention){
+        .n_rows = n_rows,
+        .n_heads = shape->n_heads,
+        .head_end = shape->n_heads,
+        .window = shape->window,
+        .scale = 4.0f / sqrtf((float)c->kv.k_dim),
+        .rows = call.rows,
+        .kv = c->kv,
+        .q = q,
+        .q_stride = q_stride,
+        .sinks = shape->sinks ? random_rows(SY_F32, 1, shape->n_heads, (size_t)shape->n_heads) : NULL,
+        .out_dtype = shape->out,
+        .out = new_output(call.out_bytes)};
     return call;
 }
 
@@ -157,6 +179,7 @@ static inline void call_end(struct call *call)
     free(call->sequence);
     free(call->rows);
     free_output((void *)call->a.q);
+    free_output((void *)call->a.sinks);
     free_output(call->a.out);
 }
 
@@ -201,10 +224,12 @@ static inline void exact_head(const struct cache *c, const struct call *call, in
                               double *bound)
 {
     const struct sy_attention *a = &call->a;
-    int s = call->sequence[t], last = call->rows[t].position, first = first_key(a, last), D = a->head_dim;
-    int kv_head = head / (a->n_heads / a->n_kv_heads), n_blocks = last / BLOCK - first / BLOCK + 1;
+    int s = call->sequence[t], last = call->rows[t].position, first = first_key(a, last), D = a->kv.k_dim;
+    int kv_head = head / (a->n_heads / a->kv.n_kv_heads),
+        n_blocks = last / BLOCK - first / BLOCK + 1 + (a->sinks != NULL);
     const float *q = a->q + (size_t)t * a->q_stride + (size_t)(head * D);
-    double *weight = new_bytes(sizeof *weight * (size_t)(last + 1)), largest = -INFINITY, sum = 0.0, most = 0.0;
+    double *weight = new_bytes(sizeof *weight * (size_t)(last + 1)), most = 0.0;
+    double sink = a->sinks ? (double)a->sinks[head] : -INFINITY, largest = sink;
 
     for (int p = first; p <= last; p++) {
         double magnitude = 0.0;
@@ -217,13 +242,14 @@ static inline void exact_head(const struct cache *c, const struct call *call, in
         most = fmax(most, magnitude);
         largest = fmax(largest, weight[p]);
     }
+    double sum = exp(sink - largest);
     for (int p = first; p <= last; p++)
         sum += weight[p] = exp(weight[p] - largest);
     double error = (D + 1 + 2 * (1 + n_blocks)) * EPS * most + (1 + n_blocks) * 2.5e-7;
     double relative = 2 * error + 2 * (last - first + 4 + 2 * n_blocks) * EPS;
     if (a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16)
         relative += 1.0 / 256;
-    for (int i = 0; i < D; i++) {
+    for (int i = 0; i < a->kv.v_dim; i++) {
         double magnitude = 0.0;
         out[i] = 0.0;
         for (int p = first; p <= last; p++) {
@@ -240,13 +266,14 @@ static inline void exact_head(const struct cache *c, const struct call *call, in
 static inline void check_row(const struct cache *c, const struct call *call, int t, double *ratio)
 {
     const struct sy_attention *a = &call->a;
-    double *want = new_bytes(sizeof *want * (size_t)a->head_dim * 2), *bound = want + a->head_dim;
+    int D = a->kv.v_dim;
+    double *want = new_bytes(sizeof *want * (size_t)D * 2), *bound = want + D;
 
     for (int h = 0; h < a->n_heads; h++) {
         exact_head(c, call, t, h, want, bound);
-        for (int i = 0; i < a->head_dim; i++)
-            worst(ratio, (double)sy_float_at(a->out_dtype, a->out, (size_t)((t * a->n_heads + h) * a->head_dim + i)),
-                  want[i], bound[i]);
+        for (int i = 0; i < D; i++)
+            worst(ratio, (double)sy_float_at(a->out_dtype, a->out, (size_t)((t * a->n_heads + h) * D + i)), want[i],
+                  bound[i]);
     }
     free(want);
 }

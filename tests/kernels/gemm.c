@@ -363,12 +363,81 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
     ok(outputs, "%s: %s: NaN stays in its output", backend->name, pair->name);
 }
 
+/* A matrix for each head, a range of heads, parts of rows that lie anywhere: against double, and the bits of gemm. */
+static void test_heads(const struct sy_kernels *backend, const struct pair *pair)
+{
+    static const int n_rows[] = {0, 1, 2, 5, 16, 33, 130, 270};
+    bool outside = false, same = true;
+    double ratio = 0.0;
+
+    for (int i = 0; i < 16; i++) {
+        int H = random_int(1, 5), N = random_int(1, 90), K = random_int(1, 140), T = n_rows[i % 8],
+            from = random_int(0, H - 1);
+        int N_all = (N + SY_PANEL - 1) / SY_PANEL * SY_PANEL;
+        enum sy_dtype y_dtype = i % 3 == 2 ? SY_BF16 : SY_F32;
+        enum sy_round round = i % 3 == 1 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+        struct matrix m = new_matrix(backend, pair->w, H * N_all, K);
+        /* Rows of a head behind its last one are zero, as a packed panel has them. */
+        for (int n = 0; n < H * N_all; n++)
+            if (n % N_all >= N)
+                memset((uint8_t *)m.published + (size_t)(n * K) * sy_dtype_bytes(pair->w), 0,
+                       (size_t)K * sy_dtype_bytes(pair->w));
+        matrix_pack_again(backend, &m);
+        struct sy_weight w = m.panels;
+        w.n = N;
+        struct sy_head_gemm g = {.w = &w,
+                                 .n_rows = T,
+                                 .head_begin = from,
+                                 .head_end = random_int(from, H),
+                                 .x_dtype = pair->x,
+                                 .y_dtype = y_dtype,
+                                 .round = round,
+                                 .x_head = (size_t)(K + random_int(0, 5)),
+                                 .y_head = (size_t)(N + random_int(0, 5))};
+        g.x_stride = (size_t)H * g.x_head + 2;
+        g.y_stride = (size_t)H * g.y_head + 3;
+        size_t n_y = (size_t)T * g.y_stride, element = sy_dtype_bytes(y_dtype);
+        g.x = random_rows(pair->x, T, (int)g.x_stride, g.x_stride);
+        g.y = new_output(n_y * element);
+        backend->gemm_heads(queues[i % THREADS_MAX], &g);
+        float *alone = new_floats((size_t)N_all);
+        for (size_t at = 0; at < n_y; at++) {
+            int t = (int)(at / g.y_stride), h = (int)(at % g.y_stride / g.y_head),
+                n = (int)(at % g.y_stride % g.y_head);
+            if (h < g.head_begin || h >= g.head_end || n >= N) {
+                outside = outside || !is_untouched(g.y, at * element, (at + 1) * element);
+                continue;
+            }
+            const void *row = row_at(pair, g.x, (size_t)t * g.x_stride + (size_t)h * g.x_head);
+            double bound, want = exact_dot(&m, h * N_all + n, row, pair->x, &bound);
+            double found = (double)sy_float_at(y_dtype, g.y, at);
+            bool halved = y_dtype == SY_BF16 || round == SY_ROUND_BF16;
+            worst(&ratio, found, want, stored_bound(halved ? SY_BF16 : SY_F32, want, bound));
+            if (n == 0)
+                backend->gemm(queues[0], &m.panels, row, pair->x, (size_t)K, 1, h * N_all, (h + 1) * N_all, false,
+                              alone, (size_t)N_all);
+            float one = sy_round_float(alone[n], halved ? SY_ROUND_BF16 : SY_ROUND_NONE);
+            same = same && found == (double)one;
+        }
+        outside = outside || !fences_hold(g.y, n_y * element);
+        free(alone);
+        free_output((void *)g.x);
+        free_output(g.y);
+        free_matrix(&m);
+    }
+    char what[80];
+    snprintf(what, sizeof what, "%s: a matrix for each head", pair->name);
+    ok_worst(ratio, backend->name, what);
+    ok(!outside, "%s: %s: other heads' outputs stay as they are", backend->name, pair->name);
+    ok(same, "%s: %s: each head has the bits of its matrix alone", backend->name, pair->name);
+}
+
 int main(void)
 {
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (3 + N_FLOATS + N_TYPES * 2 * 7));
+    plan(n * (3 + N_FLOATS + N_TYPES * 2 * 7 + N_FLOATS * 2 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
@@ -381,6 +450,8 @@ int main(void)
             test_shapes(backends[b], &pair);
             test_exact(backends[b], &pair);
             test_nan(backends[b], &pair);
+            if (!sy_dtype_quantised(pair.w))
+                test_heads(backends[b], &pair);
         }
         queues_end(backends[b]);
     }

@@ -170,59 +170,111 @@ static void test_factors(const struct sy_kernels *backend)
 }
 
 /* x in double, turned by the table's entries. */
-static void exact_rope(const float *x, float *const *table, int rotary_dim, int i, double *want, double *bound)
+static void exact_rope(const struct sy_rotation *r, const float *x, const float *table, int i, double *want,
+                       double *bound)
 {
-    int half = rotary_dim / 2;
+    int half = r->rotary_dim / 2, pair = r->interleaved ? i / 2 : i % (half ? half : 1);
+    bool second = r->interleaved ? i % 2 : i >= half;
 
     *want = (double)x[i];
     *bound = 0.0;
     if (i < 2 * half) {
-        double a = (double)x[i % half], b = (double)x[i % half + half];
-        double c = (double)(*table)[i % half], s = (double)(*table)[half + i % half];
-        *want = i < half ? a * c - b * s : b * c + a * s;
+        double a = (double)x[r->interleaved ? 2 * pair : pair];
+        double b = (double)x[r->interleaved ? 2 * pair + 1 : pair + half];
+        double c = (double)table[pair], s = (double)table[half + pair];
+        *want = second ? b * c + a * s : a * c - b * s;
         *bound = 3 * EPS * (fabs(a) + fabs(b));
     }
 }
 
+struct rope_errors {
+    double ratio;
+    bool outside, exact, rounded;
+};
+
+/* Heads of x_head dims of which `width` from `offset` on turn or are rounded; to the same place or into heads of another
+ * size. What lies around them in y stays. */
+static void check_rope(const struct sy_kernels *backend, struct sy_rotation r, int x_head, int offset, bool in_place,
+                       struct rope_errors *e)
+{
+    enum { T = 41, N_POSITIONS = 50 };
+    int y_head = in_place ? x_head : r.width + random_int(0, 9);
+    size_t x_stride = (size_t)(r.n_heads * x_head + 3),
+           y_stride = in_place ? x_stride : (size_t)(r.n_heads * y_head + 5);
+    size_t y_at = in_place ? (size_t)offset : 0, y_bytes = T * y_stride * sizeof(float);
+    float *x = random_floats(T * x_stride), *y = new_output(y_bytes), *before = new_floats(T * y_stride);
+    float *table = random_floats(N_POSITIONS * (size_t)(r.rotary_dim + 1)), *alone = new_floats(y_stride);
+    struct sy_attention_row rows[T];
+
+    for (int t = 0; t < T; t++)
+        rows[t] = (struct sy_attention_row){NULL, random_int(0, N_POSITIONS - 1)};
+    if (in_place)
+        memcpy(y, x, y_bytes);
+    memcpy(before, y, y_bytes);
+    r.n_rows = T;
+    r.rows = rows;
+    r.cos_sin = table;
+    r.x = (in_place ? y : x) + offset;
+    r.y = y + y_at;
+    r.x_stride = x_stride;
+    r.x_head = (size_t)x_head;
+    r.y_stride = y_stride;
+    r.y_head = (size_t)y_head;
+    backend->rope(queues[random_int(0, THREADS_MAX - 1)], &r);
+    for (int t = 0; t < T; t++) {
+        const float *found = y + (size_t)t * y_stride;
+        for (size_t k = 0; k < y_stride; k++) {
+            int h = (int)((k - y_at) / (size_t)y_head), i = (int)((k - y_at) % (size_t)y_head);
+            double want, bound;
+            if (k < y_at || h >= r.n_heads || i >= r.width) {
+                e->outside = e->outside || memcmp(&found[k], &before[(size_t)t * y_stride + k], sizeof *found) != 0;
+                continue;
+            }
+            exact_rope(&r, x + (size_t)t * x_stride + h * x_head + offset, table + rows[t].position * r.rotary_dim, i,
+                       &want, &bound);
+            worst(&e->ratio, (double)found[k], want,
+                  bound + (r.round == SY_ROUND_BF16 ? fabs(want) / 255 : 0.0) + 1e-37);
+            e->rounded = e->rounded && (r.round == SY_ROUND_NONE || found[k] == sy_round_float(found[k], r.round));
+        }
+        /* The row alone, from x to another place. */
+        struct sy_rotation one = r;
+        memcpy(alone, before + (size_t)t * y_stride, y_stride * sizeof *alone);
+        one.n_rows = 1;
+        one.rows = &rows[t];
+        one.x = x + (size_t)t * x_stride + offset;
+        one.y = alone + y_at;
+        backend->rope(queues[0], &one);
+        e->exact = e->exact && memcmp(alone, found, y_stride * sizeof *alone) == 0;
+    }
+    e->outside = e->outside || !fences_hold(y, y_bytes);
+    free(x);
+    free_output(y);
+    free(before);
+    free(table);
+    free(alone);
+}
+
 static void test_rope(const struct sy_kernels *backend)
 {
-    static const int dims[][2] = {{64, 64}, {128, 128}, {20, 20}, {64, 16}, {37, 10}, {2, 2}, {8, 0}};
-    double ratio = 0.0;
-    bool outside = false, exact = true, rounded = true;
+    /* Width, how many of it turn, dims before it and behind it in a head. */
+    static const int dims[][4] = {{64, 64, 0, 0}, {128, 128, 0, 0}, {20, 20, 0, 0},   {64, 16, 0, 0}, {37, 10, 0, 0},
+                                  {2, 2, 0, 0},   {8, 0, 0, 0},     {64, 64, 128, 0}, {18, 18, 5, 3}, {40, 34, 7, 0}};
+    struct rope_errors e = {0.0, false, true, true};
 
-    for (int i = 0; i < 14; i++) {
-        int head_dim = dims[i % 7][0], rotary = dims[i % 7][1], T = 41, n_heads = random_int(1, 5), n_positions = 50;
-        enum sy_round round = i >= 7 ? SY_ROUND_BF16 : SY_ROUND_NONE;
-        size_t width = (size_t)(n_heads * head_dim), stride = width + 3, n = (size_t)T * stride;
-        float *before = random_floats(n), *x = new_output(n * sizeof *x), *table = random_floats(50 * 128);
-        struct sy_attention_row rows[41];
-        for (int t = 0; t < T; t++) {
-            rows[t] = (struct sy_attention_row){NULL, random_int(0, n_positions - 1)};
-            memcpy(x + (size_t)t * stride, before + (size_t)t * stride, width * sizeof *x);
-        }
-        backend->rope(queues[i % THREADS_MAX], x, stride, T, n_heads, head_dim, rotary, rows, table, round);
-        for (int t = 0; t < T; t++) {
-            float *turn = table + rows[t].position * rotary, *row = before + (size_t)t * stride;
-            for (size_t k = 0; k < width; k++) {
-                double want, bound;
-                float found = x[(size_t)t * stride + k];
-                exact_rope(row + k / (size_t)head_dim * (size_t)head_dim, &turn, rotary, (int)(k % (size_t)head_dim),
-                           &want, &bound);
-                worst(&ratio, (double)found, want, bound + (round == SY_ROUND_BF16 ? fabs(want) / 255 : 0.0) + 1e-37);
-                rounded = rounded && (round == SY_ROUND_NONE || found == sy_round_float(found, round));
-            }
-            outside = outside || !is_untouched(x + (size_t)t * stride + width, 0, 3 * sizeof *x);
-            backend->rope(queues[0], row, stride, 1, n_heads, head_dim, rotary, &rows[t], table, round);
-            exact = exact && memcmp(row, x + (size_t)t * stride, width * sizeof *x) == 0;
-        }
-        free(before);
-        free(table);
-        free_output(x);
+    for (int i = 0; i < 80; i++) {
+        const int *d = dims[i / 8];
+        check_rope(backend,
+                   (struct sy_rotation){.n_heads = random_int(1, 5),
+                                        .width = d[0],
+                                        .rotary_dim = d[1],
+                                        .interleaved = i % 2,
+                                        .round = i / 2 % 2 ? SY_ROUND_BF16 : SY_ROUND_NONE},
+                   d[2] + d[0] + d[3], d[2], i / 4 % 2, &e);
     }
-    ok_worst(ratio, backend->name, "rope turns pairs of halves, other dims stay");
-    ok(rounded, "%s: rope rounds the whole head", backend->name);
-    ok(!outside, "%s: rope writes nothing outside the heads", backend->name);
-    ok(exact, "%s: rope: a row alone has the same bits", backend->name);
+    ok_worst(e.ratio, backend->name, "rope turns pairs side by side or of halves, other dims stay");
+    ok(e.rounded, "%s: rope rounds the whole width", backend->name);
+    ok(!e.outside, "%s: rope writes nothing outside its part of the heads", backend->name);
+    ok(e.exact, "%s: rope: a row alone, in place or not, has the same bits", backend->name);
 }
 
 static void test_elementwise(const struct sy_kernels *backend)

@@ -27,7 +27,7 @@ static void check_borders(const struct sy_kernels *backend, const struct shape *
     bool slow = backend == sy_kernels_ref();
     struct cache c;
 
-    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[1], &c);
     struct call call = call_begin(&c, shape, 600);
     call.a.n_rows = call.n_rows = border_rows(&call, &c, slow ? 1 : 24);
@@ -47,8 +47,15 @@ static void check_borders(const struct sy_kernels *backend, const struct shape *
 static void test_borders(const struct sy_kernels *backend, enum sy_dtype kv, enum sy_dtype out)
 {
     const struct shape shapes[] = {
-        {kv, out, 2, 2, 33, 0},   {kv, out, 4, 2, 20, 300}, {kv, out, 8, 1, 17, 0},
-        {kv, out, 20, 1, 4, 130}, {kv, out, 2, 1, 16, 40},  {kv, out, 1, 1, 32, random_int(1, 600)},
+        PLAIN(kv, out, 2, 2, 33, 0),
+        PLAIN(kv, out, 4, 2, 20, 300),
+        PLAIN(kv, out, 8, 1, 17, 0),
+        PLAIN(kv, out, 20, 1, 4, 130),
+        PLAIN(kv, out, 2, 1, 16, 40),
+        PLAIN(kv, out, 1, 1, 32, random_int(1, 600)),
+        {.kv = kv, .out = out, .n_heads = 4, .n_kv_heads = 1, .k_dim = 24, .v_dim = 16, .v_in_k = true, .sinks = true},
+        {.kv = kv, .out = out, .n_heads = 5, .n_kv_heads = 1, .k_dim = 35, .v_dim = 27, .window = 150, .v_in_k = true},
+        {.kv = kv, .out = out, .n_heads = 4, .n_kv_heads = 2, .k_dim = 20, .window = 200, .sinks = true},
     };
     double ratio = 0.0;
     bool alone = true;
@@ -65,11 +72,12 @@ static void test_borders(const struct sy_kernels *backend, enum sy_dtype kv, enu
 /* A prompt in one piece and in pieces, each written to the cache before it is attended to, as a step does. */
 static void test_prefill(const struct sy_kernels *backend, const struct shape *shape)
 {
-    int s = SEQUENCES - 1, width = shape->n_kv_heads * shape->head_dim;
+    struct sy_kv_layer kv = shape_kv(shape);
+    int s = SEQUENCES - 1, k_width = kv.n_kv_heads * kv.k_dim, v_width = kv.n_kv_heads * kv.v_dim;
     bool same = true;
     struct cache c;
 
-    cache_begin(&c, backend, shape->kv, shape->n_kv_heads, shape->head_dim, PAGES_EACH);
+    cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[0], &c);
     struct call call = call_begin(&c, shape, backend == sy_kernels_ref() ? 50 : c.length[s]);
     call_run(&call, &c, 0, s, 0, call.n_rows);
@@ -80,9 +88,15 @@ static void test_prefill(const struct sy_kernels *backend, const struct shape *s
         for (int t = 0, n; t < call.n_rows; t += n) {
             n = step == 0 ? random_int(1, 3) : step == 1 ? 128 : random_int(1, 90);
             n = n < call.n_rows - t ? n : call.n_rows - t;
-            size_t from = (size_t)(t * width);
-            backend->kv_write(queues[step % THREADS_MAX], &c.kv, call.rows + t, n, c.k[s] + from, c.v[s] + from,
-                              (size_t)width);
+            /* Keys and values lie side by side, as a projection makes them. */
+            size_t stride = (size_t)(k_width + v_width);
+            float *both = new_input((size_t)n * stride * sizeof *both);
+            for (int r = 0; r < n; r++) {
+                memcpy(both + (size_t)r * stride, c.k[s] + (t + r) * k_width, (size_t)k_width * sizeof *both);
+                memcpy(both + (size_t)r * stride + k_width, c.v[s] + (t + r) * v_width, (size_t)v_width * sizeof *both);
+            }
+            backend->kv_write(queues[step % THREADS_MAX], &c.kv, call.rows + t, n, both, both + k_width, stride);
+            free_output(both);
             call_some(backend, queues[step % THREADS_MAX], &call, t, n, out + (size_t)t * call.row_bytes);
         }
         same = same && memcmp(out, call.a.out, call.out_bytes) == 0;
@@ -99,15 +113,23 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 4 * 4);
+    plan(n * 4 * 5);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         for (int i = 0; i < 4; i++) {
             enum sy_dtype kv = i / 2 ? SY_BF16 : SY_F32, out = i % 2 ? SY_BF16 : SY_F32;
             test_borders(backends[b], kv, out);
-            test_prefill(backends[b], &(struct shape){kv, out, 4, 2, 33, 0});
-            test_prefill(backends[b], &(struct shape){kv, out, 8, 1, 16, random_int(100, 300)});
+            test_prefill(backends[b], &(struct shape)PLAIN(kv, out, 4, 2, 33, 0));
+            test_prefill(backends[b], &(struct shape)PLAIN(kv, out, 8, 1, 16, random_int(100, 300)));
+            test_prefill(backends[b], &(struct shape){.kv = kv,
+                                                      .out = out,
+                                                      .n_heads = 6,
+                                                      .n_kv_heads = 1,
+                                                      .k_dim = 40,
+                                                      .v_dim = 24,
+                                                      .v_in_k = true,
+                                                      .sinks = true});
         }
         queues_end(backends[b]);
     }

@@ -522,8 +522,12 @@ static const struct {
     {"model.layers.1.self_attn.k_proj.bias", "BF16", {9}, "self_attn.k_proj.bias has shape [9], expected [8]"},
     {"model.layers.1.self_attn.sinks",
      "BF16",
+     {5},
+     "self_attn.sinks has shape [5], expected [4] = num_attention_heads"},
+    {"model.layers.1.self_attn.sink",
+     "BF16",
      {4},
-     "tensor model.layers.1.self_attn.sinks has no place in Qwen3MoeForCausalLM as supported; leaving it out would "
+     "tensor model.layers.1.self_attn.sink has no place in Qwen3MoeForCausalLM as supported; leaving it out would "
      "change"},
     {"model.layers.1.mlp.gate.tid2eid", "BF16", {5}, "tensor model.layers.1.mlp.gate.tid2eid has no place"},
     {"model.layers.0.mlp.shared_expert.up_proj.weight",

@@ -88,13 +88,14 @@ static int play(void)
 int main(void)
 {
     struct testrand rand = testrand_begin();
+    const struct sy_kv_layer shape = {.dtype = SY_F32, .n_kv_heads = 1, .k_dim = 16, .v_dim = 16};
     struct sy_error err = SY_ERROR_INIT;
     int n_added = 0, n_over = 0, n_steps = 0, wrong_batches = 0, wrong_pages = 0;
 
-    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 16, SY_F32, 100, &err) == SY_ERR_USAGE,
+    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, &shape, 100, &err) == SY_ERR_USAGE,
        "a cache without a page is refused");
     has_str(err.text, "one page of 16 tokens needs 4096 bytes", "and the sentence says what a page needs");
-    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, 1, 16, SY_F32, 24 * 4096 + 5, &err), "a cache of 24 pages");
+    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, &shape, 24 * 4096 + 5, &err), "a cache of 24 pages");
     is_int(cache.n_pages, 24, "has 24 pages");
     sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
     while (n_over < 300 && n_steps < 100000) {
