@@ -185,7 +185,8 @@ struct sy_rotation {
 /* One matrix for each head, applied to that head's part of every row: y[t][h][n] = sum over k of x[t][h][k] * w[h][n][k]
  * for heads head_begin .. head_end - 1. Part h of row t is at x + t * x_stride + h * x_head, in elements. */
 struct sy_head_gemm {
-    const struct sy_weight *w; /* n and k are those of one head; head h's panels follow those of head h - 1 */
+    const struct sy_weight *w; /* of head 0; head h's panels begin h * w_head bytes on */
+    size_t w_head;
     int n_rows, head_begin, head_end;
     const void *x;
     enum sy_dtype x_dtype, y_dtype; /* SY_F32 or SY_BF16 */

@@ -33,7 +33,8 @@ libmodel_a_SOURCES = \
 	%D%/model/families.c %D%/model/families.h \
 	%D%/model/config.c %D%/model/config.h \
 	%D%/model/rope.c \
-	%D%/model/bind.c %D%/model/bind.h \
+	%D%/model/bind.c %D%/model/bind.h %D%/model/bind_private.h \
+	%D%/model/bind_mla.c \
 	%D%/model/model.c %D%/model/model.h \
 	%D%/model/tokenizer.c %D%/model/tokenizer.h %D%/model/tokenizer_impl.h \
 	%D%/model/tokenizer_read.c \
@@ -74,6 +75,7 @@ libmoe_a_SOURCES = \
 # Attention, KV cache, scheduler, sampler, session.
 libengine_a_SOURCES = \
 	%D%/engine/attention.c %D%/engine/attention.h \
+	%D%/engine/mla.c \
 	%D%/engine/forward.c %D%/engine/forward.h \
 	%D%/engine/kvcache.c %D%/engine/kvcache.h \
 	%D%/engine/protocol.c %D%/engine/protocol.h \

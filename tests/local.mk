@@ -90,7 +90,7 @@ tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
 tests_model_load_t_SOURCES = %D%/model/load.c $(sy_folder)
 tests_model_quantization_t_SOURCES = %D%/model/quantization.c $(sy_folder)
-EXTRA_DIST += %D%/model/make_odd.py
+EXTRA_DIST += %D%/model/make_odd.py %D%/model/make_mla.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
 sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t

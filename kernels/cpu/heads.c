@@ -5,7 +5,6 @@
 
 struct job {
     const struct sy_head_gemm *g;
-    size_t head_bytes;
     int n_threads;
     struct panel_cut cut; /* of one head */
 };
@@ -14,7 +13,7 @@ static struct sy_weight weight_of(const struct job *job, int head)
 {
     struct sy_weight w = *job->g->w;
 
-    w.data = (const uint8_t *)w.data + (size_t)head * job->head_bytes;
+    w.data = (const uint8_t *)w.data + (size_t)head * job->g->w_head;
     return w;
 }
 
@@ -60,9 +59,7 @@ static void heads_item(void *arg, int i, int thread)
 void SY_CPU(gemm_heads)(struct sy_queue *q, const struct sy_head_gemm *g)
 {
     int n_panels = (g->w->n + SY_PANEL - 1) / SY_PANEL, n_heads = g->head_end - g->head_begin;
-    struct job job = {.g = g,
-                      .head_bytes = (size_t)n_panels * sy_cpu_panel_bytes(g->w->dtype, g->w->k),
-                      .n_threads = sy_pool_n_threads(q->pool)};
+    struct job job = {.g = g, .n_threads = sy_pool_n_threads(q->pool)};
 
     if (g->n_rows <= 0 || n_heads <= 0)
         return;

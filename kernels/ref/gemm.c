@@ -28,13 +28,12 @@ void sy_ref_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, e
 
 void sy_ref_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *g)
 {
-    size_t element = sy_dtype_bytes(g->x_dtype), n_panels = (size_t)(g->w->n + SY_PANEL - 1) / SY_PANEL;
-    size_t head_bytes = n_panels * sy_panel_elements(g->w->dtype, g->w->k) * sy_dtype_bytes(g->w->dtype);
+    size_t element = sy_dtype_bytes(g->x_dtype);
 
     (void)q;
     for (int h = g->head_begin; h < g->head_end; h++) {
         struct sy_weight w = *g->w;
-        w.data = (const uint8_t *)g->w->data + (size_t)h * head_bytes;
+        w.data = (const uint8_t *)g->w->data + (size_t)h * g->w_head;
         for (int t = 0; t < g->n_rows; t++) {
             const uint8_t *x = (const uint8_t *)g->x + ((size_t)t * g->x_stride + (size_t)h * g->x_head) * element;
             for (int n = 0; n < w.n; n++)

@@ -20,6 +20,18 @@ static void normalise_qk(struct sy_forward *forward, int T, const struct sy_laye
                model->norm_eps, key, SY_F32, stride);
 }
 
+void sy_attention_project(struct sy_forward *forward, int T, const struct sy_layer_weights *weights, int width)
+{
+    const struct sy_forward_config *config = &forward->config;
+    bool direct = config->model->residual_scale == 1;
+    size_t D = (size_t)config->model->hidden;
+
+    config->kernels->gemm(config->queue, &weights->o, forward->context, config->rows, (size_t)width, T, 0, (int)D, direct,
+                          direct ? forward->x : forward->delta, D);
+    if (!direct)
+        sy_forward_add_scaled(forward, T);
+}
+
 void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -67,9 +79,5 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                                .sinks = weights->sinks,
                                                .out_dtype = config->rows,
                                                .out = forward->context});
-    bool direct = model->residual_scale == 1;
-    k->gemm(queue, &weights->o, forward->context, config->rows, (size_t)nq, T, 0, model->hidden, direct,
-            direct ? forward->x : forward->delta, (size_t)model->hidden);
-    if (!direct)
-        sy_forward_add_scaled(forward, T);
+    sy_attention_project(forward, T, weights, nq);
 }

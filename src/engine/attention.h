@@ -11,4 +11,10 @@
  * values of the batch to the cache. Adds to forward->x. */
 void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end);
 
+/* x[t] += residual_scale * o(context[t]), T rows of context with `width` elements each: how both end. */
+void sy_attention_project(struct sy_forward *forward, int T, const struct sy_layer_weights *weights, int width);
+
+/* sy_attention_run() with multi-head latent attention, for a model with mla.kv_lora_rank. */
+void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end);
+
 #endif

@@ -16,22 +16,40 @@ static int n_positions(const struct sy_forward_config *config)
     return cached < config->model->max_context ? cached : config->model->max_context;
 }
 
+/* Outputs of a layer's first projections. */
+static int qkv_width(const struct sy_model *model)
+{
+    const struct sy_mla *mla = &model->mla;
+    int nq = model->n_heads * model->head_dim;
+
+    if (mla->kv_lora_rank)
+        return (mla->q_lora_rank ? mla->q_lora_rank : nq) + mla->kv_lora_rank + mla->qk_rope_head_dim;
+    return nq + 2 * model->n_kv_heads * model->head_dim;
+}
+
 /* Give every buffer its place; without an arena only add the sizes up. */
 static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
 {
     const struct sy_model *model = forward->config.model;
     size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden, total = 0;
     size_t element = sy_dtype_bytes(forward->config.rows), n_blocks = (size_t)sy_logit_blocks(model->vocab);
-    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim,
-           nkv = (size_t)model->n_kv_heads * (size_t)model->head_dim;
+    const struct sy_mla *mla = &model->mla;
+    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim;
+    size_t v_dim = (size_t)(mla->kv_lora_rank ? mla->v_head_dim : model->head_dim);
+    size_t M = !mla->kv_lora_rank ? 0 : T < SY_MLA_ROWS ? T : SY_MLA_ROWS;
 
 #define TAKE_BYTES(field, bytes) (total += sy_arena_round(bytes), (field) = arena ? sy_arena_take(arena, bytes) : NULL)
 #define TAKE(field, n)           TAKE_BYTES(field, (n) * sizeof *(field))
     TAKE(forward->x, T * D);
     TAKE(forward->h, T * D);
-    TAKE(forward->qkv, T * (nq + 2 * nkv));
+    TAKE(forward->qkv, T * (size_t)qkv_width(model));
     TAKE_BYTES(forward->h_rows, T * D * element);
-    TAKE_BYTES(forward->context, T * nq * element);
+    TAKE_BYTES(forward->context, T * (size_t)model->n_heads * v_dim * element);
+    TAKE_BYTES(forward->mla.q_a, T * (size_t)mla->q_lora_rank * element);
+    TAKE(forward->mla.q, mla->q_lora_rank ? T * nq : 0);
+    TAKE_BYTES(forward->mla.q_rows, M * (mla->q_lora_rank ? nq : (size_t)qkv_width(model)) * element);
+    TAKE(forward->mla.q_latent, M * (size_t)(model->n_heads * (mla->kv_lora_rank + mla->qk_rope_head_dim)));
+    TAKE_BYTES(forward->mla.latent, M * (size_t)(model->n_heads * mla->kv_lora_rank) * element);
     TAKE(forward->delta, model->dense_width || model->residual_scale != 1 ? T * D : 0);
     TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
     TAKE(forward->cos_sin, (size_t)n_positions(&forward->config) * (size_t)model->rope.rotary_dim);
@@ -154,7 +172,10 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
         int64_t begin_ns = sy_clock_ns();
         norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
              config->rows);
-        sy_attention_run(forward, batch, l, 0, model->n_heads);
+        if (model->mla.kv_lora_rank)
+            sy_mla_run(forward, batch, l, 0, model->n_heads);
+        else
+            sy_attention_run(forward, batch, l, 0, model->n_heads);
         bool moe = model->layers[l].moe;
         norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias, moe ? forward->h : forward->h_rows,
              moe ? SY_F32 : config->rows);

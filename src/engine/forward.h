@@ -41,13 +41,26 @@ struct sy_forward_work {
     uint64_t n_logit_rows; /* through the output projection */
 };
 
+/* Of multi-head latent attention, empty without. Queries are taken a few rows at a time, for in the latent's dims they are
+ * much larger than they were. */
+#define SY_MLA_ROWS 64
+
+struct sy_mla_buffers {
+    void *q_a;       /* [T, q_lora] normalised, of config.rows */
+    float *q;        /* [T, Hq (nope + rope)] */
+    void *q_rows;    /* [SY_MLA_ROWS, a row of q or, without q_lora, of qkv], of config.rows */
+    float *q_latent; /* [SY_MLA_ROWS, Hq, kv_lora + rope] */
+    void *latent;    /* [SY_MLA_ROWS, Hq, kv_lora] attention's output, of config.rows */
+};
+
 struct sy_forward {
     struct sy_forward_config config;
     struct sy_arena arena;
     float *x, *h;          /* [T, D] residual stream, and normalised rows for the MLP: the router wants FP32 */
     void *h_rows;          /* [T, D] normalised rows in the type of config.rows */
-    float *qkv;            /* [T, (Hq + 2 Hkv) dh] */
-    void *context;         /* [T, Hq dh] of config.rows */
+    float *qkv;            /* [T, (Hq + 2 Hkv) dh]; with MLA as weights.qkv */
+    void *context;         /* [T, Hq dh], [T, Hq v] with MLA, of config.rows */
+    struct sy_mla_buffers mla;
     float *delta;          /* [T, D] what is scaled before it is added, or the output of a dense MLP */
     void *act;             /* [T, dense width] of config.rows */
     float *cos_sin;        /* [positions, rotary dim] */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/bind_private.h"
 #include "model/safetensors.h"
 
 #define NAME_MAX_BYTES 192
@@ -153,6 +154,26 @@ static enum sy_status norm(struct binder *b, const char *name, const struct sy_t
     return vector(b, t, b->model->hidden, "hidden_size, as the final norm has a bias", bias);
 }
 
+enum sy_status sy_bind_vector(struct binder *b, const char *name, int n, const char *what, const struct sy_tensor **out)
+{
+    return vector(b, look(b, "%s", name), n, what, out);
+}
+
+enum sy_status sy_bind_matrix(struct binder *b, const char *name, int n, int k, const char *what, struct sy_source *out)
+{
+    return matrix(b, look(b, "%s", name), n, k, what, out);
+}
+
+enum sy_status sy_bind_no_codes(const struct binder *b, const struct sy_source *source, const char *why)
+{
+    const struct sy_tensor *t = source->tensor;
+
+    if (!source->scales.tensor)
+        return SY_OK;
+    return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is %s, but %s, so it must be F32, F16 or BF16",
+                        sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, sy_dtype_name(t->dtype), why);
+}
+
 /* A bias is used when it is there. */
 static enum sy_status bias(struct binder *b, const char *proj, int n, const struct sy_tensor **out)
 {
@@ -207,8 +228,11 @@ static enum sy_status bind_attention(struct binder *b, int layer, struct sy_laye
     enum sy_status st;
 
     if ((st = norm(b, "input_layernorm", &l->attention_norm, &l->attention_norm_bias)) ||
-        (st = norm(b, "post_attention_layernorm", &l->mlp_norm, &l->mlp_norm_bias)) ||
-        (st = matrix(b, look(b, "self_attn.q_proj.weight"), q, m->hidden,
+        (st = norm(b, "post_attention_layernorm", &l->mlp_norm, &l->mlp_norm_bias)))
+        return st;
+    if (m->mla.kv_lora_rank)
+        return sy_bind_mla(b, m, l);
+    if ((st = matrix(b, look(b, "self_attn.q_proj.weight"), q, m->hidden,
                      "[num_attention_heads * head_dim, hidden_size]", &l->q)) ||
         (st = matrix(b, look(b, "self_attn.k_proj.weight"), kv, m->hidden,
                      "[num_key_value_heads * head_dim, hidden_size]", &l->k)) ||
@@ -631,8 +655,9 @@ static bool matters(const struct binder *b, const char *name)
 /* Matrices that become one must have one type, and their scales serve the same numbers of inputs. */
 static enum sy_status check_same(const struct binder *b, const struct sy_source *x, const struct sy_source *y)
 {
+    if (!x->tensor || !y->tensor)
+        return SY_OK;
     enum sy_dtype type = sy_source_dtype(x), other = sy_source_dtype(y);
-
     if (type == other && (!x->scales.tensor || x->scales.block_k == y->scales.block_k))
         return SY_OK;
     return sy_error_set(b->err, SY_ERR_DATA,
@@ -648,6 +673,10 @@ static enum sy_status check_types(const struct binder *b, const struct sy_layer_
 
     if (!st)
         st = check_same(b, &l->q, &l->v);
+    if (!st)
+        st = check_same(b, l->q_a.tensor ? &l->q_a : &l->q, &l->kv_a);
+    if (!st)
+        st = check_same(b, &l->shared.gate, &l->shared.up);
     for (int e = 0; l->moe && e < b->model->n_experts && !st; e++)
         st = check_same(b, &l->experts[e].gate, &l->experts[e].up);
     return st || l->moe ? st : check_same(b, &l->dense.gate, &l->dense.up);

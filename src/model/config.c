@@ -28,8 +28,6 @@ static const struct {
     {"shared_intermediate_size", 0, NULL},
     {"use_expert_bias", 0, NULL},
     {"moe_layer_freq", 1, NULL},
-    {"kv_lora_rank", 0, NULL},
-    {"q_lora_rank", 0, NULL},
     {"attn_logit_softcapping", 0, NULL},
     {"final_logit_softcapping", 0, NULL},
     {"query_pre_attn_scalar", 0, NULL},
@@ -39,7 +37,6 @@ static const struct {
     {"attn_output_gate", 0, NULL},
     {"no_rope_layers", 0, NULL},
     {"no_rope_layer_interval", 0, NULL},
-    {"rope_interleave", 0, NULL},
     {"alibi", 0, NULL},
     {"parallel_attn", 0, NULL},
     {"use_parallel_residual", 0, NULL},
@@ -133,6 +130,34 @@ static enum sy_status missing(const struct sy_config *c, const char *key, struct
     return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is missing", c->path, key);
 }
 
+/* Multi-head latent attention, where there is a kv_lora_rank. Its rotary part is what turns, whatever head_dim says. */
+static enum sy_status read_mla(struct sy_config *c, struct sy_error *err)
+{
+    struct sy_mla *mla = &c->mla;
+    enum sy_status st;
+
+    if ((st = read_int(c, "kv_lora_rank", HEAD_DIM_MAX, &mla->kv_lora_rank, err)) || !mla->kv_lora_rank)
+        return st;
+    if ((st = read_int(c, "q_lora_rank", HIDDEN_MAX, &mla->q_lora_rank, err)) ||
+        (st = read_int(c, "qk_nope_head_dim", HEAD_DIM_MAX, &mla->qk_nope_head_dim, err)) ||
+        (st = read_int(c, "qk_rope_head_dim", HEAD_DIM_MAX, &mla->qk_rope_head_dim, err)) ||
+        (st = read_int(c, "v_head_dim", HEAD_DIM_MAX, &mla->v_head_dim, err)))
+        return st;
+    if (!mla->qk_nope_head_dim || !mla->qk_rope_head_dim || !mla->v_head_dim)
+        return missing(c,
+                       !mla->qk_nope_head_dim   ? "qk_nope_head_dim"
+                       : !mla->qk_rope_head_dim ? "qk_rope_head_dim"
+                                                : "v_head_dim",
+                       err);
+    if (mla->kv_lora_rank + mla->qk_rope_head_dim > HEAD_DIM_MAX)
+        return sy_error_set(err, SY_ERR_DATA,
+                            "%s: \"kv_lora_rank\" and \"qk_rope_head_dim\" are %d together, the limit "
+                            "is %d",
+                            c->path, mla->kv_lora_rank + mla->qk_rope_head_dim, HEAD_DIM_MAX);
+    c->head_dim = mla->qk_rope_head_dim;
+    return SY_OK;
+}
+
 static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
 {
     static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts"};
@@ -153,7 +178,7 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
         (st = read_int(c, "shared_expert_intermediate_size", WIDTH_MAX, &c->shared_width, err)) ||
         (st = read_int(c, "max_position_embeddings", CONTEXT_MAX, &c->max_context, err)) ||
         (st = read_alias(c, experts, 3, EXPERTS_MAX, &c->n_experts, err)) ||
-        (st = read_alias(c, top_k, 3, EXPERTS_MAX, &c->top_k, err)))
+        (st = read_alias(c, top_k, 3, EXPERTS_MAX, &c->top_k, err)) || (st = read_mla(c, err)))
         return st;
     if (!c->n_layers || !c->hidden || !c->n_heads)
         return missing(c, !c->n_layers ? "num_hidden_layers" : !c->hidden ? "hidden_size" : "num_attention_heads", err);

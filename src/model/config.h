@@ -35,6 +35,7 @@ struct sy_config {
     const json_t *layer_types, *mlp_only, *first_dense; /* NULL where not given */
     struct sy_rope rope;
     struct sy_quantization quantization;
+    struct sy_mla mla;
     int n_eos;
     int32_t eos[SY_EOS_MAX], bos;
 };

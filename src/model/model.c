@@ -29,12 +29,14 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
     m->hidden = c->hidden;
     m->n_heads = c->n_heads;
     m->n_kv_heads = c->n_kv_heads;
-    m->head_dim = c->head_dim;
+    m->mla = c->mla;
+    m->head_dim = c->mla.kv_lora_rank ? c->mla.qk_nope_head_dim + c->mla.qk_rope_head_dim : c->head_dim;
     m->n_experts = c->n_experts;
     m->top_k = c->top_k;
     m->max_context = c->max_context;
     m->norm_eps = (float)c->norm_eps;
-    m->attention_scale = (float)(c->attention_scale > 0 ? c->attention_scale : 1 / sqrt(c->head_dim));
+    m->attention_scale = (float)(c->attention_scale > 0 ? c->attention_scale
+                                                        : c->rope.score_factor / sqrt(m->head_dim));
     m->embedding_scale = (float)c->embedding_scale;
     m->residual_scale = (float)c->residual_scale;
     m->logits_scale = (float)c->logits_scale;
@@ -111,7 +113,8 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
                source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) + source_elements(&l->o) +
                elements(l->attention_norm_bias) + elements(l->mlp_norm_bias) + source_elements(&l->router) +
                elements(l->router_bias) + elements(l->correction) + mlp_elements(&l->dense) + mlp_elements(&l->shared) +
-               source_elements(&l->shared_gate);
+               source_elements(&l->shared_gate) + source_elements(&l->q_a) + source_elements(&l->q_b) +
+               source_elements(&l->kv_a) + source_elements(&l->kv_b) + elements(l->q_a_norm) + elements(l->kv_a_norm);
         if (!l->moe)
             continue;
         all += model->n_experts * mlp_elements(&l->experts[0]);
@@ -123,6 +126,14 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
 
 struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype kv_dtype)
 {
+    const struct sy_mla *mla = &model->mla;
+
+    if (mla->kv_lora_rank)
+        return (struct sy_kv_layer){.dtype = kv_dtype,
+                                    .n_kv_heads = 1,
+                                    .k_dim = mla->kv_lora_rank + mla->qk_rope_head_dim,
+                                    .v_dim = mla->kv_lora_rank,
+                                    .v_in_k = true};
     return (struct sy_kv_layer){
         .dtype = kv_dtype, .n_kv_heads = model->n_kv_heads, .k_dim = model->head_dim, .v_dim = model->head_dim};
 }

@@ -38,7 +38,15 @@ struct sy_rope {
     double theta, factor, original_context, beta_fast, beta_slow, attention_factor;
     bool truncate;  /* YaRN: whole dims at both ends of the ramp */
     int rotary_dim; /* dims of a head that turn */
+    double score_factor; /* of the softmax's scale */
     bool interleaved; /* dims 2i and 2i + 1 turn together, else i and i + rotary_dim / 2 */
+};
+
+/* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): keys and values of all heads come from one
+ * latent of kv_lora_rank dims and one rotary key of qk_rope_head_dim. kv_lora_rank 0: the model has none of it. */
+struct sy_mla {
+    int q_lora_rank; /* 0: queries come from the hidden state itself */
+    int kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
 };
 
 struct sy_expert_sources {
@@ -55,6 +63,9 @@ struct sy_layer_sources {
     const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without */
     const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
     const struct sy_tensor *sinks;                                /* [Hq], NULL without */
+    struct sy_source q_a, q_b, kv_a, kv_b;        /* MLA: [q_lora, D], [Hq*(nope+rope), q_lora], [kv_lora+rope, D],
+                                            * [Hq*(nope+v), kv_lora]; q_a and q_b, or q of [Hq*(nope+rope), D] */
+    const struct sy_tensor *q_a_norm, *kv_a_norm; /* MLA: [q_lora], [kv_lora] */
     struct sy_source router;                                      /* [E, D], moe only */
     const struct sy_tensor *router_bias;                          /* [E] of the logits, NULL without */
     const struct sy_tensor *correction;                           /* [E] of the choice alone, NULL without */
@@ -74,6 +85,7 @@ struct sy_model {
     float embedding_scale, residual_scale, logits_scale; /* Granite's multipliers; 1 elsewhere */
     struct sy_glu glu; /* of experts and dense MLPs */
     struct sy_rope rope;
+    struct sy_mla mla; /* head_dim is then that of queries, nope + rope */
     enum sy_qk_norm qk_norm;
     struct sy_router_rule router;
     bool tied; /* lm_head is the embedding */

@@ -92,6 +92,9 @@ static enum sy_status read_yarn(const struct sy_config *c, const json_t *dict, s
         rope->factor = fmax(1, c->max_context / rope->original_context);
     rope->attention_factor = m != 0 && m_all != 0 ? mscale(rope->factor, m) / mscale(rope->factor, m_all)
                                                   : mscale(rope->factor, 1);
+    /* DeepSeek's attention sharpens its scores by mscale_all_dim as well. */
+    if (c->mla.kv_lora_rank && m_all != 0)
+        rope->score_factor = mscale(rope->factor, m_all) * mscale(rope->factor, m_all);
     st = sy_json_real(c->path, dict, "attention_factor", 0, 1e6, &rope->attention_factor, err);
     if (!st && !(rope->attention_factor > 0 && rope->attention_factor < 1e6))
         st = sy_error_set(err, SY_ERR_DATA,
@@ -116,12 +119,17 @@ enum sy_status sy_rope_read(const struct sy_config *c, struct sy_rope *rope, str
     if (dict && !json_is_null(dict) && !json_is_object(dict))
         return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, expected an object", c->path, where,
                             sy_json_show(dict, shown, sizeof shown));
-    *rope = (struct sy_rope){.kind = SY_ROPE_DEFAULT, .theta = c->family->rope_theta, .attention_factor = 1};
+    *rope = (struct sy_rope){.kind = SY_ROPE_DEFAULT,
+                             .theta = c->family->rope_theta,
+                             .attention_factor = 1,
+                             .score_factor = 1,
+                             .interleaved = c->mla.kv_lora_rank > 0};
     if ((st = read_kind(c, where, dict, &rope->kind, err)) || (st = check_keys(c, where, dict, err)) ||
         (st = sy_json_real(c->path, c->json, "rope_theta", 1.001, 1e18, &rope->theta, err)) ||
         (st = sy_json_real(c->path, dict, "rope_theta", 1.001, 1e18, &rope->theta, err)) ||
         (st = sy_json_real(c->path, c->json, "partial_rotary_factor", 0, 1, &partial, err)) ||
         (st = sy_json_real(c->path, dict, "partial_rotary_factor", 0, 1, &partial, err)) ||
+        (st = sy_json_bool(c->path, c->json, "rope_interleave", &rope->interleaved, err)) ||
         (rope->kind != SY_ROPE_DEFAULT && (st = sy_json_real(c->path, dict, "factor", 1e-6, 1e6, &rope->factor, err))))
         return st;
     rope->rotary_dim = (int)(c->head_dim * partial);

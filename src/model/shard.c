@@ -122,6 +122,46 @@ static const float *add_vector(struct sy_shard *shard, const struct sy_tensor *t
     return add_vectors(shard, false, 1, &vector, &length);
 }
 
+/* A matrix for each head, `step` elements from one to the next in the checkpoint. */
+static struct sy_weight add_heads(struct sy_shard *shard, struct sy_source head, int64_t step, size_t *head_bytes)
+{
+    struct sy_weight first = {0};
+
+    *head_bytes = 0;
+    for (int h = 0; h < shard->model->n_heads; h++, head.offset += step) {
+        struct sy_weight w = add_matrix(shard, false, shard->model->dtype, 1, 1, (const struct sy_source *[]){&head});
+        if (h == 0)
+            first = w;
+        if (h == 1)
+            *head_bytes = (size_t)((uintptr_t)w.data - (uintptr_t)first.data);
+    }
+    return first;
+}
+
+/* kv_b has for each head the rows that make its keys, then those that make its values, from the latent. The keys' are read
+ * transposed: queries go through them, and meet the latent itself. */
+static void lay_out_mla(struct sy_shard *shard, const struct sy_layer_sources *from, struct sy_layer_weights *to)
+{
+    const struct sy_mla *mla = &shard->model->mla;
+    const struct sy_source *q = from->q_a.tensor ? &from->q_a : &from->q;
+    struct sy_source k = from->kv_b, v = from->kv_b;
+    int64_t step = (int64_t)(mla->qk_nope_head_dim + mla->v_head_dim) * from->kv_b.row_stride;
+
+    to->qkv = add_matrix(shard, false, sy_source_dtype(q), 1, 2, (const struct sy_source *[]){q, &from->kv_a});
+    to->q_a_norm = add_vector(shard, from->q_a_norm, mla->q_lora_rank);
+    to->kv_a_norm = add_vector(shard, from->kv_a_norm, mla->kv_lora_rank);
+    if (mla->q_lora_rank)
+        to->q_b = add_matrix(shard, false, sy_source_dtype(&from->q_b), 1, 1, (const struct sy_source *[]){&from->q_b});
+    k.row_stride = from->kv_b.k_stride;
+    k.k_stride = from->kv_b.row_stride;
+    k.n = mla->kv_lora_rank;
+    k.k = mla->qk_nope_head_dim;
+    to->k_up = add_heads(shard, k, step, &to->k_up_head);
+    v.offset += mla->qk_nope_head_dim * from->kv_b.row_stride;
+    v.n = mla->v_head_dim;
+    to->v_up = add_heads(shard, v, step, &to->v_up_head);
+}
+
 static void lay_out_layer(struct sy_shard *shard, int l)
 {
     const struct sy_model *model = shard->model;
@@ -132,9 +172,12 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     const struct sy_expert_sources *dense = from->moe ? &from->shared : &from->dense;
 
     to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
-    to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
-                         (const struct sy_source *[]){&from->q, &from->k, &from->v});
     to->attention_norm_bias = add_vector(shard, from->attention_norm_bias, model->hidden);
+    if (model->mla.kv_lora_rank)
+        lay_out_mla(shard, from, to);
+    else
+        to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
+                             (const struct sy_source *[]){&from->q, &from->k, &from->v});
     struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
                                  sy_source_vector(from->v_bias)};
     to->qkv.bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
@@ -188,8 +231,9 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
     shard->model = model;
     shard->kernels = kernels;
     shard->max_slots = experts->max_slots;
+    int mla_jobs = model->mla.kv_lora_rank ? 6 + 2 * model->n_heads : 0;
     /* A matrix has two jobs where it has scales. */
-    shard->max_jobs = DENSE_JOBS + model->n_layers * (LAYER_JOBS + 6 * experts->max_slots);
+    shard->max_jobs = DENSE_JOBS + model->n_layers * (LAYER_JOBS + mla_jobs + 6 * experts->max_slots);
     shard->layers = calloc(L, sizeof *shard->layers);
     shard->experts = calloc(L * (size_t)experts->max_slots + 1, sizeof *shard->experts);
     shard->jobs = calloc((size_t)shard->max_jobs, sizeof *shard->jobs);
@@ -236,11 +280,13 @@ void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
     place_vector(&shard->final_norm_bias, dense);
     for (int l = 0; l < shard->model->n_layers; l++) {
         struct sy_layer_weights *layer = &shard->layers[l];
-        struct sy_weight *weights[] = {&layer->qkv,           &layer->o,          &layer->router,
+        struct sy_weight *weights[] = {&layer->qkv,  &layer->o,             &layer->q_b,
+                                       &layer->k_up, &layer->v_up,          &layer->router,
                                        &layer->dense_gate_up, &layer->dense_down, &layer->shared_gate};
         const float **vectors[] = {&layer->attention_norm, &layer->attention_norm_bias, &layer->mlp_norm,
                                    &layer->mlp_norm_bias,  &layer->q_norm,              &layer->k_norm,
-                                   &layer->correction,     &layer->sinks};
+                                   &layer->q_a_norm,       &layer->kv_a_norm,           &layer->sinks,
+                                   &layer->correction};
         for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
             place_weight(weights[i], dense);
         for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)

@@ -27,6 +27,12 @@ struct sy_layer_weights {
     const float *q_norm, *k_norm;           /* [dh], or [Hq * dh] and [Hkv * dh] */
     struct sy_weight qkv, o;                /* [(Hq + 2 Hkv) dh, D], [D, Hq dh] */
     const float *sinks;                     /* [Hq] */
+    /* MLA: qkv is [q_lora + kv_lora + rope, D], or [Hq (nope + rope) + kv_lora + rope, D] without q_b. k_up and v_up are
+     * one matrix for each head, of head 0 here and so many bytes further on for each next one. */
+    struct sy_weight q_b;        /* [Hq (nope + rope), q_lora] */
+    struct sy_weight k_up, v_up; /* [kv_lora, nope], transposed as absorbed projections want it; [v, kv_lora] */
+    size_t k_up_head, v_up_head;
+    const float *q_a_norm, *kv_a_norm;      /* [q_lora], [kv_lora] */
     struct sy_weight router;                /* [E, D] FP32; moe layers */
     const float *correction;                /* [E] of the router's choice */
     struct sy_weight dense_gate_up, dense_down; /* dense layers, and the shared expert of moe layers */

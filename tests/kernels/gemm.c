@@ -386,6 +386,7 @@ static void test_heads(const struct sy_kernels *backend, const struct pair *pair
         struct sy_weight w = m.panels;
         w.n = N;
         struct sy_head_gemm g = {.w = &w,
+                                 .w_head = (size_t)(N_all / SY_PANEL) * backend->panel_bytes(pair->w, K),
                                  .n_rows = T,
                                  .head_begin = from,
                                  .head_end = random_int(from, H),

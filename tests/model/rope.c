@@ -87,11 +87,45 @@ static double difference(const struct sy_rope *rope, const double *inverse, doub
     return worst;
 }
 
+/* What latent attention makes of mscale_all_dim: m^2 of the note in DeepSeek-V2's and V3's own code, 1.59 and 1.87. */
+static void test_scores(void)
+{
+    static const struct {
+        int kv_lora_rank;
+        const char *config;
+        double score_factor;
+    } scores[] = {
+        {512, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":0.707,\"mscale_all_dim\":0.707}}",
+         1.5896262},
+        {512, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1.0,\"mscale_all_dim\":1.0}}", 1.8738542},
+        {512, "{\"rope_interleave\":false,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40}}", 1},
+        {0, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1.0,\"mscale_all_dim\":1.0}}", 1},
+    };
+
+    for (size_t i = 0; i < sizeof scores / sizeof scores[0]; i++) {
+        struct sy_config c = {
+            .head_dim = 64, .max_context = 4096, .path = "config.json", .mla.kv_lora_rank = scores[i].kv_lora_rank};
+        struct sy_error err = SY_ERROR_INIT;
+        struct sy_family family = {.architecture = "x", .rope_theta = 1e4};
+        struct sy_rope rope;
+        json_t *json;
+        if (sy_json_parse("case", scores[i].config, strlen(scores[i].config), 8, &json, &err))
+            bail("%s", err.text);
+        c.json = json;
+        c.family = &family;
+        enum sy_status st = sy_rope_read(&c, &rope, &err);
+        ok(!st && fabs(rope.score_factor - scores[i].score_factor) < 1e-6 && rope.interleaved == (i < 2),
+           "scores of latent attention times %g, pairs side by side unless said otherwise (%g)", scores[i].score_factor,
+           rope.score_factor);
+        json_decref(json);
+    }
+}
+
 int main(void)
 {
     size_t n = sizeof cases / sizeof cases[0];
 
-    plan((int)n * 3 + 1);
+    plan((int)n * 3 + 5);
     for (size_t i = 0; i < n; i++) {
         struct sy_config c = {
             .head_dim = cases[i].head_dim, .max_context = cases[i].max_context, .path = "config.json"};
@@ -111,6 +145,7 @@ int main(void)
         ok(worst < 2e-5, "%s: table of 200 positions (off by %.1e)", cases[i].what, worst);
         json_decref(json);
     }
+    test_scores();
     struct sy_rope rope = {.kind = SY_ROPE_DEFAULT, .theta = 1e4, .attention_factor = 1, .rotary_dim = 8};
     double wrong[4] = {1, 0.1, 0.01, 0.0011};
     ok(difference(&rope, wrong, 1) > 1e-3, "a wrong frequency is noticed");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
- * usage: mpirun -n R exact_hash [DIR]
+ * usage: mpirun -n R exact_hash [DIR]   a checkpoint; tests/data/demo without
  *
  * For each compute type, rows of a transport chunk, prefill chunk and number of threads the same request runs alone, in a
  * batch with others, and in a KV cache so small that it is preempted. Each run prints a line
@@ -49,14 +49,13 @@ static enum sy_status on_logits(void *ctx, uint64_t id, int position, const floa
     return SY_OK;
 }
 
-static uint64_t n_ids; /* prompts are made of the first so many */
-
-static enum sy_status submit(struct sy_session *session, uint64_t id, int n_prompt, int n_new, struct sy_error *err)
+static enum sy_status submit(struct sy_session *session, int vocab, uint64_t id, int n_prompt, int n_new,
+                             struct sy_error *err)
 {
     int32_t prompt[512];
 
     for (int i = 0; i < n_prompt; i++)
-        prompt[i] = (int32_t)((id * 7919 + (uint64_t)i * 104729 + 13) % n_ids);
+        prompt[i] = (int32_t)((id * 7919 + (uint64_t)i * 104729 + 13) % (uint64_t)vocab);
     return sy_session_submit(session,
                              &(struct sy_request){.id = id,
                                                   .prompt = prompt,
@@ -69,8 +68,8 @@ static enum sy_status submit(struct sy_session *session, uint64_t id, int n_prom
                              err);
 }
 
-static enum sy_status run(struct sy_group *group, struct sy_session *session, struct hash *hash, enum mode mode,
-                          const char *label, struct sy_error *err)
+static enum sy_status run(struct sy_group *group, struct sy_session *session, int vocab, struct hash *hash,
+                          enum mode mode, const char *label, struct sy_error *err)
 {
     int rank = sy_group_rank(group), n_ranks = sy_group_size(group);
     struct sy_session_stats before, after;
@@ -79,9 +78,9 @@ static enum sy_status run(struct sy_group *group, struct sy_session *session, st
     *hash = (struct hash){0};
     /* Others come first and are many enough that the target shares its rank with some, and is the youngest there. */
     for (int i = 0; rank == 0 && mode != ALONE && i < N_OTHERS * n_ranks && !st; i++)
-        st = submit(session, (uint64_t)i, 20 + 3 * (i % 7), 4 + i % 9 + (mode == PREEMPTED ? 24 : 0), err);
+        st = submit(session, vocab, (uint64_t)i, 20 + 3 * (i % 7), 4 + i % 9 + (mode == PREEMPTED ? 24 : 0), err);
     if (rank == 0 && !st)
-        st = submit(session, TARGET, N_PROMPT, N_NEW, err);
+        st = submit(session, vocab, TARGET, N_PROMPT, N_NEW, err);
     if (!st)
         st = fixture_run(session, err);
     if (!st)
@@ -116,6 +115,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     struct sy_session_config config;
     struct sy_session *session;
     struct hash hash;
+    int vocab = fixture->model->vocab;
     char label[160];
 
     sy_session_config_init(&config);
@@ -138,11 +138,11 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
                  setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
                  sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads);
         if (setting->small_cache) {
-            st = run(group, session, &hash, PREEMPTED, label, err);
+            st = run(group, session, vocab, &hash, PREEMPTED, label, err);
         } else {
-            st = run(group, session, &hash, ALONE, label, err);
+            st = run(group, session, vocab, &hash, ALONE, label, err);
             if (!st)
-                st = run(group, session, &hash, BATCH, label, err);
+                st = run(group, session, vocab, &hash, BATCH, label, err);
         }
     }
     if (!st)
@@ -159,8 +159,6 @@ int main(int argc, char **argv)
     struct fixture fixture;
     enum sy_status st = fixture_open(&fixture, argc > 1 ? argv[1] : "tests/data/demo") ? SY_OK : SY_ERR_DATA;
 
-    if (!st)
-        n_ids = fixture.model->vocab < 4000 ? (uint64_t)fixture.model->vocab : 4000;
     for (int compute = 0; compute < 2 && !st; compute++) {
         for (int c = 0; c < 3 && !st; c++)
             for (int threads = 1; threads <= 2 && !st; threads++)
