@@ -100,8 +100,13 @@ static void check_source(const struct sy_source *s, int n, int k)
 
     promise(t && s->n == n && s->k == k && n > 0 && k > 0);
     promise(s->offset >= 0 && s->row_stride > 0 && s->k_stride > 0);
-    promise((uint64_t)(s->offset + (n - 1) * s->row_stride + (k - 1) * s->k_stride) <
-            t->bytes / sy_dtype_bytes(t->dtype));
+    promise(sy_source_stretch(s, 0, n, 0, k).end <= t->bytes);
+    promise(!s->scales.tensor == !sy_dtype_quantised(sy_source_dtype(s)));
+    if (!s->scales.tensor)
+        return;
+    promise(s->scales.block_k % SY_SCALE_UNIT == 0 || s->scales.block_k >= k);
+    promise(s->scales.offset >= 0 && s->scales.row >= 0);
+    promise(sy_scales_stretch(s, 0, n).end <= s->scales.tensor->bytes);
 }
 
 static void check_vector(const struct sy_tensor *t, int n)

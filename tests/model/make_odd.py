@@ -6,7 +6,7 @@ usage: make_odd.py FOLDER [NAME...]        needs torch, safetensors and transfor
 
 For each variant FOLDER/NAME gets config.json, the weights as safetensors, and golden.safetensors with, for prompts i = 0, 1,
 2: p{i}.input_ids int32 [T], p{i}.logits f32 [T, V] and p{i}.greedy int32 [16] (end of text ignored). The reference runs in
-float32 on the weights as they are stored. A variant whose router or greedy choice is close to a tie is made again from
+float32 on the weights as they are stored, quantised ones dequantised to float32. A variant whose router or greedy choice is close to a tie is made again from
 another seed, so that rounding cannot tip it. tests/data/odd holds the smallest of them.
 
 The hybrids are architectures that nobody publishes: the arithmetic of one family under the name, tensor layout and keys of
@@ -40,15 +40,16 @@ def rope(theta=10000.0, **scaling):
 
 
 def variant(base, config=(), rope_parameters=None, dtype='BF16', layout=None, shards=1, v4=True, architecture=None, keys=(),
-            f32=(), patch=None, drop=()):
+            f32=(), patch=None, drop=(), quant=None, block=(128, 128), plain=()):
     """config: for the class of transformers; keys: laid over config.json afterwards (None removes one); f32: endings of
-    names that stay float32; drop: endings of names left out; v4: the older style of RoPE keys and torch_dtype."""
+    names that stay float32; drop: endings of names left out; v4: the older style of RoPE keys and torch_dtype; quant: how
+    matrices are quantised, in blocks of `block` where it is by blocks; plain: parts of names that are not."""
     config = dict(base, **dict(config))
     model_type = config['model_type']
     return dict(config=config, rope=rope_parameters or rope(1e6 if model_type == 'mixtral' else 1e4), dtype=dtype,
                 layout=layout or ('mixtral' if model_type == 'mixtral' else 'qwen'), shards=shards, v4=v4,
                 architecture=architecture or ARCHITECTURES[model_type], keys=dict(keys), f32=tuple(f32), patch=patch,
-                drop=tuple(drop))
+                drop=tuple(drop), quant=quant, block=block, plain=tuple(plain))
 
 
 YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=32)
@@ -85,6 +86,20 @@ VARIANTS = {
     'olmoe_yarn': variant(OLMOE, rope_parameters=rope(1e4, **YARN, mscale=0.7, mscale_all_dim=1.0), shards=2),
     'olmoe_linear_wide': variant(OLMOE, dict(hidden_size=56, num_attention_heads=7, num_key_value_heads=7),
                                  rope_parameters=rope(rope_type='linear', factor=2.0), v4=False),
+    # Quantised
+    'qwen_fp8_block': variant(QWEN, dict(hidden_size=200, num_attention_heads=9, num_key_value_heads=3,
+                                         moe_intermediate_size=136), quant='fp8_block'),
+    'qwen_fp8_block_fused': variant(QWEN, dict(hidden_size=152, moe_intermediate_size=72, num_experts=4), layout='fused',
+                                    quant='fp8_block', block=(48, 64), v4=False),
+    'qwen_fp8_channel': variant(QWEN, dict(attention_bias=True), quant='fp8_channel', shards=3),
+    'qwen_int8': variant(QWEN, dict(hidden_size=44, moe_intermediate_size=37, mlp_only_layers=[0], intermediate_size=50),
+                         quant='int8_channel'),
+    'mixtral_int8_some': variant(MIXTRAL, dict(hidden_size=72, num_attention_heads=6, head_dim=20), quant='int8_channel',
+                                 plain=('o_proj', 'layers.1.mlp', 'layers.0.self_attn')),
+    'mixtral_fp8_tensor': variant(MIXTRAL, dict(intermediate_size=300, tie_word_embeddings=True), quant='fp8_tensor'),
+    'olmoe_fp8_block': variant(OLMOE, dict(hidden_size=264, num_attention_heads=11, num_key_value_heads=11,
+                                           intermediate_size=130), quant='fp8_block', shards=2),
+    'olmoe_int8_f16': variant(OLMOE, dict(num_experts=3, clip_qkv=0.8), quant='int8_channel', dtype='F16'),
     # OLMoE's attention, Mixtral's name and tensor layout, un-normalised top-3
     'hybrid_mixtral': variant(OLMOE, dict(norm_topk_prob=False, num_experts_per_tok=3, clip_qkv=0.9, num_key_value_heads=2),
                               layout='mixtral', architecture='MixtralForCausalLM',
@@ -107,6 +122,70 @@ def fill(model, generator, dtype, f32):
         else:
             value = r * (2.0 if name.endswith(('gate.weight', 'lm_head.weight')) else 1.2) / math.sqrt(p.shape[-1])
         p.copy_(value if name.endswith(f32) else value.to(dtype).float())
+
+
+def group(kind, strategy):
+    weights = dict(num_bits=8, type=kind, strategy=strategy, symmetric=True, dynamic=False)
+    return dict(quant_method='compressed-tensors', format='naive-quantized', ignore=['lm_head'], quantization_status='compressed',
+                config_groups=dict(group_0=dict(targets=['Linear'], weights=weights,
+                                                input_activations=dict(num_bits=8, type=kind, dynamic=True))))
+
+
+def quantization_config(v):
+    if v['quant'] == 'fp8_block':
+        return dict(quant_method='fp8', fmt='e4m3', activation_scheme='dynamic', weight_block_size=list(v['block']))
+    kind, strategy = v['quant'].split('_')
+    return group('int' if kind == 'int8' else 'float', strategy)
+
+
+def quantise_matrix(w, v):
+    """Codes, scales as they are published, and the numbers that these stand for, of w [n, k]."""
+    kind, strategy = v['quant'].split('_')
+    bn, bk = dict(block=v['block'], channel=(1, w.shape[1]), tensor=tuple(w.shape))[strategy]
+    rows, columns = -(-w.shape[0] // bn), -(-w.shape[1] // bk)
+    largest = torch.empty(rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            largest[i, j] = w[i * bn:(i + 1) * bn, j * bk:(j + 1) * bk].abs().max().clamp_min(1e-12)
+    scale = largest / (127.0 if kind == 'int8' else 448.0)
+    if strategy == 'channel':
+        scale = scale.to(torch.bfloat16)
+    wide = scale.float().repeat_interleave(bn, 0)[:w.shape[0]].repeat_interleave(bk, 1)[:, :w.shape[1]]
+    codes = ((w / wide).round().clamp(-127, 127).to(torch.int8) if kind == 'int8'
+             else (w / wide).clamp(-448, 448).to(torch.float8_e4m3fn))
+    return codes, scale.flatten() if strategy == 'tensor' else scale, codes.float() * wide
+
+
+def quantise(model, v):
+    """Put dequantised matrices into the model; their codes and scales by published name."""
+    out, ending = {}, '_scale_inv' if v['quant'] == 'fp8_block' else '_scale'
+    mixtral, fused = v['layout'] == 'mixtral', v['layout'] == 'fused'
+    names = ('w1', 'w3', 'w2') if mixtral else ('gate_proj', 'up_proj', 'down_proj')
+
+    def put(name, w):
+        out[name], out[name + ending], wide = quantise_matrix(w, v)
+        w.copy_(wide)
+
+    for name, p in model.named_parameters():
+        if '.layers.' not in name or 'norm' in name or p.dim() < 2 or name.endswith('.mlp.gate.weight') or any(
+                part in name for part in v['plain']):
+            continue
+        if '.mlp.experts.' not in name:
+            put(name, p)
+            continue
+        prefix = name.split('.mlp.')[0] + ('.block_sparse_moe.experts.' if mixtral else '.mlp.experts.')
+        for e, w in enumerate(p):
+            if fused:
+                put(f'{e}', w)
+            elif name.endswith('gate_up_proj'):
+                for part, half in zip(names, w.chunk(2)):
+                    put(f'{prefix}{e}.{part}.weight', half)
+            else:
+                put(f'{prefix}{e}.{names[2]}.weight', w)
+        if fused:
+            out[name] = torch.stack([out.pop(f'{e}') for e in range(len(p))])
+            out[name + ending] = torch.stack([out.pop(f'{e}{ending}') for e in range(len(p))])
+    return {a: b.contiguous().clone() for a, b in out.items()}
 
 
 def partial_rotary(q, k, cos, sin, unsqueeze_dim=1):
@@ -222,6 +301,8 @@ def write_config(folder, c, v):
               'rope_scaling': None if scaling['rope_type'] == 'default' else scaling}
     else:
         j |= {'rope_parameters': v['rope'], 'dtype': str(DTYPES[v['dtype']]).split('.')[1]}
+    if v['quant']:
+        j['quantization_config'] = quantization_config(v)
     for key, value in v['keys'].items():
         j.pop(key, None)
         if value is not None:
@@ -240,6 +321,7 @@ def make(folder, name, v):
         generator = torch.Generator().manual_seed(1000 * number + attempt)
         model, c = build(v)
         fill(model, generator, DTYPES[v['dtype']], v['f32'] or ('\0',))
+        codes = quantise(model, v) if v['quant'] else {}
         golden, margin = references(model, v, generator)
         if margin > 1e-4:
             break
@@ -248,7 +330,7 @@ def make(folder, name, v):
     modeling_qwen3_moe.apply_rotary_pos_emb = plain
     os.makedirs(folder, exist_ok=True)
     save_file(golden, f'{folder}/golden.safetensors')
-    write_weights(folder, published(model, v), v['shards'])
+    write_weights(folder, published(model, v) | codes, v['shards'])
     write_config(folder, c, v)
     size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
     print(f'{name}: {size // 1024} KiB, seed {attempt}, margin {margin:.1e}')
