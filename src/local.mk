@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # src/local.mk - the engine's libraries, in the order that data flows through them, and the program
 
-noinst_LIBRARIES += libbase.a libmodel.a libcomm.a libmoe.a libengine.a
+noinst_LIBRARIES += libbase.a libmodel.a libcomm.a libmoe.a libengine.a libchat.a
 
 libbase_a_SOURCES = \
 	%D%/base/arena.c %D%/base/arena.h \
@@ -50,6 +50,33 @@ libmodel_a_SOURCES = \
 	%D%/model/decoder.c %D%/model/decoder.h \
 	%D%/model/bytelevel.c %D%/model/bytelevel.h \
 	%D%/model/detokenizer.c
+
+# Chat templates: messages to text.
+libchat_a_SOURCES = \
+	%D%/chat/builtin.c %D%/chat/builtin.h \
+	%D%/chat/chars.c %D%/chat/chars.h \
+	%D%/chat/eval.c \
+	%D%/chat/expression.c \
+	%D%/chat/functions.c \
+	%D%/chat/lexer.c %D%/chat/lexer.h \
+	%D%/chat/list_filters.c \
+	%D%/chat/list_methods.c \
+	%D%/chat/literal.c %D%/chat/literal.h \
+	%D%/chat/loop.c \
+	%D%/chat/methods.h \
+	%D%/chat/operator.c \
+	%D%/chat/parser.c %D%/chat/parser.h \
+	%D%/chat/predicates.c \
+	%D%/chat/region.c %D%/chat/region.h \
+	%D%/chat/render.h \
+	%D%/chat/run.c \
+	%D%/chat/show.c \
+	%D%/chat/template.c %D%/chat/template.h \
+	%D%/chat/text.c \
+	%D%/chat/text_filters.c \
+	%D%/chat/text_methods.c \
+	%D%/chat/tree.h \
+	%D%/chat/value.c %D%/chat/value.h
 
 # Groups of ranks, agreement, transports.
 libcomm_a_SOURCES = \

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# includes.t - includes go one way: cli, engine, moe, then comm, model, kernels and topo, then base
+# includes.t - includes go one way: cli, then chat and engine, moe, then comm, model, kernels and topo, then base
 #
 # Also: only src/cli/main.c ends the process or reads the environment, and only src/comm/group.c has communicators.
 
@@ -21,10 +21,11 @@ wrong_way() {
             may["topo"] = " topo base "
             may["kernels"] = " kernels base "
             may["model"] = " model kernels topo base "
+            may["chat"] = " chat base "
             may["comm"] = " comm topo base "
             may["moe"] = " moe comm model kernels topo base "
             may["engine"] = " engine moe comm model kernels topo base "
-            may["cli"] = " cli engine moe comm model kernels topo base "
+            may["cli"] = " cli chat engine moe comm model kernels topo base "
             while (("find topo kernels -name \"*.h\"" | getline path) > 0) {
                 name = path
                 sub(/.*\//, "", name)
@@ -37,7 +38,7 @@ wrong_way() {
             from = layer(FILENAME)
             if (target == "config.h" || target == "")
                 next
-            if (target ~ /^(base|model|comm|moe|engine|cli|topo|kernels)\//)
+            if (target ~ /^(base|chat|model|comm|moe|engine|cli|topo|kernels)\//)
                 to = layer(target)
             else if (target in home)
                 to = home[target]
