@@ -54,6 +54,7 @@ libmodel_a_SOURCES = \
 # Chat templates: messages to text.
 libchat_a_SOURCES = \
 	%D%/chat/builtin.c %D%/chat/builtin.h \
+	%D%/chat/chat.c %D%/chat/chat.h \
 	%D%/chat/chars.c %D%/chat/chars.h \
 	%D%/chat/eval.c \
 	%D%/chat/expression.c \
@@ -130,6 +131,8 @@ libcli_a_SOURCES = \
 	%D%/cli/bench_report.c %D%/cli/bench_report.h \
 	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
 	%D%/cli/bench_tokenizer.c \
+	%D%/cli/chat_choice.c %D%/cli/chat_choice.h \
+	%D%/cli/chat_line.c %D%/cli/chat_line.h \
 	%D%/cli/cli.h \
 	%D%/cli/completion.c %D%/cli/completion.h \
 	%D%/cli/doctor.c \

@@ -93,12 +93,15 @@ tests_model_quantization_t_SOURCES = %D%/model/quantization.c $(sy_folder)
 EXTRA_DIST += %D%/model/make_odd.py %D%/model/make_mla.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
-sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t
+sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t \
+	%D%/fuzz/template.t
 tests_fuzz_safetensors_t_SOURCES = %D%/fuzz/fuzz_safetensors.c %D%/fuzz/replay.c
 tests_fuzz_config_t_SOURCES = %D%/fuzz/fuzz_config.c %D%/fuzz/replay.c
 tests_fuzz_tokenizer_t_SOURCES = %D%/fuzz/fuzz_tokenizer.c %D%/fuzz/replay.c
 tests_fuzz_jsonl_t_SOURCES = %D%/fuzz/fuzz_jsonl.c %D%/fuzz/replay.c
-EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict
+tests_fuzz_template_t_SOURCES = %D%/fuzz/fuzz_template.c %D%/fuzz/replay.c
+EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict \
+	%D%/fuzz/template.dict
 
 # Options and progress.
 sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t
@@ -118,6 +121,11 @@ tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
 tests_model_tokenizer_hostile_t_SOURCES = %D%/model/tokenizer_hostile.c
 tests_model_tokenizer_random_t_SOURCES = %D%/model/tokenizer_random.c
 
+# Chat templates, held against jinja2 by make_expected.py.
+sy_unit_tests += %D%/chat/template.t
+tests_chat_template_t_SOURCES = %D%/chat/template.c
+EXTRA_DIST += %D%/chat/make_expected.py
+
 # The command line: what stands between a file of requests and the session.
 sy_unit_tests += %D%/unit/batch.t %D%/unit/completion.t %D%/unit/idset.t %D%/unit/reader.t \
 	%D%/unit/render.t %D%/unit/writer.t
@@ -129,7 +137,7 @@ tests_unit_render_t_SOURCES = %D%/unit/render.c
 tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 
 # Whole runs of the program, with small programs that look into what it writes.
-sy_shell_tests_light += %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t %D%/launch/greedy.t
+sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t %D%/launch/greedy.t
 sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/drain.t %D%/launch/faults.t \
 	%D%/launch/measure_load.t %D%/launch/score.t
 check_PROGRAMS += %D%/launch/jsonl %D%/launch/tensors

@@ -213,8 +213,12 @@ static struct sy_node *parse_call(struct sy_parser *p, struct sy_node *value)
 {
     struct sy_node *node = pair(p, SY_NODE_CALL, p->at++, value, NULL);
 
-    if (node)
-        node->list = parse_arguments(p);
+    if (!node)
+        return NULL;
+    /* Errors of a call are where its name stands. */
+    node->line = value->line;
+    node->column = value->column;
+    node->list = parse_arguments(p);
     return node;
 }
 

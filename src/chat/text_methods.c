@@ -107,9 +107,8 @@ bool sy_text_replace(struct sy_render *r, struct sy_value text, struct sy_value 
     bool good = sy_charge(r, t->len), is_safe = text.is_safe;
     size_t at = 0;
 
-    if (is_safe && (!sy_text_escape(r, old, &old) || !sy_text_escape(r, new, &new)))
+    if (is_safe && !sy_text_escape(r, new, &new))
         return false;
-    o = old.as.text;
     n = new.as.text;
     while (good && times) {
         const char *found = memmem(t->bytes + at, t->len - at, o->bytes, o->len);

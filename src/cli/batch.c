@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "cli/chat_line.h"
 
 /* A field that this version does not act on: only the value that changes nothing is accepted. */
 struct inert_field {
@@ -35,6 +36,9 @@ static const char *const active_fields[] = {
     "model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "logprobs", "echo",
     "return_token_ids", "ignore_eos",
 };
+
+/* Those of them that a chat does not have. */
+static const char *const prompt_fields[] = {"prompt", "echo"};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -80,13 +84,17 @@ static bool among(const char *key, const char *const *names, size_t n)
 static enum sy_status check_fields(const char *name, const json_t *body, const struct sy_batch_defaults *defaults,
                                    bool bare, struct sy_batch_line *line, struct sy_error *err)
 {
+    bool is_chat = json_object_get(body, "messages") != NULL;
     void *iter;
     char shown[80];
 
     for (iter = json_object_iter((json_t *)body); iter; iter = json_object_iter_next((json_t *)body, iter)) {
         const char *key = json_object_iter_key(iter);
         const json_t *value = json_object_iter_value(iter);
-        bool known = among(key, active_fields, COUNT(active_fields)) || (bare && !strcmp(key, "custom_id")) ||
+        bool known = (is_chat && sy_chat_line_knows(key)) ||
+                     (among(key, active_fields, COUNT(active_fields)) &&
+                      !(is_chat && among(key, prompt_fields, COUNT(prompt_fields)))) ||
+                     (bare && !strcmp(key, "custom_id")) ||
                      (defaults->score && (!strcmp(key, "text") || !strcmp(key, "domain")));
         for (size_t i = 0; i < COUNT(inert_fields) && !known; i++)
             if (!strcmp(key, inert_fields[i].name)) {
@@ -251,10 +259,30 @@ static enum sy_status take_stops(const char *name, const json_t *body, const str
     return st;
 }
 
+/* How many of the most likely tokens are reported: in a chat "logprobs" is a boolean beside "top_logprobs". */
+static enum sy_status take_logprobs(const char *name, const json_t *body, bool is_chat, int64_t *n,
+                                    struct sy_error *err)
+{
+    int64_t n_top = -1;
+    bool wanted = false;
+
+    if (!is_chat)
+        return sy_json_int(name, body, "logprobs", 0, 20, n, err);
+    if (sy_json_bool(name, body, "logprobs", &wanted, err) ||
+        sy_json_int(name, body, "top_logprobs", 0, 20, &n_top, err))
+        return SY_ERR_DATA;
+    if (n_top >= 0 && !wanted)
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"top_logprobs\" needs \"logprobs\": true", name);
+    if (wanted)
+        *n = n_top < 0 ? 0 : n_top;
+    return SY_OK;
+}
+
 static enum sy_status take_sampling(const char *name, const json_t *body, const struct sy_batch_defaults *defaults,
                                     struct sy_batch_line *line, struct sy_error *err)
 {
-    int64_t max_tokens = defaults->max_tokens, top_k = defaults->top_k, seed = defaults->seed, logprobs = -1;
+    int64_t max_tokens = line->chat ? defaults->chat_max_tokens : defaults->max_tokens, top_k = defaults->top_k,
+            seed = defaults->seed, logprobs = -1;
     double temperature = defaults->temperature, top_p = defaults->top_p;
 
     line->ignore_eos = defaults->ignore_eos;
@@ -263,7 +291,8 @@ static enum sy_status take_sampling(const char *name, const json_t *body, const 
         sy_json_real(name, body, "top_p", 0, 1, &top_p, err) ||
         sy_json_int(name, body, "top_k", -1, INT32_MAX, &top_k, err) ||
         sy_json_int(name, body, "seed", INT64_MIN, INT64_MAX, &seed, err) ||
-        sy_json_int(name, body, "logprobs", 0, 20, &logprobs, err) ||
+        take_logprobs(name, body, line->chat, &logprobs, err) ||
+        (line->chat && sy_json_int(name, body, "max_completion_tokens", 0, SY_BATCH_TOKENS_MAX, &max_tokens, err)) ||
         sy_json_bool(name, body, "echo", &line->echo, err) ||
         sy_json_bool(name, body, "ignore_eos", &line->ignore_eos, err) ||
         sy_json_bool(name, body, "return_token_ids", &line->return_token_ids, err))
@@ -298,23 +327,20 @@ static enum sy_status check_envelope(const char *name, const json_t *root, struc
                      sy_json_show(method, shown, sizeof shown));
         return refuse(line, "invalid_value");
     }
-    if (target && !strcmp(target, "/v1/chat/completions")) {
-        sy_error_set(
-            err, SY_ERR_DATA,
-            "%s: chat/completions is not supported by this version; render the chat template yourself and send "
-            "the text as \"prompt\" to /v1/completions",
-            name);
-        return refuse(line, "unsupported_url");
-    }
-    if (url && (!target || strcmp(target, "/v1/completions"))) {
-        sy_error_set(err, SY_ERR_DATA, "%s: \"url\" is %s, expected \"/v1/completions\"", name,
-                     sy_json_show(url, shown, sizeof shown));
+    bool is_chat = target && !strcmp(target, "/v1/chat/completions");
+    if (url && !is_chat && (!target || strcmp(target, "/v1/completions"))) {
+        sy_error_set(err, SY_ERR_DATA, "%s: \"url\" is %s, expected \"/v1/completions\" or \"/v1/chat/completions\"",
+                     name, sy_json_show(url, shown, sizeof shown));
         return refuse(line, "unsupported_url");
     }
     if (!json_is_object(json_object_get(root, "body"))) {
         sy_error_set(err, SY_ERR_DATA, "%s: \"body\" is %s, expected an object", name,
                      sy_json_show(json_object_get(root, "body"), shown, sizeof shown));
         return refuse(line, "invalid_value");
+    }
+    if (url && is_chat != (json_object_get(json_object_get(root, "body"), "messages") != NULL)) {
+        sy_error_set(err, SY_ERR_DATA, "%s: \"messages\" go to /v1/chat/completions, and nothing else does", name);
+        return refuse(line, is_chat ? "missing_prompt" : "unsupported_field");
     }
     return SY_OK;
 }
@@ -332,10 +358,9 @@ static enum sy_status parse_root(const char *name, const json_t *root, const str
         body = root;
     else
         st = check_envelope(name, root, line, err);
-    if (!st && json_object_get(body, "messages")) {
-        sy_error_set(err, SY_ERR_DATA,
-                     "%s: \"messages\" is a chat, and chat/completions is not supported by this version; send text as "
-                     "\"prompt\"",
+    bool is_chat = json_object_get(body, "messages") != NULL;
+    if (!st && is_chat && defaults->score) {
+        sy_error_set(err, SY_ERR_DATA, "%s: \"messages\" is a chat, which score does not take; send text as \"prompt\"",
                      name);
         st = refuse(line, "unsupported_field");
     }
@@ -346,7 +371,7 @@ static enum sy_status parse_root(const char *name, const json_t *root, const str
     if (!st && defaults->score)
         st = take_string(name, body, "domain", SY_BATCH_ID_BYTES_MAX, line, &line->domain, err);
     if (!st)
-        st = take_prompt(name, body, defaults, line, err);
+        st = is_chat ? sy_chat_line_take(name, body, line, err) : take_prompt(name, body, defaults, line, err);
     if (!st)
         st = take_sampling(name, body, defaults, line, err);
     if (!st)
@@ -387,6 +412,7 @@ void sy_batch_line_fini(struct sy_batch_line *line)
     free(line->domain);
     free(line->text);
     free(line->ids);
+    sy_chat_line_destroy(line->chat);
     for (int i = 0; i < line->n_stops; i++)
         free(line->stops[i].text);
     memset(line, 0, sizeof *line);

@@ -3,6 +3,7 @@
  *
  * A line is {"custom_id", "method", "url", "body"} as in the OpenAI batch format, or just a body with an optional
  * custom_id beside its fields. For score a text may stand in "text" and a "domain" may be named.
+ * A body with "messages" is a chat (chat_line.h).
  * Pure: no session, no tokenizer, no file. The caller owns the line (sy_batch_line_fini()).
  */
 #ifndef SY_CLI_BATCH_H
@@ -26,6 +27,7 @@
 struct sy_batch_defaults {
     bool score; /* "text" and "domain" are known too */
     int max_tokens, top_k;
+    int chat_max_tokens; /* max_tokens of a chat */
     double temperature, top_p;
     int64_t seed;
     bool ignore_eos;
@@ -43,6 +45,7 @@ struct sy_batch_line {
     char *domain;    /* NULL: none */
     char *text;      /* prompt as text, NULL if it is ids; text_len bytes of UTF-8 */
     size_t text_len;
+    struct sy_chat_line *chat; /* NULL: no chat, else there is neither text nor ids */
     int32_t *ids;    /* [n_ids] */
     int n_ids;
     int max_tokens, top_k, n_logprobs; /* n_logprobs -1: none asked for */

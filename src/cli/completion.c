@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "cli/chat_choice.h"
 #include "cli/render.h"
 
 void sy_completion_init(struct sy_completion *c, const struct sy_tokenizer *tok, const struct sy_batch_line *line)
@@ -105,6 +106,8 @@ static bool note_logprobs(struct sy_completion *c, const struct sy_token_event *
 
     if (c->values_only)
         return sy_buf_append(&c->values, &value, sizeof value);
+    if (c->line->chat)
+        return sy_chat_choice_note(c, event);
     if (c->line->n_logprobs < 0)
         return true;
     bool good = sy_buf_append(&c->values, &value, sizeof value) && comma(&c->tokens) &&
@@ -236,13 +239,18 @@ static bool render_logprobs(const struct sy_completion *c, struct sy_buf *out)
            put_list(out, ",\"text_offset\":[", &c->offsets) && put(out, "}");
 }
 
-enum sy_status sy_completion_render(const struct sy_completion *c, const int32_t *prompt_ids, int n_prompt,
-                                    struct sy_buf *out, struct sy_error *err)
+static bool render_choice(const struct sy_completion *c, struct sy_buf *out)
 {
-    bool good = put(out, "{\"index\":0,\"text\":") &&
+    return put(out, "{\"index\":0,\"text\":") &&
                 sy_render_string(out, c->text.data ? (const char *)c->text.data : "", c->text.len) &&
                 render_logprobs(c, out) && put(out, ",\"finish_reason\":") &&
                 put(out, c->finish == SY_FINISH_STOP ? "\"stop\"" : "\"length\"");
+}
+
+enum sy_status sy_completion_render(const struct sy_completion *c, const int32_t *prompt_ids, int n_prompt,
+                                    struct sy_buf *out, struct sy_error *err)
+{
+    bool good = c->line->chat ? sy_chat_choice_render(c, out) : render_choice(c, out);
 
     if (good && (c->line->return_token_ids || !c->tok))
         good = put(out, ",\"token_ids\":") &&

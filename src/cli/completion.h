@@ -42,8 +42,8 @@ enum sy_status sy_completion_push(struct sy_completion *c, const struct sy_token
 /* Text that is certain: grows only. */
 const char *sy_completion_sure(const struct sy_completion *c, size_t *len);
 
-/* Append the choice object of the API: {"index", "text", "logprobs", "finish_reason", "token_ids"}. prompt_ids [n_prompt]
- * are named when the line asks for ids. */
+/* Append the choice object of the API: {"index", "text", "logprobs", "finish_reason", "token_ids"}, for a chat with a
+ * "message" in place of "text". prompt_ids [n_prompt] are named when the line asks for ids. */
 enum sy_status sy_completion_render(const struct sy_completion *c, const int32_t *prompt_ids, int n_prompt,
                                     struct sy_buf *out, struct sy_error *err);
 

@@ -11,6 +11,7 @@
 #define SY_CLI_JOB_H
 
 #include "base/progress.h"
+#include "chat/chat.h"
 #include "cli/batch.h"
 #include "cli/completion.h"
 #include "cli/idset.h"
@@ -53,6 +54,7 @@ struct sy_job {
     struct sy_logits *logits;   /* NULL without; on every rank */
     /* Rank 0 only */
     struct sy_tokenizer *tok;   /* NULL: the model has none */
+    struct sy_chat *chat;     /* the model's template */
     struct sy_batch_defaults defaults;
     struct sy_reader *reader;
     struct sy_writer *writer;

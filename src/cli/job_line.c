@@ -7,15 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "base/log.h"
+#include "cli/chat_line.h"
 
 /* Lines in flight for each four that a rank can run at once, so that no rank waits for rank 0 to read. */
 #define LOOK_AHEAD 5
 #define SLOTS_MAX 65535
 /* max_tokens of a line that does not say, as in the API. */
 #define LINE_TOKENS 16
+/* The same of a chat, where the API has no limit: an answer of some length. */
+#define CHAT_TOKENS 1024
 /* An output file that is read at less than this may be taken for a dead rank. */
 #define RESUME_BYTES_PER_MS 20000
 static const char duplicate_code[] = "duplicate_custom_id";
@@ -57,11 +61,32 @@ static enum sy_status judge_id(struct sy_job *job, const char *custom_id, enum v
     return SY_OK;
 }
 
+/* The template has put the special tokens where they belong. */
+static enum sy_status make_chat(struct sy_job *job, struct sy_item *item, struct sy_error *err)
+{
+    const struct sy_chat_line *chat = item->line.chat;
+    const struct sy_chat_request request = {.messages = chat->messages,
+                                            .messages_plain = chat->messages_plain,
+                                            .tools = chat->tools,
+                                            .variables = chat->variables};
+    struct sy_buf text = SY_BUF_INIT;
+
+    if (!job->tok)
+        return sy_error_set(err, SY_ERR_DATA, "the model has no tokenizer.json, so it takes no messages");
+    enum sy_status st = sy_chat_render(job->chat, &request, time(NULL), &text, err);
+    if (!st)
+        st = sy_tokenizer_encode(job->tok, (const char *)text.data, text.len, false, &item->prompt, err);
+    sy_buf_fini(&text);
+    return st;
+}
+
 static enum sy_status make_prompt(struct sy_job *job, struct sy_item *item, struct sy_error *err)
 {
     struct sy_batch_line *line = &item->line;
 
     item->prompt.len = 0;
+    if (line->chat)
+        return make_chat(job, item, err);
     if (!line->text)
         return sy_buf_append(&item->prompt, line->ids, (size_t)line->n_ids * sizeof *line->ids) ? SY_OK
                                                                                               : no_memory(err);
@@ -95,7 +120,7 @@ static enum sy_status start(struct sy_job *job, struct sy_item *item, const char
     int slot = (int)(item - job->items);
     enum sy_status st = make_prompt(job, item, err);
 
-    *code = "invalid_prompt";
+    *code = item->line.chat ? "invalid_messages" : "invalid_prompt";
     if (st)
         return st;
     struct sy_request request = {.max_tokens = item->line.max_tokens,
@@ -234,6 +259,8 @@ static enum sy_status open_files(struct sy_job *job, struct sy_error *err)
     enum sy_status st = sy_tokenizer_open(s->model, &job->tok, err);
 
     if (!st)
+        st = sy_chat_open(s->model, &job->chat, err);
+    if (!st)
         st = sy_reader_open(s->in, SY_BATCH_LINE_BYTES_MAX, &job->reader, err);
     if (!st)
         st = sy_writer_open(s->out, s->resume, on_old_line, job, &job->writer, err);
@@ -283,6 +310,7 @@ enum sy_status sy_job_open(struct sy_job *job, const struct sy_job_ops *ops, str
     job->setup = setup;
     job->defaults = (struct sy_batch_defaults){.score = ops->score,
                                                .max_tokens = said ? (int)s->max_tokens : LINE_TOKENS,
+                                               .chat_max_tokens = said ? (int)s->max_tokens : CHAT_TOKENS,
                                                .top_k = (int)s->top_k,
                                                .temperature = s->temperature,
                                                .top_p = s->top_p,
@@ -308,5 +336,6 @@ void sy_job_close(struct sy_job *job)
     sy_reader_close(job->reader);
     sy_writer_close(job->writer, NULL);
     sy_tokenizer_close(job->tok);
+    sy_chat_close(job->chat);
     sy_logits_close(job->logits);
 }

@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "chat/chat.h"
+#include "cli/chat_line.h"
 #include "cli/completion.h"
 #include "cli/signals.h"
 
@@ -86,12 +89,36 @@ static enum sy_status parse_ids(const char *text, struct sy_buf *ids, struct sy_
     return SY_OK;
 }
 
+/* --chat: the prompt is a message of the user. */
+static enum sy_status tokenize_chat(struct prompt *p, struct sy_error *err)
+{
+    const struct sy_settings *s = p->setup->settings;
+    struct sy_buf text = SY_BUF_INIT;
+    struct sy_chat *chat = NULL;
+
+    if (!p->tok)
+        return sy_error_set(err, SY_ERR_DATA, "--chat: the model has no tokenizer.json, so it takes no messages");
+    enum sy_status st = sy_chat_open(s->model, &chat, err);
+    if (!st)
+        st = sy_chat_line_from_text(s->prompt, &p->line, err);
+    if (!st)
+        st = sy_chat_render(chat, &(struct sy_chat_request){.messages = p->line.chat->messages}, time(NULL), &text,
+                            err);
+    if (!st)
+        st = sy_tokenizer_encode(p->tok, (const char *)text.data, text.len, false, &p->ids, err);
+    sy_chat_close(chat);
+    sy_buf_fini(&text);
+    return st == SY_ERR_DATA ? sy_error_prefix(err, "--chat") : st;
+}
+
 static enum sy_status tokenize(struct prompt *p, struct sy_error *err)
 {
     const char *text = p->setup->settings->prompt;
     enum sy_status st = sy_tokenizer_open(p->setup->settings->model, &p->tok, err);
 
-    if (!st && p->tok)
+    if (!st && p->setup->settings->chat)
+        st = tokenize_chat(p, err);
+    else if (!st && p->tok)
         st = sy_tokenizer_encode(p->tok, text, strlen(text), true, &p->ids, err);
     else if (!st)
         st = parse_ids(text, &p->ids, err);

@@ -21,18 +21,20 @@ static bool put(struct sy_buf *out, const char *text)
     return sy_buf_append(out, text, strlen(text));
 }
 
-/* Source: the batch output format of the OpenAI API, with the completion object of /v1/completions as body. */
+/* Source: the batch output format of the OpenAI API, with the object of /v1/completions or /v1/chat/completions as body. */
 static enum sy_status render(struct sy_job *job, struct sy_item *item, struct sy_buf *out, struct sy_error *err)
 {
     const struct run *run = job->ctx;
     const char *model = item->line.model ? item->line.model : run->model_name;
     int n_prompt = (int)(item->prompt.len / sizeof(int32_t)), n_new = item->completion.n_generated;
+    bool is_chat = item->line.chat != NULL;
     bool good = sy_buf_printf(out, "{\"id\":\"batch_req_%zu\",\"custom_id\":", item->line_no) &&
                 sy_render_text(out, item->line.custom_id) &&
                 sy_buf_printf(out,
                               ",\"response\":{\"status_code\":200,\"request_id\":\"req_%zu\",\"body\":{"
-                              "\"id\":\"cmpl-%zu\",\"object\":\"text_completion\",\"created\":%" PRId64 ",\"model\":",
-                              item->line_no, item->line_no, run->created) &&
+                              "\"id\":\"%s-%zu\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":",
+                              item->line_no, is_chat ? "chatcmpl" : "cmpl", item->line_no,
+                              is_chat ? "chat.completion" : "text_completion", run->created) &&
                 sy_render_text(out, model) && put(out, ",\"choices\":[");
 
     if (good) {
@@ -72,6 +74,8 @@ static enum sy_status check_settings(const struct sy_setup *setup, struct sy_err
         return sy_error_set(err, SY_ERR_USAGE, "run: give --prompt TEXT, or --in FILE and --out FILE");
     if (s->prompt && (s->in || s->out || s->resume))
         return sy_error_set(err, SY_ERR_USAGE, "run: --prompt goes without --in, --out and --resume");
+    if (s->chat && !s->prompt)
+        return sy_error_set(err, SY_ERR_USAGE, "run: --chat goes with --prompt; in a file, send \"messages\"");
     if (s->in && !s->out)
         return sy_error_set(err, SY_ERR_USAGE, "run: --in needs --out FILE, or --out - for standard output");
     return SY_OK;

@@ -26,6 +26,8 @@ const struct sy_option sy_settings_table[] = {
     {"prompt", 'p', SY_OPTION_STRING, NULL, "TEXT", NULL, 0, 0, RUN, AT(prompt), "Job",
      "Complete this one text and stream the completion to standard output. For a model without tokenizer: token ids "
      "separated by spaces or commas."},
+    {"chat", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, RUN, AT(chat), "Job",
+     "Send --prompt as a message of the user, through the model's chat template."},
     {"in", 'i', SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ENGINE, AT(in), "Job",
      "Read requests from FILE, one JSON object a line; - is standard input. A pipe may stay open: late lines join the "
      "running batch. In bench: the texts for tokenizer."},
@@ -67,7 +69,8 @@ const struct sy_option sy_settings_table[] = {
      "Write everything that was measured as one JSON document too, each repetition of each rank included."},
 
     {"max-tokens", 'n', SY_OPTION_INT, NULL, "N", NULL, 0, 16777215, RUN, AT(max_tokens), "Sampling",
-     "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, and 128 for --prompt."},
+     "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, 1024 for a chat, and 128 "
+     "for --prompt."},
     {"temperature", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 100, RUN, AT(temperature), "Sampling",
      "Sampling temperature, for lines that do not say; 0 takes the most likely token."},
     {"top-p", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 1, RUN, AT(top_p), "Sampling",

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "cli/batch.h"
+#include "cli/chat_line.h"
 #include "cli/render.h"
 
 #define NAME "fuzz:1"
@@ -28,7 +29,12 @@ static void check_request(const struct sy_batch_line *line, const struct sy_batc
     demand(!line->error_code);
     demand(!line->custom_id || strlen(line->custom_id) <= SY_BATCH_ID_BYTES_MAX);
     demand(defaults->score || !line->domain);
-    demand((line->text && line->text_len && !line->n_ids) || (!line->text && line->ids && line->n_ids > 0));
+    if (line->chat) {
+        demand(!line->text && !line->ids && json_array_size(line->chat->messages) > 0 && !line->echo);
+        demand(!line->chat->messages_plain ||
+               json_array_size(line->chat->messages_plain) == json_array_size(line->chat->messages));
+    }
+    demand(line->chat || (line->text && line->text_len && !line->n_ids) || (!line->text && line->ids && line->n_ids > 0));
     demand(!line->text || sy_utf8_valid(line->text, line->text_len) == line->text_len);
     for (int i = 0; i < line->n_ids; i++)
         demand(line->ids[i] >= 0);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh - fuzz a parser: tests/fuzz/run.sh [--coverage] NAME [SECONDS] [LIBFUZZER_OPTION]...
 #
-# NAME is safetensors, config, tokenizer or jsonl; SECONDS is 60 unless given. Needs clang with libFuzzer. The harness is
+# NAME is safetensors, config, tokenizer, jsonl or template; SECONDS is 60 unless given. Needs clang with libFuzzer. The harness is
 # built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that reach something new are kept there in
 # corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To store one, copy it to
 # tests/data/fuzz/NAME, whose files `make check` replays.
@@ -50,8 +50,12 @@ tokenizer)
     sources=
     ;;
 jsonl)
-    parser=src/cli/batch.c
+    parser="src/cli/batch.c src/cli/chat_line.c"
     sources=src/cli/render.c
+    ;;
+template)
+    parser=$(cd "$top" && echo src/chat/*.c)
+    sources=
     ;;
 *) usage ;;
 esac

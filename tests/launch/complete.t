@@ -155,9 +155,7 @@ refuse far request_does_not_fit '4096' '{"custom_id":"far","prompt":[4096]}'
 refuse negative invalid_value '-1' '{"custom_id":"negative","prompt":[-1]}'
 refuse long request_does_not_fit "context is 512" \
     "{\"custom_id\":\"long\",\"prompt\":[$(awk 'BEGIN { for (i = 0; i < 512; i++) printf "%s5", i ? "," : "" }')]}"
-refuse chat unsupported_url "chat/completions is not supported" \
-    '{"custom_id":"chat","method":"POST","url":"/v1/chat/completions","body":{"messages":[]}}'
-refuse messages unsupported_field "chat" '{"custom_id":"messages","messages":[{"role":"user","content":"a"}]}'
+refuse messages invalid_messages "has no chat template" '{"custom_id":"messages","messages":[{"role":"user","content":"a"}]}'
 refuse url unsupported_url "/v1/embeddings" '{"custom_id":"url","url":"/v1/embeddings","body":{"prompt":"a"}}'
 refuse beside unsupported_field '"prompt" beside "body"' '{"custom_id":"beside","prompt":"a","body":{"prompt":"a"}}'
 field n unsupported_value '"n" is 2' '"n":2'
@@ -189,7 +187,7 @@ while IFS=$tab read -r id code part; do
     is "$id: code" "$(value "$id" error.code)" "\"$code\""
     has "$id: message" "$(value "$id" error.message | sed 's/\\"/"/g')" "$part"
 done <"$SY_TMP/refusals"
-is "the message names file and line" "$(value url error.message | grep -c "in:13: ")" 1
+is "the message names file and line" "$(value url error.message | grep -c "in:12: ")" 1
 is "a refused line has a status" \
     "$("$jsonl" get "$SY_TMP/lines" response.status_code | sort | uniq -c | tr -s ' \n' ' ')" " 1 200 $n_refused 400 "
 expect last ", that when the" length
