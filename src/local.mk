@@ -64,7 +64,6 @@ libchat_a_SOURCES = \
 	%D%/chat/list_methods.c \
 	%D%/chat/literal.c %D%/chat/literal.h \
 	%D%/chat/loop.c \
-	%D%/chat/methods.h \
 	%D%/chat/operator.c \
 	%D%/chat/parser.c %D%/chat/parser.h \
 	%D%/chat/predicates.c \
@@ -74,6 +73,7 @@ libchat_a_SOURCES = \
 	%D%/chat/show.c \
 	%D%/chat/template.c %D%/chat/template.h \
 	%D%/chat/text.c \
+	%D%/chat/text_edit.c %D%/chat/methods.h \
 	%D%/chat/text_filters.c \
 	%D%/chat/text_methods.c \
 	%D%/chat/tree.h \

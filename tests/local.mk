@@ -137,7 +137,8 @@ tests_unit_render_t_SOURCES = %D%/unit/render.c
 tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 
 # Whole runs of the program, with small programs that look into what it writes.
-sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t %D%/launch/greedy.t
+sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t \
+	%D%/launch/greedy.t
 sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/drain.t %D%/launch/faults.t \
 	%D%/launch/measure_load.t %D%/launch/score.t
 check_PROGRAMS += %D%/launch/jsonl %D%/launch/tensors

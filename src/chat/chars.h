@@ -33,6 +33,12 @@ bool sy_chars_is_upper(uint32_t cp);
 bool sy_chars_is_lower(uint32_t cp);
 bool sy_chars_is_alpha(uint32_t cp);
 bool sy_chars_is_digit(uint32_t cp);
+
+static inline bool sy_chars_is_cased(uint32_t cp)
+{
+    return sy_chars_is_upper(cp) || sy_chars_is_lower(cp);
+}
+
 uint32_t sy_chars_to_upper(uint32_t cp);
 uint32_t sy_chars_to_lower(uint32_t cp);
 

@@ -53,7 +53,7 @@ static bool integer(struct sy_render *r, struct sy_value value, int64_t *out)
 
 TEST(is_odd)
 {
-    int64_t i;
+    int64_t i = 0;
 
     (void)args;
     return integer(r, self, &i) && say(out, i % 2 != 0);
@@ -61,7 +61,7 @@ TEST(is_odd)
 
 TEST(is_even)
 {
-    int64_t i;
+    int64_t i = 0;
 
     (void)args;
     return integer(r, self, &i) && say(out, i % 2 == 0);
@@ -69,7 +69,7 @@ TEST(is_even)
 
 TEST(is_divisible)
 {
-    int64_t i, by;
+    int64_t i = 0, by = 0;
 
     if (!integer(r, self, &i) || !integer(r, args->at[0], &by))
         return false;

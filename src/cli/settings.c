@@ -69,8 +69,8 @@ const struct sy_option sy_settings_table[] = {
      "Write everything that was measured as one JSON document too, each repetition of each rank included."},
 
     {"max-tokens", 'n', SY_OPTION_INT, NULL, "N", NULL, 0, 16777215, RUN, AT(max_tokens), "Sampling",
-     "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, 1024 for a chat, and 128 "
-     "for --prompt."},
+     "Tokens to generate, for lines that do not say. Without it: 16 for a line, as in the API, 1024 for a chat, and "
+     "128 for --prompt."},
     {"temperature", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 100, RUN, AT(temperature), "Sampling",
      "Sampling temperature, for lines that do not say; 0 takes the most likely token."},
     {"top-p", 0, SY_OPTION_REAL, "1", "X", NULL, 0, 1, RUN, AT(top_p), "Sampling",

@@ -34,7 +34,8 @@ static void check_request(const struct sy_batch_line *line, const struct sy_batc
         demand(!line->chat->messages_plain ||
                json_array_size(line->chat->messages_plain) == json_array_size(line->chat->messages));
     }
-    demand(line->chat || (line->text && line->text_len && !line->n_ids) || (!line->text && line->ids && line->n_ids > 0));
+    demand(line->chat || (line->text && line->text_len && !line->n_ids) ||
+           (!line->text && line->ids && line->n_ids > 0));
     demand(!line->text || sy_utf8_valid(line->text, line->text_len) == line->text_len);
     for (int i = 0; i < line->n_ids; i++)
         demand(line->ids[i] >= 0);

@@ -34,13 +34,13 @@ cat >"$SY_TMP/chatml/chat_template.jinja" <<'END'
 END
 
 request() { # ID BODY-FIELDS
-    printf '{"custom_id":"%s","method":"POST","url":"/v1/chat/completions","body":{"return_token_ids":true,"temperature":0,%s}}\n' \
-        "$1" "$2" >>"$SY_TMP/in"
+    printf '{"custom_id":"%s","method":"POST","url":"/v1/chat/completions",' "$1" >>"$SY_TMP/in"
+    printf '"body":{"return_token_ids":true,"temperature":0,%s}}\n' "$2" >>"$SY_TMP/in"
 }
 
 text_of() { # ID TEXT: the same as a prompt
-    printf '{"custom_id":"%s","prompt":"%s","return_token_ids":true,"temperature":0,"max_tokens":8,"logprobs":2}\n' "$1" "$2" \
-        >>"$SY_TMP/in"
+    printf '{"custom_id":"%s","prompt":"%s","return_token_ids":true,' "$1" "$2" >>"$SY_TMP/in"
+    printf '"temperature":0,"max_tokens":8,"logprobs":2}\n' >>"$SY_TMP/in"
 }
 
 value() { # ID PATH
@@ -56,18 +56,20 @@ hello='"messages":[{"role":"system","content":"Be brief."},{"role":"user","conte
 : >"$SY_TMP/in"
 request plain "$hello"
 text_of plain-text '<system>Be brief.\n<user>Hello\n<assistant>And it came to pass'
-request parts '"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],"max_tokens":1'
+request parts '"max_tokens":1,"messages":[{"role":"user","content":
+[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]'
 text_of parts-text '<user>a\nb\n<assistant>And it came to pass'
 request calls '"messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":
 {"name":"f","arguments":"{\"x\":5}"}},{"function":{"name":"g","arguments":{"x":6}}}]},
-{"role":"tool","tool_call_id":"1","content":"r"}],"max_tokens":1' 
+{"role":"tool","tool_call_id":"1","content":"r"}],"max_tokens":1'
 # One request is one line.
 tr '\n' ' ' <"$SY_TMP/in" | sed 's/} {"custom_id"/}\n{"custom_id"/g' >"$SY_TMP/in.lines"
 echo >>"$SY_TMP/in.lines"
 mv "$SY_TMP/in.lines" "$SY_TMP/in"
 text_of calls-text '<assistant>[f 5][g 6]\n<tool>r\n<assistant>And it came to pass'
-request tools '"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"é"}}],"max_tokens":1'
-text_of tools-text 'tools: [{\"type\": \"function\", \"function\": {\"name\": \"é\"}}]\n<user>a\n<assistant>And it came to pass'
+user='"messages":[{"role":"user","content":"a"}]'
+request tools "$user"',"tools":[{"function":{"name":"é"}}],"max_tokens":1'
+text_of tools-text 'tools: [{\"function\": {\"name\": \"é\"}}]\n<user>a\n<assistant>And it came to pass'
 request kwargs '"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"extra":"[x]"},"max_tokens":1'
 text_of kwargs-text '<user>a\n[x]<assistant>And it came to pass'
 request completion-tokens "$hello"',"max_completion_tokens":3'
@@ -119,8 +121,7 @@ is "run --chat: the answer follows the template's text" "$(cat "$SY_TMP/out")" "
 
 # as_prompt WHAT MODEL TEXT MORE-FIELDS: a chat of one message "a" has the ids of the text, without tokens around it
 as_prompt() {
-    printf '{"custom_id":"chat","messages":[{"role":"user","content":"a"}],"max_tokens":1,"return_token_ids":true%s}\n' "$4" \
-        >"$SY_TMP/in"
+    printf '{"custom_id":"chat",%s,"max_tokens":1,"return_token_ids":true%s}\n' "$user" "$4" >"$SY_TMP/in"
     printf '{"custom_id":"text","prompt":"%s","max_tokens":1,"return_token_ids":true}\n' "$3" >"$SY_TMP/in.text"
     switchyard run -m "$demo" -i "$SY_TMP/in.text" -o -
     cp "$SY_TMP/out" "$SY_TMP/lines"
@@ -130,19 +131,27 @@ as_prompt() {
 }
 
 model config
-echo '{"bos_token":{"content":"<|endoftext|>"},"eos_token":"<e>","chat_template":"{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ unk_token }}"}' \
-    >"$SY_TMP/config/tokenizer_config.json"
+cat >"$SY_TMP/config/tokenizer_config.json" <<'END'
+{"bos_token": {"content": "<|endoftext|>"}, "eos_token": "<e>",
+ "chat_template": "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}{{ unk_token }}"}
+END
 as_prompt "a template in tokenizer_config.json, with special tokens" config '<|endoftext|>a<e>' ''
 # Now the tokenizer itself puts a token in front, which a template has put there already.
 rm "$SY_TMP/config/tokenizer.json"
-sed 's/"post_processor": *null/"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|endoftext|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|endoftext|>":{"id":"<|endoftext|>","ids":[4091],"tokens":["<|endoftext|>"]}}}/' \
-    "$demo/tokenizer.json" >"$SY_TMP/config/tokenizer.json"
-ok "the test's tokenizer is another" sh -c '! cmp -s "$1" "$2"' sh "$demo/tokenizer.json" "$SY_TMP/config/tokenizer.json"
+lead='"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|endoftext|>","type_id":0}},'
+lead=$lead'{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|endoftext|>":'
+lead=$lead'{"id":"<|endoftext|>","ids":[4091],"tokens":["<|endoftext|>"]}}}'
+sed "s/\"post_processor\": *null/$lead/" "$demo/tokenizer.json" >"$SY_TMP/config/tokenizer.json"
+switchyard run -m "$SY_TMP/config" -i "$SY_TMP/in.text" -o -
+is "the test's tokenizer adds a token to a prompt" \
+    "$("$jsonl" get "$SY_TMP/out" $choice.prompt_token_ids)" '[4091,4091,64,27,68,29]'
 as_prompt "special tokens are not added twice" config '<|endoftext|>a<e>' ''
 
 model list
-echo '{"chat_template":[{"name":"tool_use","template":"T{{ tools[0].x }}"},{"name":"default","template":"D{{ messages[0].content }}"}]}' \
-    >"$SY_TMP/list/tokenizer_config.json"
+cat >"$SY_TMP/list/tokenizer_config.json" <<'END'
+{"chat_template": [{"name": "tool_use", "template": "T{{ tools[0].x }}"},
+                   {"name": "default", "template": "D{{ messages[0].content }}"}]}
+END
 as_prompt "a list of templates: default" list Da ''
 as_prompt "a list of templates: tool_use" list T5 ',"tools":[{"x":5}]'
 as_prompt "no tools are as none given" list Da ',"tools":[]'
@@ -151,8 +160,9 @@ as_prompt "chat_template.jinja comes first" list Ja ''
 
 # A template that adds the arguments of a call to text.
 echo "{{ messages[0].content + messages[1].tool_calls[0].function.arguments }}" >"$SY_TMP/list/chat_template.jinja"
-printf '%s\n' '{"custom_id":"chat","messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{\"x\":1}"}}]}],"max_tokens":1,"return_token_ids":true}' \
-    >"$SY_TMP/in"
+printf '%s' '{"custom_id":"chat","max_tokens":1,"return_token_ids":true,"messages":[{"role":"user","content":"a"},' \
+    '{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{\"x\":1}"}}]}]}' >"$SY_TMP/in"
+echo >>"$SY_TMP/in"
 printf '%s\n' '{"custom_id":"text","prompt":"a{\"x\":1}","max_tokens":1,"return_token_ids":true}' >>"$SY_TMP/in"
 rm -f "$SY_TMP/lines"
 switchyard run -m "$SY_TMP/list" -i "$SY_TMP/in" -o "$SY_TMP/lines"
@@ -166,7 +176,7 @@ refuse() { # ID CODE PART-OF-THE-MESSAGE FIELDS
     printf '{"custom_id":"%s",%s}\n' "$1" "$4" >>"$SY_TMP/in"
     printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$SY_TMP/refusals"
 }
-message='"messages":[{"role":"user","content":"a"}]'
+message=$user
 refuse none invalid_value '"messages" is an array of 0, expected an array of messages' '"messages":[]'
 refuse number invalid_value '"messages" is 7' '"messages":7'
 refuse role invalid_value '"messages"[0].role is "king"' '"messages":[{"role":"king","content":"a"}]'

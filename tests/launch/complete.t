@@ -155,7 +155,8 @@ refuse far request_does_not_fit '4096' '{"custom_id":"far","prompt":[4096]}'
 refuse negative invalid_value '-1' '{"custom_id":"negative","prompt":[-1]}'
 refuse long request_does_not_fit "context is 512" \
     "{\"custom_id\":\"long\",\"prompt\":[$(awk 'BEGIN { for (i = 0; i < 512; i++) printf "%s5", i ? "," : "" }')]}"
-refuse messages invalid_messages "has no chat template" '{"custom_id":"messages","messages":[{"role":"user","content":"a"}]}'
+refuse messages invalid_messages "has no chat template" \
+    '{"custom_id":"messages","messages":[{"role":"user","content":"a"}]}'
 refuse url unsupported_url "/v1/embeddings" '{"custom_id":"url","url":"/v1/embeddings","body":{"prompt":"a"}}'
 refuse beside unsupported_field '"prompt" beside "body"' '{"custom_id":"beside","prompt":"a","body":{"prompt":"a"}}'
 field n unsupported_value '"n" is 2' '"n":2'
