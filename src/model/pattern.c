@@ -3,7 +3,8 @@
  *
  * Differences that are rewritten (syntax: Oniguruma doc/RE; pcre2pattern(3)):
  *   \s \S     White_Space; PCRE2 counts U+180E too, which left that class in Unicode 6.3
- *   \w \W \b  letters, marks, decimal digits and connectors; PCRE2 before 10.43 leaves marks out
+ *   \w \W \b  letters, marks, decimal digits and connectors; PCRE2 before 10.43 leaves marks out. Outside a set the
+ *             superscripts and fractions of Latin-1 too, which Oniguruma has in a table of its own
  *   \p{Han}   the script; PCRE2 since 10.40 means Script_Extensions
  *   \h \H \v  a hexadecimal digit, not one, and U+000B; PCRE2 means kinds of white space
  *   \uXXXX    a code point
@@ -23,8 +24,9 @@
 #define NOT_SPACE                                                                                                \
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}!-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-#define HEX  "0-9a-fA-F"
+#define WORD         "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD_OUTSIDE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define HEX          "0-9a-fA-F"
 
 struct translation {
     const char *where;
@@ -62,10 +64,10 @@ struct escape {
 static const struct escape ESCAPES[] = {
     {'s', "[" SPACE "]", SPACE},
     {'S', "[^" SPACE "]", NOT_SPACE},
-    {'w', "[" WORD "]", WORD},
-    {'W', "[^" WORD "]", NULL},
-    {'b', "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))", "\\b"},
-    {'B', "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))", NULL},
+    {'w', "[" WORD_OUTSIDE "]", WORD},
+    {'W', "[^" WORD_OUTSIDE "]", NULL},
+    {'b', "(?:(?<=[" WORD_OUTSIDE "])(?![" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE "])(?=[" WORD_OUTSIDE "]))", "\\b"},
+    {'B', "(?:(?<=[" WORD_OUTSIDE "])(?=[" WORD_OUTSIDE "])|(?<![" WORD_OUTSIDE "])(?![" WORD_OUTSIDE "]))", NULL},
     {'h', "[" HEX "]", HEX},
     {'H', "[^" HEX "]", NULL},
     {'v', "\\x{b}", "\\x{b}"},

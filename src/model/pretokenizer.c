@@ -4,6 +4,7 @@
 #include "model/pretokenizer.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/buf.h"
@@ -251,10 +252,38 @@ static enum sy_status cut(const struct cut *c, int s, const uint8_t *text, size_
     return last ? c->fn(c->arg, text, len, c->err) : cut_by_pattern(c, s, text, len);
 }
 
+/* Write Metaspace's character for each space, and before the text. No stage of a Metaspace has a prefix, so the buffer is
+ * free. */
+static bool write_metaspaces(const struct sy_pretokenizer *pt, struct sy_buf *out, const uint8_t *text, size_t len,
+                             bool at_begin)
+{
+    const uint8_t *end = text + len, *space;
+    size_t n = strlen(pt->metaspace);
+    bool prepend = pt->prepend == SY_PREPEND_ALWAYS || (pt->prepend == SY_PREPEND_FIRST && at_begin);
+
+    out->len = 0;
+    if (prepend && text[0] != ' ' && (len < n || memcmp(text, pt->metaspace, n)) &&
+        !sy_buf_append(out, pt->metaspace, n))
+        return false;
+    for (; (space = memchr(text, ' ', (size_t)(end - text))); text = space + 1) {
+        if (!sy_buf_append(out, text, (size_t)(space - text)) || !sy_buf_append(out, pt->metaspace, n))
+            return false;
+    }
+    return sy_buf_append(out, text, (size_t)(end - text));
+}
+
 enum sy_status sy_pretokenizer_split(const struct sy_pretokenizer *pt, struct sy_pretokenizer_scratch *scratch,
-                                     const uint8_t *text, size_t len, sy_piece_fn fn, void *arg, struct sy_error *err)
+                                     const uint8_t *text, size_t len, bool at_begin, sy_piece_fn fn, void *arg,
+                                     struct sy_error *err)
 {
     const struct cut c = {.pt = pt, .scratch = scratch, .fn = fn, .arg = arg, .err = err};
+
+    if (pt->metaspace[0] && len) {
+        if (!write_metaspaces(pt, &scratch->prefixed, text, len, at_begin))
+            return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a text of %zu bytes", len);
+        text = scratch->prefixed.data;
+        len = scratch->prefixed.len;
+    }
 
     scratch->begin_ns = sy_clock_ns();
     scratch->late_cpu_ns = -1;

@@ -2,8 +2,9 @@
  * pretokenizer.h - text into the pieces that merges stay inside
  *
  * A pre-tokenizer is a sequence of stages; each cuts every piece of the one before, by a pattern. Kinds: Split, Digits,
- * ByteLevel (last), Sequence of these; a new kind is a row of KINDS in pretokenizer_read.c. A piece is handed on as soon as it
- * is found, so memory does not grow with the text. Read-only once made; what changes is in the caller's scratch.
+ * ByteLevel (last), Sequence of these, Metaspace (alone); a new kind is a row of KINDS in pretokenizer_read.c. A piece is
+ * handed on as soon as it is found, so memory does not grow with the text, but for Metaspace, which rewrites the text first.
+ * Read-only once made; what changes is in the caller's scratch.
  */
 #ifndef SY_MODEL_PRETOKENIZER_H
 #define SY_MODEL_PRETOKENIZER_H
@@ -33,9 +34,11 @@ void sy_pretokenizer_scratch_destroy(struct sy_pretokenizer_scratch *scratch);
 
 typedef enum sy_status (*sy_piece_fn)(void *arg, const uint8_t *text, size_t len, struct sy_error *err);
 
-/* Call fn for each piece of text (valid UTF-8), in order; none is empty. A piece is valid during the call only.
+/* Call fn for each piece of text (valid UTF-8), in order; none is empty. A piece is valid during the call only. at_begin:
+ * nothing is before this text, not even an added token.
  * Errors: SY_ERR_DATA when a pattern needs too many steps on this text; what fn returned. */
 enum sy_status sy_pretokenizer_split(const struct sy_pretokenizer *pt, struct sy_pretokenizer_scratch *scratch,
-                                     const uint8_t *text, size_t len, sy_piece_fn fn, void *arg, struct sy_error *err);
+                                     const uint8_t *text, size_t len, bool at_begin, sy_piece_fn fn, void *arg,
+                                     struct sy_error *err);
 
 #endif

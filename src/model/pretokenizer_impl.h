@@ -29,11 +29,16 @@ struct sy_pretokenizer_stage {
     char where[128];   /* JSON path */
 };
 
+/* Where Metaspace puts its character before a text that does not begin with it. */
+enum sy_prepend { SY_PREPEND_ALWAYS, SY_PREPEND_FIRST, SY_PREPEND_NEVER };
+
 struct sy_pretokenizer {
     struct sy_pretokenizer_stage stages[SY_PRETOKENIZER_STAGES_MAX];
     int n_stages;
     bool byte_level;
     bool prefix_space; /* of a ByteLevel without a pattern: before the last cut is handed on */
+    char metaspace[5]; /* the character that Metaspace writes for a space; empty: there is no Metaspace */
+    enum sy_prepend prepend;
 };
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "model/pattern.h"
 #include "model/pretokenizer_impl.h"
 
@@ -138,6 +139,53 @@ static enum sy_status read_byte_level(struct sy_pretokenizer *pt, const char *wh
     return SY_OK;
 }
 
+/* "prepend_scheme", which old files do not have, and "add_prefix_space", which must not contradict it. */
+static enum sy_status read_prepend_scheme(const char *where, const json_t *json, enum sy_prepend *out,
+                                          struct sy_error *err)
+{
+    static const char *const SCHEMES[] = {"always", "first", "never"};
+    const json_t *scheme = json_object_get(json, "prepend_scheme");
+    bool prefix_space = true;
+    char shown[80];
+    size_t which = 0;
+
+    while (scheme && which < 3 && (!json_is_string(scheme) || strcmp(json_string_value(scheme), SCHEMES[which])))
+        which++;
+    if (which == 3)
+        return sy_error_set(err, SY_ERR_DATA, "%s.prepend_scheme is %s, supported: always, first, never", where,
+                            sy_json_show(scheme, shown, sizeof shown));
+    *out = (enum sy_prepend)which;
+    enum sy_status st = sy_json_bool(where, json, "add_prefix_space", &prefix_space, err);
+    if (!st && !prefix_space && *out != SY_PREPEND_NEVER)
+        st = sy_error_set(err, SY_ERR_DATA, "%s.add_prefix_space is false, but prepend_scheme is not \"never\"", where);
+    return st;
+}
+
+static enum sy_status read_metaspace(struct sy_pretokenizer *pt, const char *where, const json_t *json,
+                                     struct sy_error *err)
+{
+    const json_t *replacement = json_object_get(json, "replacement");
+    const char *text = json_string_value(replacement);
+    size_t len = text ? json_string_length(replacement) : 0;
+    struct sy_pretokenizer_stage *stage = NULL;
+    bool split = true;
+    uint32_t c;
+
+    if (pt->n_stages)
+        return sy_error_set(err, SY_ERR_DATA, "%s: Metaspace after another pre-tokenizer is not supported", where);
+    if (!len || !text[0] || (size_t)sy_utf8_get((const uint8_t *)text, &c) != len)
+        return sy_error_set(err, SY_ERR_DATA, "%s.replacement: expected a string of one character", where);
+    enum sy_status st = read_prepend_scheme(where, json, &pt->prepend, err);
+    if (!st)
+        st = sy_json_bool(where, json, "split", &split, err);
+    if (!st && split)
+        st = add_stage(pt, where, text, len, true, &stage, err);
+    if (stage)
+        stage->behavior = SY_SPLIT_MERGED_WITH_NEXT;
+    memcpy(pt->metaspace, text, len);
+    return st;
+}
+
 static enum sy_status read_sequence(struct sy_pretokenizer *pt, const char *where, const json_t *json,
                                     struct sy_error *err);
 
@@ -145,10 +193,8 @@ static const struct kind {
     const char *type;
     enum sy_status (*read)(struct sy_pretokenizer *pt, const char *where, const json_t *json, struct sy_error *err);
 } KINDS[] = {
-    {"Split", read_split},
-    {"Digits", read_digits},
-    {"ByteLevel", read_byte_level},
-    {"Sequence", read_sequence},
+    {"Split", read_split},         {"Digits", read_digits},     {"ByteLevel", read_byte_level},
+    {"Metaspace", read_metaspace}, {"Sequence", read_sequence},
 };
 
 static enum sy_status read_any(struct sy_pretokenizer *pt, const char *where, const json_t *json, struct sy_error *err)
@@ -156,14 +202,15 @@ static enum sy_status read_any(struct sy_pretokenizer *pt, const char *where, co
     const json_t *type = json_object_get(json, "type");
     char shown[80];
 
-    if (pt->byte_level)
-        return sy_error_set(err, SY_ERR_DATA, "%s: a pre-tokenizer after ByteLevel is not supported", where);
+    if (pt->byte_level || pt->metaspace[0])
+        return sy_error_set(err, SY_ERR_DATA, "%s: a pre-tokenizer after %s is not supported", where,
+                            pt->byte_level ? "ByteLevel" : "Metaspace");
     for (size_t i = 0; type && json_is_string(type) && i < sizeof KINDS / sizeof *KINDS; i++) {
         if (!strcmp(json_string_value(type), KINDS[i].type))
             return KINDS[i].read(pt, where, json, err);
     }
-    return sy_error_set(err, SY_ERR_DATA, "%s.type is %s, supported: Split, Digits, ByteLevel, Sequence", where,
-                        type ? sy_json_show(type, shown, sizeof shown) : "missing");
+    return sy_error_set(err, SY_ERR_DATA, "%s.type is %s, supported: Split, Digits, ByteLevel, Metaspace, Sequence",
+                        where, type ? sy_json_show(type, shown, sizeof shown) : "missing");
 }
 
 static enum sy_status read_sequence(struct sy_pretokenizer *pt, const char *where, const json_t *json,

@@ -179,8 +179,9 @@ static enum sy_status encode_piece(void *arg, const uint8_t *text, size_t len, s
     return sy_bpe_encode(&e->tok->bpe, e->bpe, text, len, e->out, err);
 }
 
-/* Text between added tokens. */
-static enum sy_status encode_text(struct encoder *e, const uint8_t *text, size_t len, struct sy_error *err)
+/* Text between added tokens; at_begin: none is before it. */
+static enum sy_status encode_text(struct encoder *e, const uint8_t *text, size_t len, bool at_begin,
+                                  struct sy_error *err)
 {
     struct sy_added_walk walk;
     size_t begin, end;
@@ -194,8 +195,8 @@ static enum sy_status encode_text(struct encoder *e, const uint8_t *text, size_t
         if (id >= 0)
             st = emit(e, &id, sizeof id, err);
         else
-            st = sy_pretokenizer_split(e->tok->pretokenizer, e->pretokenizer, text + begin, end - begin, encode_piece,
-                                       e, err);
+            st = sy_pretokenizer_split(e->tok->pretokenizer, e->pretokenizer, text + begin, end - begin,
+                                       at_begin && begin == 0, encode_piece, e, err);
     }
     return st;
 }
@@ -212,7 +213,7 @@ static enum sy_status encode(struct encoder *e, const uint8_t *text, size_t len,
         st = emit(e, tok->post.before.data, tok->post.before.len, err);
     sy_added_begin(&walk, text, len);
     while (!st && sy_added_next(&tok->added_raw, &walk, &begin, &end, &id))
-        st = id >= 0 ? emit(e, &id, sizeof id, err) : encode_text(e, text + begin, end - begin, err);
+        st = id >= 0 ? emit(e, &id, sizeof id, err) : encode_text(e, text + begin, end - begin, begin == 0, err);
     if (!st && add_special)
         st = emit(e, tok->post.after.data, tok->post.after.len, err);
     return st;

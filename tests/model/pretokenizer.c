@@ -19,7 +19,7 @@ static enum sy_status collect(void *arg, const uint8_t *text, size_t len, struct
 }
 
 /* Pieces as "[a][b]"; the message of an error. */
-static const char *pieces(const char *json, const char *text, size_t len)
+static const char *pieces_at(const char *json, bool at_begin, const char *text, size_t len)
 {
     static struct sy_buf out;
     struct sy_pretokenizer *pt = NULL;
@@ -32,7 +32,7 @@ static const char *pieces(const char *json, const char *text, size_t len)
     out.len = 0;
     sy_buf_printf(&out, "%s", "");
     if (sy_pretokenizer_create("T", value, &pt, &err) ||
-        sy_pretokenizer_split(pt, scratch, (const uint8_t *)text, len, collect, &out, &err)) {
+        sy_pretokenizer_split(pt, scratch, (const uint8_t *)text, len, at_begin, collect, &out, &err)) {
         out.len = 0;
         sy_buf_printf(&out, "%s", err.text);
     }
@@ -42,9 +42,77 @@ static const char *pieces(const char *json, const char *text, size_t len)
     return (const char *)out.data;
 }
 
+static const char *pieces(const char *json, const char *text, size_t len)
+{
+    return pieces_at(json, true, text, len);
+}
+
+/* Copy a short text with U+2581 for each "_". */
+static void with_metaspaces(const char *text, char out[64])
+{
+    size_t n = 0;
+
+    for (; *text && n + 4 < 64; text++) {
+        size_t k = *text == '_' ? 3 : 1;
+        memcpy(out + n, *text == '_' ? "\xe2\x96\x81" : text, k);
+        n += k;
+    }
+    out[n] = 0;
+}
+
 #define SPLIT(regex, behavior, more) \
     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"" behavior "\"" more "}"
 #define INVERT ",\"invert\":true"
+
+#define METASPACE(more) "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\"" more "}"
+#define FIRST           ",\"prepend_scheme\":\"first\",\"split\":false"
+
+/* "_" stands for U+2581 in the texts and the pieces. */
+static void check_metaspace(void)
+{
+    static const struct {
+        const char *json;
+        bool at_begin;
+        const char *text, *pieces;
+    } CASES[] = {
+        {METASPACE(""), true, "a  b ", "[_a][_][_b][_]"},
+        {METASPACE(",\"add_prefix_space\":true"), false, "a b_c", "[_a][_b][_c]"},
+        {METASPACE(""), true, " a", "[_a]"},
+        {METASPACE(""), true, "_a", "[_a]"},
+        {METASPACE(""), true, "\xe2\x96", "[_\xe2\x96]"}, /* a character that begins as U+2581 does */
+        {METASPACE(FIRST), true, "a b", "[_a_b]"},
+        {METASPACE(FIRST), false, "a b", "[a_b]"},
+        {METASPACE(",\"prepend_scheme\":\"never\",\"add_prefix_space\":false"), true, "a b", "[a][_b]"},
+        {METASPACE(""), true, "", ""},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" METASPACE("") "]}", true, "a", "[_a]"},
+    };
+    static const struct {
+        const char *json, *message;
+    } REFUSED[] = {
+        {"{\"type\":\"Metaspace\"}", "T: pre_tokenizer.replacement: expected a string of one character"},
+        {"{\"type\":\"Metaspace\",\"replacement\":\"ab\"}", "T: pre_tokenizer.replacement: expected"},
+        {METASPACE(",\"prepend_scheme\":\"last\""),
+         "T: pre_tokenizer.prepend_scheme is \"last\", supported: always, first"},
+        {METASPACE(",\"prepend_scheme\":1"), "T: pre_tokenizer.prepend_scheme is 1, supported"},
+        {METASPACE(",\"add_prefix_space\":false"),
+         "T: pre_tokenizer.add_prefix_space is false, but prepend_scheme is not"},
+        {METASPACE(",\"split\":1"), "\"split\" is 1, expected true or false"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" METASPACE(FIRST) "," METASPACE("") "]}",
+         "T: pre_tokenizer.pretokenizers[1]: a pre-tokenizer after Metaspace"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("a", "Removed", "") "," METASPACE("") "]}",
+         "T: pre_tokenizer.pretokenizers[1]: Metaspace after another pre-tokenizer"},
+    };
+
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        char text[64], expected[64];
+        with_metaspaces(CASES[i].text, text);
+        with_metaspaces(CASES[i].pieces, expected);
+        is_str(pieces_at(CASES[i].json, CASES[i].at_begin, text, strlen(text)), expected, "case %zu: %s", i,
+               CASES[i].pieces);
+    }
+    for (size_t i = 0; i < sizeof REFUSED / sizeof *REFUSED; i++)
+        has_str(pieces(REFUSED[i].json, "a", 1), REFUSED[i].message, "%s", REFUSED[i].message);
+}
 
 static void check_kinds(void)
 {
@@ -97,6 +165,8 @@ static void check_patterns(void)
          "b][c][d]"},
         {SPLIT("[^\\\\S\\\\n]", "Removed", ""), "a \nb\tc", "[a][\nb][c]"},
         {SPLIT("\\\\w+", "Removed", ""), "e\xcc\x81!_1-", "[!][-]"},
+        {SPLIT("\\\\w+", "Removed", ""), "x\xc2\xb2\xe2\x81\xb4", "[\xe2\x81\xb4]"},
+        {SPLIT("[\\\\w]+", "Removed", ""), "x\xc2\xb2", "[\xc2\xb2]"},
         {SPLIT("\\\\b", "Isolated", ""), "ab e\xcc\x81!", "[ab][ ][e\xcc\x81][!]"},
         {SPLIT("\\\\h+", "Removed", ""), "xfFg9", "[x][g]"},
         {SPLIT("\\\\u0041", "Removed", ""), "xAy", "[x][y]"},
@@ -151,7 +221,7 @@ static void check_refused(void)
         const char *json, *part;
     } CASES[] = {
         {"{\"type\":\"Whitespace\"}",
-         "T: pre_tokenizer.type is \"Whitespace\", supported: Split, Digits, ByteLevel, Seq"},
+         "T: pre_tokenizer.type is \"Whitespace\", supported: Split, Digits, ByteLevel, Metaspace, Seq"},
         {"[]", "T: pre_tokenizer.type is missing"},
         {"{\"type\":7}", "T: pre_tokenizer.type is 7"},
         {"{\"type\":\"Split\"}", "T: pre_tokenizer.pattern: expected an object"},
@@ -218,6 +288,7 @@ static void check_hostile(void)
 int main(void)
 {
     check_kinds();
+    check_metaspace();
     check_patterns();
     check_refused();
     check_places();

@@ -112,8 +112,8 @@ static const struct {
      "\"stop\" is 1, expected an integer from 0 to 0"},
     {WITH_DECODER("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}"),
      "T: decoder.pattern.String: expected a string of 1 to 16 bytes"},
-    {FILE_OF("[]", GOOD_MODEL, "{\"type\":\"Metaspace\"}", "null", BYTE_LEVEL),
-     "T: pre_tokenizer.type is \"Metaspace\""},
+    {FILE_OF("[]", GOOD_MODEL, "{\"type\":\"Whitespace\"}", "null", BYTE_LEVEL),
+     "T: pre_tokenizer.type is \"Whitespace\", supported: Split, Digits, ByteLevel, Metaspace, Sequence"},
 };
 
 static enum sy_status parse(const char *json, struct sy_tokenizer **tok)
