@@ -1,0 +1,376 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""compare_tokenizers.py - our tokenizer against Hugging Face's on random strings
+
+usage: compare_tokenizers.py [--strings N] [--seed S] [--only WORD] BUILD       needs the PyPI packages tokenizers and tiktoken
+
+Each tokenizer gets N strings made from the seed (default 100000), and N lists of random ids. Ids with and without special
+tokens, and decoded text with and without them, must be equal. The tokenizers are those of tests/data, then the variants
+of tokenizer_variants.py, each of which must give the same or be refused with the JSON path, as said there.
+
+The two sides are built with different versions of Unicode. So first every code point goes through each class that patterns
+ask for, and through NFC; the code points on which they disagree are listed. A string with a difference must agree once its
+listed code points are replaced by 'x'; then it is counted as explained. Anything else is printed in full. Exit 1 if there was any.
+"""
+import argparse
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+import tokenizers
+from tokenizers import Tokenizer
+
+import tokenizer_variants
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+FORMS = ['demo'] + ['tokenizers/%s_style' % s for s in ('qwen', 'neox', 'o200k', 'deepseek', 'mixtral')]
+PROPERTIES = ['\\p{%s}' % p for p in ('L', 'Lu', 'Ll', 'Lt', 'Lm', 'Lo', 'M', 'N', 'Nd', 'P', 'S', 'Han')] + ['\\s', '\\w', '[\\w]']
+SHOWN = 5  # differences of a tokenizer printed in full
+
+# ---- our side ----
+
+
+class Ours:
+    """The driver, tests/model/tokenize.c, on a folder with a tokenizer."""
+
+    def __init__(self, build, folder):
+        self.command = [os.path.join(build, 'tests/model/tokenize'), folder]
+
+    def ask(self, requests):
+        """Why the tokenizer was refused (empty: it was not), and the answers."""
+        with tempfile.TemporaryFile() as file:
+            for kind, data in requests:
+                file.write(kind + struct.pack('=I', len(data)) + data)
+            file.seek(0)
+            out = subprocess.run(self.command, stdin=file, stdout=subprocess.PIPE, check=True).stdout
+        answers, at = [], 0
+        while at < len(out):
+            n = struct.unpack_from('=I', out, at)[0]
+            answers.append(out[at + 4:at + 4 + n])
+            at += 4 + n
+        return answers[0].decode(), answers[1:]
+
+    def texts(self, texts):
+        """(ids, ids without special tokens, decoded, decoded without special tokens) of each text."""
+        why, answers = self.ask([(b't', t.encode()) for t in texts])
+        if why:
+            return why, []
+        unpack = lambda b: list(struct.unpack('=%di' % (len(b) // 4), b))
+        return '', [(unpack(a), unpack(b), c.decode(), d.decode()) for a, b, c, d in zip(*[iter(answers)] * 4)]
+
+    def ids(self, lists):
+        """(decoded, decoded without special tokens) of each list of ids."""
+        why, answers = self.ask([(b'i', struct.pack('=%di' % len(ids), *ids)) for ids in lists])
+        return why, [(a.decode(), b.decode()) for a, b in zip(*[iter(answers)] * 2)]
+
+
+# ---- the reference ----
+
+
+class Reference:
+    def __init__(self, folder):
+        self.tok = Tokenizer.from_file(os.path.join(folder, 'tokenizer.json'))
+        self.tok.no_padding()
+        self.tok.no_truncation()
+
+    def texts(self, texts):
+        ids = [e.ids for e in self.tok.encode_batch_fast(texts, add_special_tokens=True)]
+        plain = [e.ids for e in self.tok.encode_batch_fast(texts, add_special_tokens=False)]
+        return [(a, b, c, d) for a, b, (c, d) in zip(ids, plain, self.ids(ids))]
+
+    def ids(self, lists):
+        return list(zip(self.tok.decode_batch(lists, skip_special_tokens=False),
+                        self.tok.decode_batch(lists, skip_special_tokens=True)))
+
+
+# ---- random strings ----
+
+
+class Strings:
+    """Strings of what tokenizers stumble over, from a seed."""
+    SPACES = [' ', '  ', '   ', '\n', '\r\n', '\r', '\t', '\n\n ', ' \n', '\x0b', '\x0c', '\x85', '\xa0', '\u1680', '\u180e',
+              '\u2000', '\u2007', '\u2009', '\u200b', '\u2028', '\u2029', '\u202f', '\u205f', '\u3000', '\ufeff', '\x1c', '\x1f']
+    EMOJI = ['\U0001f600', '\U0001f44d\U0001f3fd', '\U0001f468\u200d\U0001f469\u200d\U0001f467', '\U0001f1e9\U0001f1ea',
+             '\u2728', '\u2764\ufe0f', '1\ufe0f\u20e3', '\U0001f3f4\U000e0067\U000e0062\U000e007f', '\u200d', '\ufe0f']
+    SHORT = ["'s", "'S", "'t", "'re", "'LL", "'\u017f", "'d", "'m", "'VE", '\u2019s', "n't", "'\u017f\u212a"]
+    COMPOSED = ['\u00c5ngstr\u00f6m', 'na\u00efve', 'Vi\u1ec7t Nam', '\ud55c\uad6d\uc5b4', '\ufb01n', '\uac01', '\u3071\u3070\u304c',
+                '\u1f70\u0313', '\u1e9b\u0323', '\u0344', '\u0958', '\u2126', '\uf900', '\U0001d15e', '\u0340']
+    MARKS = [0x300, 0x301, 0x308, 0x316, 0x327, 0x334, 0x345, 0x3099, 0x94d, 0x200c, 0x200d, 0x20dd, 0x1161, 0x11a8, 0x11a7, 0x5b0]
+    WORDS = 'the and of to in return import const World HTTPServer fooBar _x __init__ 0x1F 3.14 I\'m don\'t Über straße'.split()
+
+    def __init__(self, seed, special, listed):
+        self.r = random.Random(seed)
+        self.listed = [chr(c) for c in sorted(listed)] or ['x']
+        self.special = special or ['<|none|>']
+        self.by_category = {}
+        for c in range(0x110000):
+            if not 0xd800 <= c < 0xe000:
+                self.by_category.setdefault(unicodedata.category(chr(c)), []).append(chr(c))
+        self.categories = sorted(self.by_category)
+        self.numbers = [c for k in ('Nd', 'Nl', 'No') for c in self.by_category[k]]
+        self.parts = [self.any_char, self.any_char, self.special_token, self.half_token, self.near_token, self.emoji, self.marks,
+                      self.space, self.spaces, self.number, self.digits, self.short, self.cjk, self.composed, self.punctuation,
+                      self.letters, self.word, self.words, self.run, self.long_word]
+        self.disputed = [self.listed_char, self.listed_char, self.word, self.space, self.digits, self.marks, self.punctuation]
+
+    def any_char(self):
+        return self.r.choice(self.by_category[self.r.choice(self.categories)])
+
+    def special_token(self):
+        return self.r.choice(self.special)
+
+    def half_token(self):
+        token = self.r.choice(self.special)
+        at = self.r.randrange(len(token) + 1)
+        return token[at:] if self.r.random() < .5 else token[:at]
+
+    def near_token(self):
+        before, after = (self.r.choice(['', ' ', '\n', 'a', '_', '\u3000\t', '\xa0', '\u0301']) for _ in range(2))
+        return before + self.r.choice(self.special) + after
+
+    def emoji(self):
+        return self.r.choice(self.EMOJI)
+
+    def marks(self):
+        return self.r.choice('aeiouEnN\xe4\u1ea1\u1112\u304b') + ''.join(chr(self.r.choice(self.MARKS)) for _ in range(self.r.randrange(5)))
+
+    def space(self):
+        return self.r.choice(self.SPACES)
+
+    def spaces(self):
+        return ''.join(self.r.choice(self.SPACES[:8]) for _ in range(self.r.randrange(8)))
+
+    def number(self):
+        return ''.join(self.r.choice(self.numbers) for _ in range(self.r.randrange(1, 6)))
+
+    def digits(self):
+        return str(self.r.randrange(10 ** self.r.randrange(1, 12)))
+
+    def short(self):
+        return self.r.choice(self.SHORT)
+
+    def cjk(self):
+        ranges = (0x4e00, 0x9fff), (0x3040, 0x30ff), (0x3000, 0x303f), (0xac00, 0xd7a3), (0xff00, 0xffef), (0x20000, 0x2a6df)
+        return ''.join(chr(self.r.randint(*self.r.choice(ranges))) for _ in range(self.r.randrange(1, 7)))
+
+    def composed(self):
+        return unicodedata.normalize(self.r.choice(['NFD', 'NFC', 'NFKD']), self.r.choice(self.COMPOSED))
+
+    def punctuation(self):
+        return ''.join(self.r.choice('!@#$%^&*()_+-=[]{}|;:,./<>?`~"\\') for _ in range(self.r.randrange(1, 7)))
+
+    def letters(self):
+        kinds = ['Lu', 'Ll', 'Lt', 'Lm', 'Lo', 'Mn', 'Mc', 'Me', 'Nd', 'Nl', 'No']
+        return ''.join(self.r.choice(self.by_category[self.r.choice(kinds)]) for _ in range(self.r.randrange(1, 9)))
+
+    def word(self):
+        return ''.join(self.r.choice('etaoinshrdluETAOIN') for _ in range(self.r.randrange(1, 20)))
+
+    def words(self):
+        return ' '.join(self.r.choice(self.WORDS) for _ in range(self.r.randrange(1, 6)))
+
+    def run(self):
+        return self.r.choice([self.any_char, self.space, self.emoji, self.special_token, self.word])() * self.r.randrange(1, 30)
+
+    def long_word(self):
+        if self.r.random() < .9:
+            return self.word()
+        alphabet = self.r.choice(['a', 'ab', 'etaoinshrdlu', '\u4e00\u4e8c', '0123456789', '=-', '\u0301a'])
+        return ''.join(self.r.choice(alphabet) for _ in range(self.r.randrange(100, 3000)))
+
+    def listed_char(self):
+        return self.r.choice(self.listed)
+
+    def text(self):
+        """One in sixteen has code points on which the two sides disagree."""
+        parts = self.disputed if self.r.random() < 1 / 16 else self.parts
+        return ''.join(self.r.choice(parts)() for _ in range(self.r.randrange(13)))
+
+
+def id_lists(folder, n, seed):
+    """Random ids. Of the tokens <0xNN> only whole characters: a run of them that is not UTF-8 is decoded differently on
+    purpose (src/model/detokenizer.c)."""
+    root, r = json.load(open(os.path.join(folder, 'tokenizer.json'))), random.Random(seed)
+    vocab = dict(root['model']['vocab']) | {t['content']: t['id'] for t in root['added_tokens']}
+    fallback = 'ByteFallback' in json.dumps(root['decoder'])
+    is_byte = lambda t: fallback and len(t) == 6 and t.startswith('<0x') and t.endswith('>')
+    units = [[i] for t, i in sorted(vocab.items(), key=lambda v: v[1]) if not is_byte(t)]
+    for c in 'a \n\xe9\u4f60\U0001f600\ufffd\xdf':
+        names = ['<0x%02X>' % b for b in c.encode()]
+        if fallback and all(name in vocab for name in names):
+            units += [[vocab[name] for name in names]] * 40
+    return [[i for _ in range(r.randrange(20)) for i in r.choice(units)] for _ in range(n)]
+
+
+# ---- comparing ----
+
+
+def show(name, what, given, ours, reference):
+    print('%s: %s differs\n  given     %s\n  ours      %s\n  reference %s' % (name, what, ascii(given), ascii(ours), ascii(reference)))
+    if isinstance(given, str) and len(given) <= 40:
+        print('  code points ' + ', '.join('U+%04X %s' % (ord(c), unicodedata.name(c, '?')) for c in given))
+
+
+WHAT = 'ids with special tokens', 'ids', 'decoded text', 'decoded text without special tokens'
+
+
+def shrink(text, differs):
+    """Leave out what the difference does not need, at most 400 tries."""
+    tries, step = 400, max(len(text) // 2, 1)
+    while step:
+        at, shorter = 0, False
+        while at < len(text) and tries:
+            tries -= 1
+            candidate = text[:at] + text[at + step:]
+            if differs(candidate):
+                text, shorter = candidate, True
+            else:
+                at += step
+        if not tries:
+            break
+        step = step if shorter and step == 1 else step // 2
+    return text
+
+
+def compare(name, ours, reference, texts, lists, listed):
+    """Print the differences. Returns how many there are that the listed code points do not explain, and a count of the others."""
+    why, mine = ours.texts(texts)
+    if why:
+        print('%s: refused: %s' % (name, why))
+        return len(texts), 0
+    theirs = reference.texts(texts)
+    bad = [t for t, a, b in zip(texts, mine, theirs) if a != b]
+    replaced = [''.join('x' if ord(c) in listed else c for c in t) for t in bad]
+    again = list(zip(bad, replaced, ours.texts(replaced)[1], reference.texts(replaced)))
+    open_cases = [t for t, r, a, b in again if a != b or t == r]
+    for text in open_cases[:SHOWN]:
+        text = shrink(text, lambda t: ours.texts([t])[1] != reference.texts([t]))
+        a, b = ours.texts([text])[1][0], reference.texts([text])[0]
+        which = next(i for i in range(4) if a[i] != b[i])
+        show(name, WHAT[which], text if which < 2 else b[0], a[which], b[which])
+    n_ids = 0
+    for ids, a, b in zip(lists, ours.ids(lists)[1], reference.ids(lists)):
+        if a != b:
+            n_ids += 1
+            if n_ids <= SHOWN:
+                which = int(a[0] == b[0])
+                show(name, WHAT[2 + which], ids, a[which], b[which])
+    return len(open_cases) + n_ids, len(bad) - len(open_cases)
+
+
+# ---- versions of Unicode ----
+
+PROBE_BYTES = tokenizer_variants.byte_vocab()
+
+
+def probe(build, normalizer, pre_tokenizer, texts):
+    """What both sides make of texts when every token is a byte: the text after normalizer and pre-tokenizer."""
+    root = tokenizer_variants.root(PROBE_BYTES, [], normalizer, pre_tokenizer, tokenizer_variants.byte_level())
+    with tempfile.TemporaryDirectory() as folder:
+        json.dump(root, open(os.path.join(folder, 'tokenizer.json'), 'w'))
+        why, ours = Ours(build, folder).texts(texts)
+        if why:
+            sys.exit(why)
+        return [a[2] for a in ours], [a[2] for a in Reference(folder).texts(texts)]
+
+
+def blocks(make, size=4096):
+    points = [c for c in range(1, 0x110000) if not 0xd800 <= c < 0xe000 and c != 10]
+    return [make(points[i:i + size]) for i in range(0, len(points), size)]
+
+
+def ranges(points):
+    out, points = [], sorted(points)
+    for c in points:
+        if out and out[-1][1] == c - 1:
+            out[-1][1] = c
+        else:
+            out.append([c, c])
+    return ' '.join('%04X' % a if a == b else '%04X-%04X' % (a, b) for a, b in out)
+
+
+def unicode_differences(build):
+    """The code points on which the two sides disagree, printed and returned."""
+    listed = set()
+    for pattern in PROPERTIES:
+        split = {'type': 'Split', 'pattern': {'Regex': pattern}, 'behavior': 'Removed', 'invert': True}
+        stages = {'type': 'Sequence', 'pretokenizers': [split, tokenizer_variants.byte_level()]}
+        ours, theirs = probe(build, None, stages, blocks(lambda points: ''.join(map(chr, points))))
+        more, fewer = set(''.join(ours)) - set(''.join(theirs)), set(''.join(theirs)) - set(''.join(ours))
+        if more or fewer:
+            print('%s: only ours has %d code points: %s' % (pattern, len(more), ranges(map(ord, more)) or '-'))
+            print('%s: only the reference has %d: %s' % (pattern, len(fewer), ranges(map(ord, fewer)) or '-'))
+        listed |= set(map(ord, more | fewer))
+    nfc = set()
+    for form in '%s', 'a%s', 'q\u0345%s', 'q%s\u0334':
+        lines = blocks(lambda points: '\n'.join(form % chr(c) for c in points))
+        given = [line for text in lines for line in text.split('\n')]
+        ours, theirs = ([line for text in side for line in text.split('\n')] for side in
+                        probe(build, {'type': 'NFC'}, tokenizer_variants.byte_level(), lines))
+        nfc |= {max(map(ord, g.replace('\u0345', '').replace('\u0334', '') if len(g) > 1 else g))
+                for g, a, b in zip(given, ours, theirs) if a != b}
+    if nfc:
+        print('NFC: differs for %d code points: %s' % (len(nfc), ranges(nfc)))
+    return listed | nfc
+
+
+# ---- all of it ----
+
+
+def run_form(args, name, folder, listed):
+    root = json.load(open(os.path.join(folder, 'tokenizer.json')))
+    strings = Strings('%s/%s' % (args.seed, name), [t['content'] for t in root['added_tokens'] if t['content']], listed)
+    texts = [strings.text() for _ in range(args.strings)]
+    bad, explained = compare(name, Ours(args.build, folder), Reference(folder), texts,
+                             id_lists(folder, args.strings, args.seed), listed)
+    print('%s: %d strings of %d code points: %d differ, %d more by the version of Unicode' %
+          (name, len(texts), sum(map(len, texts)), bad, explained), flush=True)
+    return bad
+
+
+def run_variant(args, name, root, refusal, listed):
+    """refusal: the JSON path that a refusal must name, '' for a variant that must be equal."""
+    folder = tempfile.mkdtemp()
+    try:
+        json.dump(root, open(os.path.join(folder, 'tokenizer.json'), 'w'))
+        if not refusal:
+            return run_form(args, name, folder, listed)
+        why = Ours(args.build, folder).texts([])[0]
+        if 'tokenizer.json: ' + refusal in why:
+            print('%s: refused, %s' % (name, why.split('tokenizer.json: ')[1]), flush=True)
+            return 0
+        print('%s: expected a refusal at %s, got "%s"' % (name, refusal, why), flush=True)
+        return 1
+    finally:
+        shutil.rmtree(folder)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('build')
+    parser.add_argument('--strings', type=int, default=100000)
+    parser.add_argument('--variant-strings', type=int, default=5000)
+    parser.add_argument('--seed', default='1')
+    parser.add_argument('--only', default='', help='tokenizers whose name has this in it')
+    args = parser.parse_args()
+    print('tokenizers %s, Python with Unicode %s' % (tokenizers.__version__, unicodedata.unidata_version))
+    listed = unicode_differences(args.build)
+    bad = 0
+    for name in FORMS:
+        if args.only in name:
+            bad += run_form(args, name, os.path.join(TOP, 'tests/data', name), listed)
+    args.strings = args.variant_strings
+    for name, root, refusal in tokenizer_variants.variants(os.path.join(TOP, 'tests/data/tokenizers')):
+        if args.only in name:
+            bad += run_variant(args, name, root, refusal, listed)
+    sys.exit(bad > 0)
+
+
+if __name__ == '__main__':
+    main()
