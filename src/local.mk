@@ -38,6 +38,7 @@ libmodel_a_SOURCES = \
 	%D%/model/model.c %D%/model/model.h \
 	%D%/model/tokenizer.c %D%/model/tokenizer.h %D%/model/tokenizer_impl.h \
 	%D%/model/tokenizer_read.c \
+	%D%/model/tiktoken.c %D%/model/tiktoken.h \
 	%D%/model/added.c %D%/model/added.h \
 	%D%/model/normalizer.c %D%/model/normalizer.h \
 	%D%/model/nfc.c %D%/model/nfc.h \

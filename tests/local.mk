@@ -110,12 +110,13 @@ tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c
 
 # Tokenizer.
-sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t \
+sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t %D%/model/tiktoken.t \
 	%D%/model/tokenizer.t %D%/model/tokenizer_errors.t %D%/model/tokenizer_hostile.t %D%/model/tokenizer_random.t
 tests_unit_utf8_t_SOURCES = %D%/unit/utf8.c
 tests_model_bpe_t_SOURCES = %D%/model/bpe.c
 tests_model_normalizer_t_SOURCES = %D%/model/normalizer.c
 tests_model_pretokenizer_t_SOURCES = %D%/model/pretokenizer.c
+tests_model_tiktoken_t_SOURCES = %D%/model/tiktoken.c $(sy_folder)
 tests_model_tokenizer_t_SOURCES = %D%/model/tokenizer.c
 tests_model_tokenizer_errors_t_SOURCES = %D%/model/tokenizer_errors.c
 tests_model_tokenizer_hostile_t_SOURCES = %D%/model/tokenizer_hostile.c

@@ -39,7 +39,7 @@ struct sy_bpe_scratch {
 
 /* ---- the table of merges ---- */
 
-enum sy_status sy_bpe_init(struct sy_bpe *bpe, size_t n_merges, struct sy_error *err)
+enum sy_status sy_bpe_init(struct sy_bpe *bpe, size_t n_merges, size_t n_ranks, struct sy_error *err)
 {
     int bits = 4;
 
@@ -48,7 +48,7 @@ enum sy_status sy_bpe_init(struct sy_bpe *bpe, size_t n_merges, struct sy_error 
     bpe->merge_shift = 64 - bits;
     bpe->merge_odd = sy_hash_seed() | 1;
     bpe->merges = malloc(sizeof *bpe->merges << bits);
-    bpe->id_of_rank = malloc(sizeof *bpe->id_of_rank * (n_merges + 1));
+    bpe->id_of_rank = malloc(sizeof *bpe->id_of_rank * (n_ranks + 1));
     if (!bpe->merges || !bpe->id_of_rank)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu merges", n_merges);
     for (size_t i = 0; i < (size_t)1 << bits; i++)
@@ -79,13 +79,12 @@ static inline int32_t rank_of(const struct sy_bpe *bpe, int32_t left, int32_t ri
     return find_merge(bpe, left, right)->rank;
 }
 
-void sy_bpe_add_merge(struct sy_bpe *bpe, int32_t left, int32_t right, int32_t joined)
+void sy_bpe_add_merge(struct sy_bpe *bpe, int32_t left, int32_t right, int32_t rank, int32_t joined)
 {
     struct sy_merge *merge = find_merge(bpe, left, right);
 
-    *merge = (struct sy_merge){
-        .pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right, .rank = bpe->n_ranks, .id = joined};
-    bpe->id_of_rank[bpe->n_ranks++] = joined;
+    *merge = (struct sy_merge){.pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right, .rank = rank, .id = joined};
+    bpe->id_of_rank[rank] = joined;
 }
 
 /* ---- scratch ---- */

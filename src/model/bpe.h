@@ -24,7 +24,6 @@ struct sy_bpe {
     int merge_shift;    /* 64 - log2(slots) */
     uint64_t merge_odd; /* multiplier of the hash, a new one in each run so that no file can choose collisions */
     int32_t *id_of_rank;
-    int32_t n_ranks;
     bool by_char;          /* first symbols are characters, found in words; else bytes, found in byte_id */
     bool ignore_merges;    /* a piece that is a word as a whole is that word */
     bool fuse_unk;         /* neighbouring unknown symbols become one */
@@ -37,12 +36,12 @@ struct sy_bpe {
                   [4]; /* bit b of row a: some merge joins a symbol that ends in byte a to one that begins with b */
 };
 
-/* Make room for n_merges; the other fields are the caller's and keep their values. */
-enum sy_status sy_bpe_init(struct sy_bpe *bpe, size_t n_merges, struct sy_error *err);
+/* Make room for n_merges with ranks from 0 to n_ranks - 1; the other fields are the caller's and keep their values. */
+enum sy_status sy_bpe_init(struct sy_bpe *bpe, size_t n_merges, size_t n_ranks, struct sy_error *err);
 void sy_bpe_fini(struct sy_bpe *bpe);
 
-/* The next merge: its rank is the number of calls before. A pair that is there already gets the new rank and result. */
-void sy_bpe_add_merge(struct sy_bpe *bpe, int32_t left, int32_t right, int32_t joined);
+/* Add a merge. Merges of one rank must have the same result. A pair that is there already gets the new rank and result. */
+void sy_bpe_add_merge(struct sy_bpe *bpe, int32_t left, int32_t right, int32_t rank, int32_t joined);
 
 struct sy_bpe_scratch;
 

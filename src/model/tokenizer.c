@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "model/tiktoken.h"
 #include "model/tokenizer_impl.h"
 
 #define JSON_DEPTH_MAX 64
@@ -28,26 +29,28 @@ struct encoder {
 
 /* ---- opening ---- */
 
-enum sy_status sy_tokenizer_parse(const char *name, const char *text, size_t len, struct sy_tokenizer **tok,
+/* Parse a JSON file of at most SY_TOKENIZER_BYTES_MAX and make room for the tokenizer in it. */
+static enum sy_status begin_parse(const struct sy_named_text *file, json_t **root, struct sy_tokenizer **made,
                                   struct sy_error *err)
 {
-    json_t *root = NULL;
-    enum sy_status st;
-
-    *tok = NULL;
-    if (len > SY_TOKENIZER_BYTES_MAX)
-        return sy_error_set(err, SY_ERR_DATA, "%s: %zu bytes, at most %zu are supported", name, len,
+    if (file->len > SY_TOKENIZER_BYTES_MAX)
+        return sy_error_set(err, SY_ERR_DATA, "%s: %zu bytes, at most %zu are supported", file->name, file->len,
                             SY_TOKENIZER_BYTES_MAX);
-    st = sy_json_parse(name, text, len, JSON_DEPTH_MAX, &root, err);
+    enum sy_status st = sy_json_parse(file->name, file->text, file->len, JSON_DEPTH_MAX, root, err);
     if (st)
         return st;
-    struct sy_tokenizer *made = calloc(1, sizeof *made);
-    if (!made) {
-        json_decref(root);
-        return sy_error_set(err, SY_ERR_SYSTEM, "%s: no memory for a tokenizer", name);
+    *made = calloc(1, sizeof **made);
+    if (!*made) {
+        json_decref(*root);
+        return sy_error_set(err, SY_ERR_SYSTEM, "%s: no memory for a tokenizer", file->name);
     }
-    pthread_mutex_init(&made->lock, NULL);
-    st = sy_tokenizer_read(name, root, made, err);
+    pthread_mutex_init(&(*made)->lock, NULL);
+    return SY_OK;
+}
+
+/* Hand the tokenizer over, or close it after an error. */
+static enum sy_status end_parse(enum sy_status st, json_t *root, struct sy_tokenizer *made, struct sy_tokenizer **tok)
+{
     json_decref(root);
     if (st)
         sy_tokenizer_close(made);
@@ -56,20 +59,68 @@ enum sy_status sy_tokenizer_parse(const char *name, const char *text, size_t len
     return st;
 }
 
-enum sy_status sy_tokenizer_open(const char *dir, struct sy_tokenizer **tok, struct sy_error *err)
+enum sy_status sy_tokenizer_parse(const char *name, const char *text, size_t len, struct sy_tokenizer **tok,
+                                  struct sy_error *err)
 {
-    struct sy_buf text = SY_BUF_INIT;
-    char path[PATH_MAX];
+    const struct sy_named_text file = {name, text, len};
+    struct sy_tokenizer *made;
+    json_t *root;
 
     *tok = NULL;
-    if (snprintf(path, sizeof path, "%s/tokenizer.json", dir) >= (int)sizeof path)
+    enum sy_status st = begin_parse(&file, &root, &made, err);
+    return st ? st : end_parse(sy_tokenizer_read(name, root, made, err), root, made, tok);
+}
+
+enum sy_status sy_tokenizer_parse_tiktoken(const struct sy_named_text *model, const struct sy_named_text *config,
+                                           struct sy_tokenizer **tok, struct sy_error *err)
+{
+    struct sy_tokenizer *made;
+    json_t *root;
+
+    *tok = NULL;
+    enum sy_status st = begin_parse(config, &root, &made, err);
+    return st ? st : end_parse(sy_tiktoken_read(model, config->name, root, made, err), root, made, tok);
+}
+
+/* Read DIR/NAME. No such file: SY_OK, and file->name stays NULL. */
+static enum sy_status read_file(const char *dir, const char *name, size_t max_bytes, char path[PATH_MAX],
+                                struct sy_buf *bytes, struct sy_named_text *file, struct sy_error *err)
+{
+    *file = (struct sy_named_text){.text = ""};
+    if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
         return sy_error_set(err, SY_ERR_DATA, "%.200s...: the path of the checkpoint is too long", dir);
     if (!sy_file_exists(path))
         return SY_OK;
-    enum sy_status st = sy_file_read(path, SY_TOKENIZER_BYTES_MAX, &text, err);
+    enum sy_status st = sy_file_read(path, max_bytes, bytes, err);
+    *file = (struct sy_named_text){path, bytes->data ? (const char *)bytes->data : "", bytes->len};
+    return st;
+}
+
+enum sy_status sy_tokenizer_open(const char *dir, struct sy_tokenizer **tok, struct sy_error *err)
+{
+    struct sy_buf bytes = SY_BUF_INIT, config_bytes = SY_BUF_INIT;
+    char path[PATH_MAX], config_path[PATH_MAX];
+    struct sy_named_text file, config;
+
+    *tok = NULL;
+    enum sy_status st = read_file(dir, "tokenizer.json", SY_TOKENIZER_BYTES_MAX, path, &bytes, &file, err);
+    if (!st && file.name) {
+        st = sy_tokenizer_parse(path, file.text, file.len, tok, err);
+        goto out;
+    }
     if (!st)
-        st = sy_tokenizer_parse(path, text.data ? (const char *)text.data : "", text.len, tok, err);
-    sy_buf_fini(&text);
+        st = read_file(dir, "tiktoken.model", SY_TIKTOKEN_BYTES_MAX, path, &bytes, &file, err);
+    if (st || !file.name)
+        goto out;
+    st = read_file(dir, "tokenizer_config.json", SY_TOKENIZER_BYTES_MAX, config_path, &config_bytes, &config, err);
+    if (!st && !config.name)
+        st = sy_error_set(err, SY_ERR_DATA, "%s: expected tokenizer_config.json beside it, which names the pattern",
+                          path);
+    if (!st)
+        st = sy_tokenizer_parse_tiktoken(&file, &config, tok, err);
+out:
+    sy_buf_fini(&bytes);
+    sy_buf_fini(&config_bytes);
     return st;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tokenizer.h - text to ids and back, from a published tokenizer.json
+ * tokenizer.h - text to ids and back, from a published tokenizer.json or tiktoken.model
  *
  * BPE over bytes or characters. Text goes through: added tokens cut out (added.h), normalizer, pre-tokenizer (PCRE2
  * patterns), merges with a heap or a search so that time is linear (times a logarithm) in the text (bpe.h), ids around
@@ -20,13 +20,23 @@
 
 struct sy_tokenizer;
 
-/* Read DIR/tokenizer.json. No such file: SY_OK and *tok = NULL (the model then takes and returns ids). What is not
- * supported is refused with the JSON path of the construct ("tokenizer.json: pre_tokenizer.type is X, supported: ..."). */
+/* A file in memory; the name is for messages. */
+struct sy_named_text {
+    const char *name, *text;
+    size_t len;
+};
+
+/* Read DIR/tokenizer.json, or without it DIR/tiktoken.model with DIR/tokenizer_config.json (tiktoken.h). Neither: SY_OK
+ * and *tok = NULL (the model then takes and returns ids). What is not supported is refused with the JSON path of the
+ * construct ("tokenizer.json: pre_tokenizer.type is X, supported: ..."). */
 enum sy_status sy_tokenizer_open(const char *dir, struct sy_tokenizer **tok, struct sy_error *err);
 
 /* The same from text in memory (tests, fuzzing); name is for messages. */
 enum sy_status sy_tokenizer_parse(const char *name, const char *text, size_t len, struct sy_tokenizer **tok,
                                   struct sy_error *err);
+
+enum sy_status sy_tokenizer_parse_tiktoken(const struct sy_named_text *model, const struct sy_named_text *config,
+                                           struct sy_tokenizer **tok, struct sy_error *err);
 
 void sy_tokenizer_close(struct sy_tokenizer *tok);
 

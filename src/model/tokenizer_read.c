@@ -194,7 +194,7 @@ static enum sy_status read_merge(const struct reader *r, size_t i, struct sy_buf
     int32_t id = id_of(r, (const char *)joined->data, joined->len);
     if (id < 0)
         return unknown_part(r, i, (const char *)joined->data, joined->len);
-    sy_bpe_add_merge(bpe, left, right, id);
+    sy_bpe_add_merge(bpe, left, right, (int32_t)i, id);
     if (!pair.left_len || !pair.right_len) {
         bpe->can_cut = false;
         return SY_OK;
@@ -210,7 +210,7 @@ static enum sy_status read_merges(const struct reader *r)
 {
     struct sy_buf joined = SY_BUF_INIT;
     size_t n = json_array_size(r->merges);
-    enum sy_status st = sy_bpe_init(&r->tok->bpe, n, r->err);
+    enum sy_status st = sy_bpe_init(&r->tok->bpe, n, n, r->err);
 
     for (size_t i = 0; i < n && !st; i++)
         st = read_merge(r, i, &joined);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * fuzz_tokenizer.c - any tokenizer.json, then any text through it
+ * fuzz_tokenizer.c - any tokenizer.json or tiktoken.model, then any text through it
  *
- * The input is the JSON, a NUL byte and the text. What is accepted must hold its promises: ids are in range, decoding
+ * The input is the JSON, a NUL byte and the text; or '#', the ranks, a NUL byte, tokenizer_config.json, a NUL byte and the
+ * text. What is accepted must hold its promises: ids are in range, decoding
  * gives UTF-8, and pushing ids one by one gives the same.
  */
 #include <stdlib.h>
@@ -78,20 +79,33 @@ static void check_text(const struct sy_tokenizer *tok, const char *text, size_t 
     sy_buf_fini(&raw);
 }
 
+/* The next part of the input, up to a NUL byte or the end. */
+static struct sy_named_text take_part(const char **at, const char *end)
+{
+    const char *begin = *at, *stop = begin < end ? memchr(begin, 0, (size_t)(end - begin)) : NULL;
+
+    stop = stop ? stop : end;
+    *at = stop < end ? stop + 1 : end;
+    return (struct sy_named_text){"fuzz", begin, (size_t)(stop - begin)};
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const uint8_t *end = size ? memchr(data, 0, size) : NULL;
-    size_t json_len = end ? (size_t)(end - data) : size, text_len = end ? size - json_len - 1 : 0;
+    bool is_tiktoken = size && data[0] == '#';
+    const char *at = (const char *)data + is_tiktoken, *end = (const char *)data + size;
+    struct sy_named_text file = take_part(&at, end), config = {0};
     struct sy_error err = SY_ERROR_INIT;
     struct sy_tokenizer *tok;
 
-    if (sy_tokenizer_parse("fuzz", (const char *)data, json_len, &tok, &err)) {
+    if (is_tiktoken)
+        config = take_part(&at, end);
+    if (is_tiktoken ? sy_tokenizer_parse_tiktoken(&file, &config, &tok, &err)
+                    : sy_tokenizer_parse(file.name, file.text, file.len, &tok, &err)) {
         if (!err.text[0] || tok)
             abort();
         return 0;
     }
-    if (end)
-        check_text(tok, (const char *)end + 1, text_len < TEXT_MAX ? text_len : TEXT_MAX);
+    check_text(tok, at, end - at < TEXT_MAX ? (size_t)(end - at) : TEXT_MAX);
     sy_tokenizer_close(tok);
     return 0;
 }

@@ -44,9 +44,10 @@ config)
     sources="$heads kernels/dtype.c"
     ;;
 tokenizer)
-    parser="src/model/tokenizer.c src/model/tokenizer_read.c src/model/added.c src/model/normalizer.c src/model/nfc.c
-        src/model/pretokenizer.c src/model/pretokenizer_read.c src/model/pattern.c src/model/bpe.c src/model/vocab.c
-        src/model/postprocessor.c src/model/decoder.c src/model/bytelevel.c src/model/detokenizer.c"
+    parser="src/model/tokenizer.c src/model/tokenizer_read.c src/model/tiktoken.c src/model/added.c
+        src/model/normalizer.c src/model/nfc.c src/model/pretokenizer.c src/model/pretokenizer_read.c
+        src/model/pattern.c src/model/bpe.c src/model/vocab.c src/model/postprocessor.c
+        src/model/decoder.c src/model/bytelevel.c src/model/detokenizer.c"
     sources=
     ;;
 jsonl)

@@ -176,6 +176,8 @@ field stop-number invalid_value '"stop"' '"stop":[1]'
 field stop-empty invalid_value '"stop"' '"stop":""'
 field logprobs-many invalid_value '"logprobs"' '"logprobs":21'
 field echo-text invalid_value '"echo"' '"echo":"yes"'
+# A line that is not UTF-8 cannot say what its custom_id is, so its number stands for it.
+refuse "$(($(wc -l <"$SY_TMP/in") + 1))" invalid_json "byte 0xff" "$(printf '{"custom_id":"bytes","prompt":"a\377b"}')"
 printf '{"custom_id":"last",%s,"max_tokens":4}\n' "$prompt" >>"$SY_TMP/in"
 
 rm -f "$SY_TMP/lines"

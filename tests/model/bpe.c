@@ -53,7 +53,7 @@ static void make_vocabulary(struct testrand *rand)
 static void make_bpe(struct sy_bpe *bpe, bool by_char)
 {
     *bpe = (struct sy_bpe){.by_char = by_char, .can_cut = by_char, .unk_id = -1};
-    if (sy_bpe_init(bpe, (size_t)v.n_merges, &err) || sy_words_init(&bpe->words, N_TOKENS, &err))
+    if (sy_bpe_init(bpe, (size_t)v.n_merges, (size_t)v.n_merges, &err) || sy_words_init(&bpe->words, N_TOKENS, &err))
         bail("%s", err.text);
     for (int b = 0; b < 256; b++)
         bpe->byte_id[b] = b >= 'a' && b < 'a' + LETTERS ? b - 'a' : -1;
@@ -62,7 +62,7 @@ static void make_bpe(struct sy_bpe *bpe, bool by_char)
     for (int r = 0; r < v.n_merges; r++) {
         uint8_t last = (uint8_t)v.spelling[v.left[r]][strlen(v.spelling[v.left[r]]) - 1];
         uint8_t first = (uint8_t)v.spelling[v.right[r]][0];
-        sy_bpe_add_merge(bpe, v.left[r], v.right[r], v.joined[r]);
+        sy_bpe_add_merge(bpe, v.left[r], v.right[r], r, v.joined[r]);
         bpe->joins[last][first / 64] |= 1ull << (first % 64);
     }
 }
@@ -145,13 +145,13 @@ static void check_long(void)
     struct sy_buf out = SY_BUF_INIT;
     uint8_t *text = malloc(LEN);
 
-    if (sy_bpe_init(&bpe, LEVELS, &err) || !text)
+    if (sy_bpe_init(&bpe, LEVELS, LEVELS, &err) || !text)
         bail("no memory");
     memset(text, 'a', LEN);
     memset(bpe.byte_id, 0xff, sizeof bpe.byte_id);
     bpe.byte_id['a'] = 0;
     for (int32_t i = 0; i < LEVELS - 1; i++)
-        sy_bpe_add_merge(&bpe, i, i, i + 1);
+        sy_bpe_add_merge(&bpe, i, i, i, i + 1);
     int64_t begin = sy_clock_ns();
     enum sy_status st = sy_bpe_encode(&bpe, scratch, text, LEN, &out, &err);
     double seconds = (double)(sy_clock_ns() - begin) / 1e9;
@@ -196,7 +196,7 @@ static void check_unknown(void)
                                                "b"
                                              : "a\xc3\xa9\xc3\xa9"
                                                "b\xc3\xa9";
-        if (sy_bpe_init(&bpe, 0, &err) || sy_words_init(&bpe.words, 2, &err) ||
+        if (sy_bpe_init(&bpe, 0, 0, &err) || sy_words_init(&bpe.words, 2, &err) ||
             sy_words_add(&bpe.words, "a", 1, 0, &err) || sy_words_add(&bpe.words, "b", 1, 1, &err))
             bail("%s", err.text);
         memset(bpe.byte_id, 0xff, sizeof bpe.byte_id);
@@ -221,7 +221,7 @@ static void check_whole_words(void)
     memset(bpe.byte_id, 0xff, sizeof bpe.byte_id);
     bpe.byte_id['a'] = 0;
     bpe.byte_id['b'] = 1;
-    if (sy_bpe_init(&bpe, 0, &err) || sy_words_init(&bpe.words, 1, &err) ||
+    if (sy_bpe_init(&bpe, 0, 0, &err) || sy_words_init(&bpe.words, 1, &err) ||
         sy_words_add(&bpe.words, "ab", 2, 7, &err) ||
         sy_bpe_encode(&bpe, scratch, (const uint8_t *)"ab", 2, &out, &err) ||
         sy_bpe_encode(&bpe, scratch, (const uint8_t *)"aab", 3, &out, &err))

@@ -5,14 +5,16 @@
 usage: compare_tokenizers.py [--strings N] [--seed S] [--only WORD] BUILD       needs the PyPI packages tokenizers and tiktoken
 
 Each tokenizer gets N strings made from the seed (default 100000), and N lists of random ids. Ids with and without special
-tokens, and decoded text with and without them, must be equal. The tokenizers are those of tests/data, then the variants
-of tokenizer_variants.py, each of which must give the same or be refused with the JSON path, as said there.
+tokens, and decoded text with and without them, must be equal. The tokenizers are those of tests/data, then a tiktoken.model
+with Kimi-K2's pattern against the package tiktoken, then the variants of tokenizer_variants.py, each of which must give the
+same or be refused with the JSON path, as said there.
 
 The two sides are built with different versions of Unicode. So first every code point goes through each class that patterns
 ask for, and through NFC; the code points on which they disagree are listed. A string with a difference must agree once its
 listed code points are replaced by 'x'; then it is counted as explained. Anything else is printed in full. Exit 1 if there was any.
 """
 import argparse
+import base64
 import json
 import os
 import random
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import unicodedata
 
+import tiktoken
 import tokenizers
 from tokenizers import Tokenizer
 
@@ -87,6 +90,27 @@ class Reference:
     def ids(self, lists):
         return list(zip(self.tok.decode_batch(lists, skip_special_tokens=False),
                         self.tok.decode_batch(lists, skip_special_tokens=True)))
+
+
+class Tiktoken:
+    """A folder with tiktoken.model and tokenizer_config.json, read as Kimi-K2's Python code does."""
+
+    def __init__(self, folder):
+        lines = [line.split() for line in open(os.path.join(folder, 'tiktoken.model'))]
+        ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+        added = json.load(open(os.path.join(folder, 'tokenizer_config.json')))['added_tokens_decoder']
+        contents = {i: added.get(str(i), {}).get('content', '<|reserved_token_%d|>' % i) for i in range(len(ranks), len(ranks) + 256)}
+        self.n_ids = len(ranks) + 256
+        self.special = {int(i) for i, token in added.items() if token['special']}
+        self.tok = tiktoken.Encoding(name='kimi', pat_str=tokenizer_variants.KIMI, mergeable_ranks=ranks,
+                                     special_tokens={content: i for i, content in contents.items()})
+
+    def texts(self, texts):
+        ids = self.tok.encode_batch(texts, allowed_special='all')
+        return [(a, a, c, d) for a, (c, d) in zip(ids, self.ids(ids))]
+
+    def ids(self, lists):
+        return [(self.tok.decode(ids), self.tok.decode([i for i in ids if i not in self.special])) for ids in lists]
 
 
 # ---- random strings ----
@@ -334,6 +358,21 @@ def run_form(args, name, folder, listed):
     return bad
 
 
+def run_tiktoken(args, listed):
+    folder = tempfile.mkdtemp()
+    try:
+        special = tokenizer_variants.write_tiktoken(os.path.join(TOP, 'tests/data/tokenizers'), folder)
+        strings, reference = Strings(args.seed, special, listed), Tiktoken(folder)
+        texts = [strings.text() for _ in range(args.strings)]
+        lists = [[strings.r.randrange(reference.n_ids) for _ in range(strings.r.randrange(20))] for _ in range(args.strings)]
+        bad, explained = compare('tiktoken', Ours(args.build, folder), reference, texts, lists, listed)
+        print('tiktoken: %d strings of %d code points: %d differ, %d more by the version of Unicode' %
+              (len(texts), sum(map(len, texts)), bad, explained), flush=True)
+        return bad
+    finally:
+        shutil.rmtree(folder)
+
+
 def run_variant(args, name, root, refusal, listed):
     """refusal: the JSON path that a refusal must name, '' for a variant that must be equal."""
     folder = tempfile.mkdtemp()
@@ -365,6 +404,8 @@ def main():
     for name in FORMS:
         if args.only in name:
             bad += run_form(args, name, os.path.join(TOP, 'tests/data', name), listed)
+    if args.only in 'tiktoken':
+        bad += run_tiktoken(args, listed)
     args.strings = args.variant_strings
     for name, root, refusal in tokenizer_variants.variants(os.path.join(TOP, 'tests/data/tokenizers')):
         if args.only in name:

@@ -4,6 +4,7 @@
 A variant is a name, the JSON, and the JSON path at which it must be refused, or '' where ids and text must be equal. What the
 published families use must be equal: their patterns are here as they publish them.
 """
+import base64
 import copy
 import json
 import os
@@ -16,6 +17,12 @@ PATTERNS = {
               r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
               r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 }
+# Of Kimi-K2's Python code, for tiktoken; ours is written without intersections.
+KIMI = '|'.join([
+    r"[\p{Han}]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
 # DeepSeek-V2, six steps; the letters of its second are cut short here.
 DEEPSEEK_V2 = ['[\r\n]', '\\s?[A-Za-z\xb5\xc0-\xd6\xd8-\xf6\xf8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0370-\u0373\u0400-\u0481\U00010400-\U0001044f]+',
                '\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+', '\\s+$', '[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+']
@@ -85,6 +92,26 @@ class Base:
         for key, value in parts.items():
             (made if key in made else made['model'])[key] = value
         return made
+
+
+def write_tiktoken(folder, out):
+    """The vocabulary of a form as tiktoken.model, with tokens that can be joined in several ways. Returns the special tokens."""
+    byte_of = byte_vocab()
+    vocab = Base(folder, 'o200k_style').json['model']['vocab']
+    tokens = [bytes(byte_of[c] for c in token) for token in sorted(vocab, key=vocab.get)]
+    for extra in b'aaa', b'aaaaa', b'  ' * 9, 'Ab\u4e00'.encode(), '\u4e00\u4e8c\u4e00'.encode(), b'\n' * 5, b'ababa', b'012':
+        if extra not in tokens:
+            tokens.append(extra)
+    with open(os.path.join(out, 'tiktoken.model'), 'w') as file:
+        for rank, token in enumerate(tokens):
+            file.write('%s %d\n' % (base64.b64encode(token).decode(), rank))
+    names = {0: '[BOS]', 1: '[EOS]', 2: '<|im_end|>', 5: '<|im_user|>', 17: '<|tool_call_begin|>', 255: '[PAD]'}
+    decoder = {str(len(tokens) + at): added(0, name, special='tool' not in name) for at, name in names.items()}
+    for token in decoder.values():
+        del token['id']
+    config = {'auto_map': {'AutoTokenizer': ['tokenization_kimi.TikTokenTokenizer', None]}, 'added_tokens_decoder': decoder}
+    json.dump(config, open(os.path.join(out, 'tokenizer_config.json'), 'w'))
+    return list(names.values()) + ['<|reserved_token_%d|>' % (len(tokens) + 3), '<|reserved_token_7|>']
 
 
 def pre_tokenizers(base):
