@@ -124,7 +124,7 @@ tests_model_tokenizer_random_t_SOURCES = %D%/model/tokenizer_random.c
 # Driven by compare_tokenizers.py, which needs packages of Python and is not part of make check.
 check_PROGRAMS += %D%/model/tokenize
 tests_model_tokenize_SOURCES = %D%/model/tokenize.c
-EXTRA_DIST += %D%/model/compare_tokenizers.py %D%/model/tokenizer_variants.py
+EXTRA_DIST += %D%/model/compare_tokenizers.py %D%/model/random_strings.py %D%/model/tokenizer_variants.py
 
 # Chat templates, held against jinja2 by make_expected.py.
 sy_unit_tests += %D%/chat/template.t

@@ -10,6 +10,7 @@
  *   \uXXXX    a code point
  *   (?m:      a dot matches newlines, which PCRE2 writes (?s:
  *   {,n}      {0,n}
+ * (?i) is refused where it would make one character match two (check_caseless()).
  */
 #include "model/pattern.h"
 
@@ -81,6 +82,7 @@ static const struct escape ESCAPES[] = {
     {'O', NULL, NULL},
     {'V', NULL, NULL},
     {'g', NULL, NULL},
+    {'G', NULL, NULL},
     {'R', NULL, NULL},
     {'X', NULL, NULL},
 };
@@ -146,6 +148,8 @@ static enum sy_status escape(struct translation *t, bool in_set)
         return put(t, point, 8);
     }
     size_t begin = t->at;
+    if (c == 'x' && !(begin + 2 < t->len && (t->s[begin + 2] == '{' || isxdigit((unsigned char)t->s[begin + 2]))))
+        return refuse(t, "\\x without hexadecimal digits");
     t->at += 2;
     if (strchr("pPx", c) && c && t->at < t->len && t->s[t->at] == '{')
         return property(t, c);
@@ -183,6 +187,35 @@ static enum sy_status set(struct translation *t)
     return refuse(t, "a character set without its end");
 }
 
+/* Without regard to case one character may match two there (U+00DF and "ss", U+FB01 and "fi"), in a set too, and never here.
+ * So from at on, up to the end of the group or of the pattern, there may be no such pair, nothing outside ASCII, and no
+ * class that has letters outside it. */
+static enum sy_status check_caseless(struct translation *t, size_t at, bool to_end)
+{
+    static const char PAIRS[] = "ss st ff fi fl";
+    bool in_set = false;
+    char before = ' ';
+
+    for (int depth = 0; at < t->len && depth >= 0; at++) {
+        char c = t->s[at], lower = (char)tolower((unsigned char)c);
+        const char pair[] = {before, lower, 0};
+        before = in_set ? ' ' : lower;
+        t->at = at;
+        if (c & 0x80)
+            return refuse(t, "a character outside ASCII where case does not count");
+        if (c == '\\' && at + 1 < t->len && strchr("pPwWSDuxXk0123456789", t->s[at + 1]) && t->s[at + 1])
+            return refuse(t, "this escape where case does not count");
+        if (before != ' ' && isalpha((unsigned char)lower) && isalpha((unsigned char)pair[0]) && strstr(PAIRS, pair))
+            return refuse(t, "two letters that are one character where case does not count");
+        at += c == '\\';
+        if (c == '[' || c == ']')
+            in_set = c == '[';
+        else if (!in_set && !to_end)
+            depth += (c == '(') - (c == ')');
+    }
+    return SY_OK;
+}
+
 /* "(": the options letter m means s, and an option without a colon reaches over "|" here but not there. */
 static enum sy_status group(struct translation *t)
 {
@@ -205,9 +238,14 @@ static enum sy_status group(struct translation *t)
         return refuse(t, "this kind of group");
     if (t->s[end] == ')' && t->at)
         return refuse(t, "an option in the middle of a pattern");
+    size_t begin = t->at;
+    enum sy_status st = memchr(t->s + begin, 'i', end - begin) ? check_caseless(t, end + 1, t->s[end] == ')') : SY_OK;
+    if (st)
+        return st;
+    t->at = begin;
     for (; t->at <= end; t->at++) {
         char c = t->s[t->at] == 'm' ? 's' : t->s[t->at];
-        enum sy_status st = put(t, &c, 1);
+        st = put(t, &c, 1);
         if (st)
             return st;
     }

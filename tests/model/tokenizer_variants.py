@@ -16,7 +16,14 @@ PATTERNS = {
     'llama4': r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
               r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
               r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    'tekken': r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+              r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
+              r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    'ling': r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+",
 }
+# What the reference's engine reads in another way than PCRE2, and we do not rewrite.
+REFUSED_PATTERNS = ['\\p{N}{1,3}+', '[\\p{L}&&[^\\p{Han}]]+', '[a[bc]]', 'a(?i)b|c', '\\X', '\\R', '(?~ab)', '[\\W]', '\\Ka', '(?<a>b)\\g<a>', '\\Ga', '\\x',
+                    '(?i:ss)', '(?i:\u00df)', '(?i:\\p{L})']
 # Of Kimi-K2's Python code, for tiktoken; ours is written without intersections.
 KIMI = '|'.join([
     r"[\p{Han}]+",
@@ -135,6 +142,8 @@ def pre_tokenizers(base):
         yield 'pattern %s, Removed and inverted' % name, base(pre_tokenizer=stages(split(pattern, 'Removed', True))), ''
     v2 = [split(p) for p in DEEPSEEK_V2] + [{'type': 'Digits', 'individual_digits': True}]
     yield 'pattern deepseek-v2', base(pre_tokenizer=stages(*v2)), ''
+    for pattern in REFUSED_PATTERNS:
+        yield 'pattern ' + pattern, base(pre_tokenizer=stages(split(pattern))), 'pre_tokenizer.pretokenizers[0].pattern.Regex'
     yield 'no pre-tokenizer', base(pre_tokenizer=None), ''
     for kind in ({'type': 'Punctuation', 'behavior': 'Isolated'}, {'type': 'Whitespace'}, {'type': 'WhitespaceSplit'},
                  {'type': 'BertPreTokenizer'}, {'type': 'UnicodeScripts'}, {'type': 'CharDelimiterSplit', 'delimiter': 'a'}):
