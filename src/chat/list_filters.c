@@ -147,6 +147,8 @@ FILTER(unique)
         struct sy_value *key = &keys[kept->n];
         if (!sort_key(r, items->at[i], args->at[1], sy_arg_bool(args, 0, false), key))
             return false;
+        if (key->kind == SY_VALUE_DICT || (key->kind == SY_VALUE_LIST && key->as.list->form == SY_LIST_LIST))
+            return sy_fail(r, "unique of %s", sy_value_type(*key));
         seen = false;
         for (size_t k = 0; k < kept->n && !seen; k++)
             if (!sy_value_equal(r, keys[k], *key, &seen))

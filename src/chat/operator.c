@@ -370,9 +370,8 @@ bool sy_slice(struct sy_render *r, struct sy_value value, const struct sy_value 
 
     if (value.kind == SY_VALUE_UNDEFINED)
         return sy_fail(r, "\"%.100s\" is undefined", value.as.name);
-    *out = sy_value_undefined("slice");
     if (value.kind != SY_VALUE_TEXT && (value.kind != SY_VALUE_LIST || value.as.list->form == SY_LIST_VIEW))
-        return true;
+        return sy_fail(r, "a slice of %s", sy_value_type(value));
     if (!sy_value_length(r, value, &length))
         return false;
     int64_t n = (int64_t)length;

@@ -36,8 +36,8 @@ KIND_TEST(is_float, self.kind == SY_VALUE_REAL)
 KIND_TEST(is_number, sy_value_is_number(self))
 KIND_TEST(is_string, self.kind == SY_VALUE_TEXT)
 KIND_TEST(is_mapping, self.kind == SY_VALUE_DICT)
-KIND_TEST(is_callable, self.kind == SY_VALUE_MACRO || self.kind == SY_VALUE_METHOD)
-/* What is undefined has a length and can be gone through, so Jinja2 says yes to it too. */
+/* What is undefined looks as if it could be called, has a length and can be gone through, so Jinja2 says yes to it too. */
+KIND_TEST(is_callable, self.kind == SY_VALUE_MACRO || self.kind == SY_VALUE_METHOD || self.kind == SY_VALUE_UNDEFINED)
 KIND_TEST(is_sequence, self.kind == SY_VALUE_UNDEFINED || self.kind == SY_VALUE_TEXT || self.kind == SY_VALUE_DICT ||
                            (self.kind == SY_VALUE_LIST && self.as.list->form != SY_LIST_VIEW))
 KIND_TEST(is_iterable, self.kind == SY_VALUE_UNDEFINED || self.kind == SY_VALUE_TEXT || self.kind == SY_VALUE_DICT ||

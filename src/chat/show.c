@@ -13,7 +13,7 @@
 
 void sy_show_real(double real, char out[40])
 {
-    char digits[40];
+    char digits[32];
     int precision = 1;
 
     if (!isfinite(real)) {
@@ -122,7 +122,9 @@ static bool repr(struct sy_render *r, struct sy_value value, struct sy_buf *buf)
 {
     if (!sy_enter(r))
         return false;
-    bool good = value.kind == SY_VALUE_TEXT        ? repr_text(r, value.as.text, buf)
+    bool good = value.kind == SY_VALUE_TEXT && value.is_safe
+                    ? put(r, buf, "Markup(") && repr_text(r, value.as.text, buf) && put(r, buf, ")")
+                : value.kind == SY_VALUE_TEXT      ? repr_text(r, value.as.text, buf)
                 : value.kind == SY_VALUE_UNDEFINED ? put(r, buf, "Undefined")
                                                    : sy_show_into(r, value, buf);
     sy_leave(r);

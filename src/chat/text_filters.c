@@ -238,7 +238,9 @@ FILTER(indent)
     struct sy_value in_front;
     size_t at = 0, begin, end, last_end = 0;
 
-    if (!sy_show(r, self, &self) || !margin(r, args->at[0], "    ", &in_front))
+    if (self.kind != SY_VALUE_TEXT)
+        return sy_fail(r, "indent of %s, expected a string", sy_value_type(self));
+    if (!margin(r, args->at[0], "    ", &in_front))
         return false;
     const struct sy_text *t = self.as.text, *space = in_front.as.text;
     bool is_safe = self.is_safe;
