@@ -110,6 +110,11 @@ static enum sy_status run(struct sy_bench *bench, int cell, bool warm, struct sy
 static int size_session(struct sy_bench *bench)
 {
     struct sy_settings *s = bench->setup->settings;
+    const struct sy_kv_plan plan = {.shape = {.dtype = SY_F32,
+                                              .n_kv_heads = bench->shape.n_kv_heads,
+                                              .k_dim = bench->shape.head_dim,
+                                              .v_dim = bench->shape.head_dim},
+                                    .n_layers = {bench->shape.n_layers}};
     int most = 1;
 
     for (int i = 0; i < bench->n_cells; i++) {
@@ -118,11 +123,7 @@ static int size_session(struct sy_bench *bench)
     }
     s->max_tokens_per_step = most;
     s->max_sequences = s->prefill_chunk = 1;
-    s->kv_bytes = sy_kv_page_bytes(bench->setup->kernels, bench->shape.n_layers,
-                                   &(struct sy_kv_layer){.dtype = SY_F32,
-                                                         .n_kv_heads = bench->shape.n_kv_heads,
-                                                         .k_dim = bench->shape.head_dim,
-                                                         .v_dim = bench->shape.head_dim});
+    s->kv_bytes = sy_kv_page_bytes(bench->setup->kernels, &plan);
     return most;
 }
 

@@ -66,11 +66,10 @@ static void size_session(struct sy_bench *bench)
     const struct sy_shape *shape = &bench->shape;
     struct sy_settings *s = bench->setup->settings;
     enum sy_dtype kv = strcmp(s->compute, "f32") ? SY_BF16 : SY_F32;
-    size_t n_pages = 1, page = sy_kv_page_bytes(bench->setup->kernels, shape->n_layers,
-                                                &(struct sy_kv_layer){.dtype = kv,
-                                                                      .n_kv_heads = shape->n_kv_heads,
-                                                                      .k_dim = shape->head_dim,
-                                                                      .v_dim = shape->head_dim});
+    const struct sy_kv_plan plan = {
+        .shape = {.dtype = kv, .n_kv_heads = shape->n_kv_heads, .k_dim = shape->head_dim, .v_dim = shape->head_dim},
+        .n_layers = {shape->n_layers}};
+    size_t n_pages = 1, page = sy_kv_page_bytes(bench->setup->kernels, &plan);
 
     s->max_sequences = 1;
     for (int i = 0; i < bench->n_cells; i++) {

@@ -38,7 +38,8 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
     const struct sy_model *model = config->model;
     const struct sy_kernels *k = config->kernels;
     const struct sy_layer_weights *weights = &config->shard->layers[l];
-    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, l);
+    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
+    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
     struct sy_queue *queue = config->queue;
     int T = batch->T, dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
     size_t stride = (size_t)(nq + 2 * nkv);
@@ -56,7 +57,7 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                          .width = dh,
                                          .rotary_dim = model->rope.rotary_dim,
                                          .interleaved = model->rope.interleaved,
-                                         .rows = batch->rows,
+                                         .rows = rows,
                                          .cos_sin = forward->cos_sin,
                                          .round = round,
                                          .x = forward->qkv,
@@ -65,14 +66,14 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                          .x_head = (size_t)dh,
                                          .y_stride = stride,
                                          .y_head = (size_t)dh});
-    k->kv_write(queue, &kv, batch->rows, T, key, value, stride);
+    k->kv_write(queue, &kv, rows, T, key, value, stride);
     k->attention(queue, &(struct sy_attention){.n_rows = T,
                                                .n_heads = model->n_heads,
                                                .head_begin = head_begin,
                                                .head_end = head_end,
                                                .window = model->layers[l].window,
                                                .scale = model->attention_scale,
-                                               .rows = batch->rows,
+                                               .rows = rows,
                                                .kv = kv,
                                                .q = forward->qkv,
                                                .q_stride = stride,

@@ -8,14 +8,6 @@
 #include "base/clock.h"
 #include "engine/attention.h"
 
-/* Positions that a sequence can reach: the model's context, or the whole KV cache. */
-static int n_positions(const struct sy_forward_config *config)
-{
-    int cached = config->n_pages * SY_KV_PAGE;
-
-    return cached < config->model->max_context ? cached : config->model->max_context;
-}
-
 /* Outputs of a layer's first projections. */
 static int qkv_width(const struct sy_model *model)
 {
@@ -52,7 +44,7 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
     TAKE_BYTES(forward->mla.latent, M * (size_t)(model->n_heads * mla->kv_lora_rank) * element);
     TAKE(forward->delta, model->dense_width || model->residual_scale != 1 ? T * D : 0);
     TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
-    TAKE(forward->cos_sin, (size_t)n_positions(&forward->config) * (size_t)model->rope.rotary_dim);
+    TAKE(forward->cos_sin, (size_t)forward->config.n_positions * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
     TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
     TAKE(forward->logits, SY_LOGIT_ROWS * (size_t)model->vocab);
@@ -84,7 +76,7 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
         forward->scans[i].block_weight = forward->block_sums + 2 * i * n_blocks;
         forward->scans[i].block_exp = forward->scans[i].block_weight + n_blocks;
     }
-    sy_rope_table(&config->model->rope, n_positions(config), forward->cos_sin);
+    sy_rope_table(&config->model->rope, config->n_positions, forward->cos_sin);
     return SY_OK;
 }
 

@@ -30,7 +30,8 @@ struct sy_forward_config {
     struct sy_kv_cache *cache;
     struct sy_moe *moe;
     enum sy_dtype rows;    /* of activations before each product: SY_F32, or SY_BF16 under compute bf16 */
-    int max_tokens, n_pages; /* of a step; of the cache */
+    int max_tokens;        /* of a step */
+    int n_positions;       /* that a sequence can reach */
 };
 
 /* Rows run so far, for measurements. */

@@ -23,10 +23,11 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
     const struct sy_kernels *k = config->kernels;
     const struct sy_layer_weights *weights = &config->shard->layers[l];
     struct sy_mla_buffers *to = &forward->mla;
-    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, l);
+    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
     enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     size_t key = (size_t)kv.k_dim, latent = (size_t)mla->kv_lora_rank, value = (size_t)mla->v_head_dim;
     size_t head = (size_t)model->head_dim, H = (size_t)model->n_heads;
+    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
 
     k->convert(config->queue, to->q_rows, config->rows, q, SY_F32, (size_t)n * q_stride);
     k->gemm_heads(config->queue, &(struct sy_head_gemm){.w = &weights->k_up,
@@ -48,7 +49,7 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
                                                  .width = mla->qk_rope_head_dim,
                                                  .rotary_dim = model->rope.rotary_dim,
                                                  .interleaved = model->rope.interleaved,
-                                                 .rows = batch->rows + row,
+                                                 .rows = rows + row,
                                                  .cos_sin = forward->cos_sin,
                                                  .round = round,
                                                  .x = q + mla->qk_nope_head_dim,
@@ -63,7 +64,7 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
                                                        .head_end = head_end,
                                                        .window = model->layers[l].window,
                                                        .scale = model->attention_scale,
-                                                       .rows = batch->rows + row,
+                                                       .rows = rows + row,
                                                        .kv = kv,
                                                        .q = to->q_latent,
                                                        .q_stride = H * key,
@@ -92,7 +93,8 @@ void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l,
     const struct sy_mla *mla = &model->mla;
     const struct sy_kernels *k = config->kernels;
     const struct sy_layer_weights *weights = &config->shard->layers[l];
-    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, l);
+    struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
+    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
     int T = batch->T, nq = model->n_heads * model->head_dim, first = mla->q_lora_rank ? mla->q_lora_rank : nq;
     size_t stride = (size_t)(first + kv.k_dim), q_stride = mla->q_lora_rank ? (size_t)nq : stride;
     float *latent = forward->qkv + first, *rotary = latent + mla->kv_lora_rank, *q = forward->qkv;
@@ -106,13 +108,13 @@ void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l,
                                                  .width = mla->qk_rope_head_dim,
                                                  .rotary_dim = model->rope.rotary_dim,
                                                  .interleaved = model->rope.interleaved,
-                                                 .rows = batch->rows,
+                                                 .rows = rows,
                                                  .cos_sin = forward->cos_sin,
                                                  .x = rotary,
                                                  .y = rotary,
                                                  .x_stride = stride,
                                                  .y_stride = stride});
-    k->kv_write(config->queue, &kv, batch->rows, T, latent, NULL, stride);
+    k->kv_write(config->queue, &kv, rows, T, latent, NULL, stride);
     if (mla->q_lora_rank) {
         size_t rank = (size_t)mla->q_lora_rank;
         k->rmsnorm(config->queue, forward->qkv, stride, T, 1, mla->q_lora_rank, weights->q_a_norm, LATENT_EPS,

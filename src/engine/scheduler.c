@@ -20,9 +20,13 @@ enum sy_status sy_scheduler_init(struct sy_scheduler *scheduler, struct sy_kv_ca
                                        .prefill_chunk = prefill_chunk};
     scheduler->running = calloc(S, sizeof *scheduler->running);
     scheduler->batch.ids = calloc(T, sizeof *scheduler->batch.ids);
-    scheduler->batch.rows = calloc(T, sizeof *scheduler->batch.rows);
     scheduler->batch.spans = calloc(S, sizeof *scheduler->batch.spans);
-    if (scheduler->running && scheduler->batch.ids && scheduler->batch.rows && scheduler->batch.spans)
+    bool enough = scheduler->running && scheduler->batch.ids && scheduler->batch.spans;
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+        scheduler->batch.rows[kind] = calloc(T, sizeof *scheduler->batch.rows[kind]);
+        enough = enough && scheduler->batch.rows[kind];
+    }
+    if (enough)
         return SY_OK;
     sy_scheduler_fini(scheduler);
     return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the scheduler");
@@ -38,7 +42,8 @@ void sy_scheduler_fini(struct sy_scheduler *scheduler)
     }
     free(scheduler->running);
     free(scheduler->batch.ids);
-    free(scheduler->batch.rows);
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+        free(scheduler->batch.rows[kind]);
     free(scheduler->batch.spans);
     *scheduler = (struct sy_scheduler){0};
 }
@@ -66,9 +71,35 @@ void sy_scheduler_add(struct sy_scheduler *scheduler, struct sy_sequence *sequen
 
 static void give_pages(struct sy_scheduler *scheduler, struct sy_sequence *sequence)
 {
-    while (sequence->n_pages)
-        sy_kv_cache_give(scheduler->cache, sequence->pages[--sequence->n_pages]);
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+        struct sy_kv_pages *kv = &sequence->kv[kind];
+        while (kv->end > kv->begin)
+            sy_kv_cache_give(scheduler->cache, kv->pages[--kv->end]);
+        kv->begin = kv->end = 0;
+    }
     sequence->n_computed = 0;
+}
+
+/* Give back the pages that no position to come sees. */
+static void give_passed(struct sy_scheduler *scheduler, struct sy_sequence *sequence)
+{
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+        struct sy_kv_pages *kv = &sequence->kv[kind];
+        int first = sy_kv_first_page(&scheduler->cache->plan, (enum sy_kv_kind)kind, sequence->n_computed);
+        for (; kv->begin < first && kv->begin < kv->end; kv->begin++) {
+            sy_kv_cache_give(scheduler->cache, kv->pages[kv->begin]);
+            kv->pages[kv->begin] = -1;
+        }
+    }
+}
+
+static int held(const struct sy_sequence *sequence)
+{
+    int n = 0;
+
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+        n += sequence->kv[kind].end - sequence->kv[kind].begin;
+    return n;
 }
 
 static void stop_running(struct sy_scheduler *scheduler, int i)
@@ -78,14 +109,25 @@ static void stop_running(struct sy_scheduler *scheduler, int i)
     scheduler->n_running--;
 }
 
-/* Pages for positions 0 .. n - 1 of a sequence. Takes them from younger running sequences when none are free; false when
+/* A kind of which a sequence has fewer than n_pages pages, those given back included; NULL: none. */
+static struct sy_kv_pages *lacking(const struct sy_scheduler *scheduler, struct sy_sequence *sequence, int n_pages)
+{
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+        if (scheduler->cache->plan.n_layers[kind] && sequence->kv[kind].end < n_pages)
+            return &sequence->kv[kind];
+    return NULL;
+}
+
+/* Pages for positions up to n - 1 of a sequence. Takes them from younger running sequences when none are free; false when
  * only older ones are left. Sequences already in the batch of this step are older, so they keep theirs. */
 static bool ensure_pages(struct sy_scheduler *scheduler, struct sy_sequence *sequence, int n)
 {
-    while (sequence->n_pages < sy_kv_pages(n)) {
+    struct sy_kv_pages *kv;
+
+    while ((kv = lacking(scheduler, sequence, sy_kv_pages(n)))) {
         int32_t page = sy_kv_cache_take(scheduler->cache);
         if (page >= 0) {
-            sequence->pages[sequence->n_pages++] = page;
+            kv->pages[kv->end++] = page;
             continue;
         }
         struct sy_sequence *youngest = scheduler->running[scheduler->n_running - 1];
@@ -108,7 +150,8 @@ static void add_span(struct sy_scheduler *scheduler, struct sy_sequence *sequenc
     for (int i = 0; i < n; i++) {
         int position = sequence->n_computed + i;
         batch->ids[batch->T + i] = sequence->tokens[position];
-        batch->rows[batch->T + i] = (struct sy_attention_row){sequence->pages, position};
+        for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+            batch->rows[kind][batch->T + i] = (struct sy_attention_row){sequence->kv[kind].pages, position};
     }
     batch->T += n;
     if (n == 1 && sequence->n_computed >= sequence->request.n_prompt)
@@ -138,11 +181,12 @@ static void preempt_last(struct sy_scheduler *scheduler)
 
 /* Pages that a sequence may want before long: for all the tokens that it knows, and some to grow. Sequences that enter a
  * cache without room for those that run are soon thrown out again, and what was computed for them is computed twice. */
-static int wanted_pages(const struct sy_sequence *sequence)
+static int wanted_pages(const struct sy_scheduler *scheduler, const struct sy_sequence *sequence)
 {
-    int soon = sy_kv_pages(sequence->n_tokens) + HEADROOM_PAGES, most = sy_kv_pages(sequence->max_tokens);
+    int left = sequence->max_tokens - sequence->n_tokens, more = HEADROOM_PAGES * SY_KV_PAGE;
 
-    return soon < most ? soon : most;
+    return sy_kv_held_all(&scheduler->cache->plan, sequence->n_tokens + (left < more ? left : more),
+                          scheduler->prefill_chunk);
 }
 
 /* Move waiting sequences to the running ones while there is room for all the tokens that they know and one more, beside
@@ -152,13 +196,15 @@ static void admit(struct sy_scheduler *scheduler)
     int promised = 0; /* pages that running sequences may want and do not have */
 
     for (int i = 0; i < scheduler->n_running; i++)
-        promised += wanted_pages(scheduler->running[i]) - scheduler->running[i]->n_pages;
+        promised += wanted_pages(scheduler, scheduler->running[i]) - held(scheduler->running[i]);
     while (scheduler->waiting && scheduler->n_running < scheduler->max_sequences) {
         struct sy_sequence *sequence = scheduler->waiting;
-        int n_pages = sy_kv_pages(sequence->n_tokens + (sequence->n_tokens < sequence->max_tokens));
+        int n_pages = sy_kv_held_all(&scheduler->cache->plan,
+                                     sequence->n_tokens + (sequence->n_tokens < sequence->max_tokens),
+                                     scheduler->prefill_chunk);
         if (promised + n_pages > scheduler->cache->n_free)
             return;
-        promised += wanted_pages(sequence);
+        promised += wanted_pages(scheduler, sequence);
         scheduler->waiting = sequence->next;
         if (!scheduler->waiting)
             scheduler->waiting_tail = NULL;
@@ -177,6 +223,8 @@ void sy_scheduler_plan(struct sy_scheduler *scheduler)
     int reserved = 0; /* decode tokens of running sequences, which go before prompts */
 
     batch->T = batch->n_spans = batch->n_prefill = batch->n_decode = 0;
+    for (int i = 0; i < scheduler->n_running; i++)
+        give_passed(scheduler, scheduler->running[i]);
     admit(scheduler);
     for (int i = 0; i < scheduler->n_running; i++)
         reserved += next_tokens(scheduler, scheduler->running[i]) == 1;

@@ -2,8 +2,9 @@
  * scheduler.h - which tokens of which sequences run in this rank's next step
  *
  * Continuous batching: every running sequence that has one token to go decodes it; the rest of the step's budget takes
- * prompt chunks, cut at multiples of prefill_chunk of their own sequence. When pages run out the youngest sequence gives
- * its pages back and starts over later, with the tokens that it has made (preemption by recomputation).
+ * prompt chunks, cut at multiples of prefill_chunk of their own sequence. Pages that no window reaches any more go back.
+ * When pages run out the youngest sequence gives all of its own back and starts over later, with the tokens that it has
+ * made (preemption by recomputation).
  */
 #ifndef SY_ENGINE_SCHEDULER_H
 #define SY_ENGINE_SCHEDULER_H
@@ -27,7 +28,7 @@ struct sy_batch {
     int T, n_spans;
     int n_prefill, n_decode;       /* tokens of each kind, n_prefill + n_decode == T */
     int32_t *ids;                  /* [max_tokens] */
-    struct sy_attention_row *rows; /* [max_tokens] */
+    struct sy_attention_row *rows[SY_N_KV_KINDS]; /* [max_tokens] with the pages of each kind of layer */
     struct sy_span *spans;         /* [max_sequences] */
 };
 

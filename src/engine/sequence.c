@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kvcache.h"
-
 struct sy_sequence *sy_sequence_create(const struct sy_request *request, int max_context)
 {
     struct sy_sequence *sequence = calloc(1, sizeof *sequence);
@@ -19,8 +17,13 @@ struct sy_sequence *sy_sequence_create(const struct sy_request *request, int max
     int64_t max_tokens = (int64_t)request->n_prompt + request->max_tokens;
     sequence->max_tokens = max_tokens < max_context ? (int)max_tokens : max_context;
     sequence->tokens = malloc((size_t)sequence->max_tokens * sizeof *sequence->tokens);
-    sequence->pages = malloc((size_t)sy_kv_pages(sequence->max_tokens) * sizeof *sequence->pages);
-    if (!sequence->tokens || !sequence->pages) {
+    bool enough = sequence->tokens != NULL;
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+        struct sy_kv_pages *kv = &sequence->kv[kind];
+        kv->pages = malloc((size_t)sy_kv_pages(sequence->max_tokens) * sizeof *kv->pages);
+        enough = enough && kv->pages;
+    }
+    if (!enough) {
         sy_sequence_destroy(sequence);
         return NULL;
     }
@@ -34,6 +37,7 @@ void sy_sequence_destroy(struct sy_sequence *sequence)
     if (!sequence)
         return;
     free(sequence->tokens);
-    free(sequence->pages);
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+        free(sequence->kv[kind].pages);
     free(sequence);
 }

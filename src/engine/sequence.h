@@ -7,7 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/kvcache.h"
 #include "engine/session.h"
+
+/* Pages of one kind. Those before `begin` have been given back. */
+struct sy_kv_pages {
+    int32_t *pages; /* [pages for max_tokens], of which begin .. end - 1 are held */
+    int begin, end;
+};
 
 struct sy_sequence {
     struct sy_request request; /* prompt is NULL: the tokens are in `tokens` */
@@ -16,8 +23,7 @@ struct sy_sequence {
     int n_computed;  /* positions whose keys and values are in the cache */
     int n_reported;  /* positions whose logits have been used; a preempted sequence does not report them twice */
     int n_echoed;    /* prompt tokens reported without log-probabilities */
-    int32_t *pages;  /* [pages for max_tokens] */
-    int n_pages;
+    struct sy_kv_pages kv[SY_N_KV_KINDS];
     uint64_t arrival; /* order of admission; the youngest is preempted first */
     struct sy_sequence *next;
 };

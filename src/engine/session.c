@@ -47,9 +47,10 @@ static int expert_in(const void *ctx, int layer, int slot)
 static size_t default_kv_bytes(const struct sy_session *session)
 {
     const struct sy_model *model = session->model;
-    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
-    size_t page = sy_kv_page_bytes(session->config.kernels, model->n_layers, &shape);
-    size_t want = page * (size_t)sy_kv_pages(model->max_context) * (size_t)session->config.max_sequences;
+    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
+    size_t page = sy_kv_page_bytes(session->config.kernels, &plan);
+    size_t want = page * (size_t)sy_kv_held_all(&plan, model->max_context, session->config.prefill_chunk) *
+                  (size_t)session->config.max_sequences;
 
     if (want > KV_BYTES_DEFAULT_MAX)
         want = KV_BYTES_DEFAULT_MAX;
@@ -76,18 +77,26 @@ static struct sy_moe_config moe_config(struct sy_session *session)
                                   .reverse_k = session->config.reverse_k};
 }
 
+/* Positions that a sequence can reach with so many pages. */
+static int positions(const struct sy_session *session, int n_pages)
+{
+    struct sy_kv_plan plan = sy_kv_plan(session->model, wire_type(session));
+    int reach = sy_kv_reach(&plan, n_pages);
+
+    return reach < session->model->max_context ? reach : session->model->max_context;
+}
+
 static struct sy_forward_config forward_config(struct sy_session *session)
 {
-    return (struct sy_forward_config){
-        .model = session->model,
-        .shard = session->shard,
-        .kernels = session->config.kernels,
-        .queue = session->queue,
-        .cache = &session->cache,
-        .moe = session->moe,
-        .rows = wire_type(session),
-        .max_tokens = session->config.max_tokens,
-        .n_pages = session->cache.n_pages};
+    return (struct sy_forward_config){.model = session->model,
+                                      .shard = session->shard,
+                                      .kernels = session->config.kernels,
+                                      .queue = session->queue,
+                                      .cache = &session->cache,
+                                      .moe = session->moe,
+                                      .rows = wire_type(session),
+                                      .max_tokens = session->config.max_tokens,
+                                      .n_positions = positions(session, session->cache.n_pages)};
 }
 
 static enum sy_status check_config(const struct sy_session_config *config, struct sy_error *err)
@@ -133,9 +142,9 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
         session->config.kv_bytes_max = default_kv_bytes(session);
     struct sy_moe_config moe = moe_config(session);
     struct sy_forward_config forward = forward_config(session);
-    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
-    forward.n_pages = (int)(session->config.kv_bytes_max /
-                            sy_kv_page_bytes(session->config.kernels, model->n_layers, &shape));
+    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
+    forward.n_positions = positions(
+        session, (int)(session->config.kv_bytes_max / sy_kv_page_bytes(session->config.kernels, &plan)));
     session->need = (struct sy_memory_need){
         .dense_bytes = session->shard->dense_bytes,
         .expert_bytes = session->shard->expert_bytes,
@@ -148,13 +157,13 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
 {
     const struct sy_session_config *config = &session->config;
     const struct sy_model *model = session->model;
-    struct sy_kv_layer shape = sy_model_kv_shape(model, wire_type(session));
+    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
     enum sy_status st = sy_pool_create(config->n_threads, config->cpus, config->spin_us, &session->pool, err);
 
     if (!st)
         st = config->kernels->queue_create(session->pool, &session->queue, err);
     if (!st)
-        st = sy_kv_cache_init(&session->cache, config->kernels, model->n_layers, &shape, config->kv_bytes_max, err);
+        st = sy_kv_cache_init(&session->cache, config->kernels, &plan, config->kv_bytes_max, err);
     if (st)
         return st;
     session->experts = config->kernels->alloc(session->shard->expert_bytes);
@@ -221,8 +230,19 @@ static enum sy_status start_layers(struct sy_session *session, struct sy_error *
 static void say_memory(const struct sy_session *session)
 {
     const struct sy_memory_need *need = &session->need;
+    const struct sy_kv_cache *cache = &session->cache;
+    size_t full = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_FULL);
+    size_t windowed = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_WINDOW);
     char shown[80];
 
+    if (session->rank == 0 && windowed)
+        sy_log(SY_LOG_INFO,
+               "KV cache: %zu bytes for each token of a sequence in %d layers, and %zu for each of its last %d in %d "
+               "layers with a window",
+               full, cache->plan.n_layers[SY_KV_FULL], windowed, cache->plan.window,
+               cache->plan.n_layers[SY_KV_WINDOW]);
+    else if (session->rank == 0)
+        sy_log(SY_LOG_INFO, "KV cache: %zu bytes for each token of a sequence", full);
     if (session->rank == 0)
         sy_log(
             SY_LOG_INFO,
@@ -374,7 +394,6 @@ static enum sy_status check_request(const struct sy_session *session, const stru
 {
     const struct sy_model *model = session->model;
     int64_t all = (int64_t)request->n_prompt + request->max_tokens;
-    int64_t kv_tokens = (int64_t)session->n_pages * SY_KV_PAGE;
 
     if (request->n_prompt < 1)
         return sy_error_set(err, SY_ERR_DATA, "the prompt is empty: give at least one token");
@@ -384,12 +403,12 @@ static enum sy_status check_request(const struct sy_session *session, const stru
                             request->n_prompt == model->max_context ? " and leaves no room to generate" : "");
     if (all > model->max_context)
         all = model->max_context;
-    if (all > kv_tokens)
-        return sy_error_set(
-            err, SY_ERR_DATA,
-            "prompt and completion may need %lld tokens, but the KV cache holds %lld; ask for fewer or give "
-            "more with --kv-bytes",
-            (long long)all, (long long)kv_tokens);
+    int n_pages = sy_kv_held_all(&session->cache.plan, (int)all, session->scheduler.prefill_chunk);
+    if (n_pages > session->n_pages)
+        return sy_error_set(err, SY_ERR_DATA,
+                            "prompt and completion may need %d pages of the KV cache for %lld tokens, but it has %d; "
+                            "ask for fewer or give more with --kv-bytes",
+                            n_pages, (long long)all, session->n_pages);
     for (int i = 0; i < request->n_prompt; i++)
         if (request->prompt[i] < 0 || request->prompt[i] >= model->vocab)
             return sy_error_set(err, SY_ERR_DATA, "token %d of the prompt is %d, but ids go from 0 to %d", i,

@@ -58,6 +58,8 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
     if ((st = sy_model_bind(m, c, ckpt, err)))
         goto err_free;
     m->router.n_experts = m->n_experts;
+    for (int l = 0, n[2] = {0}; l < m->n_layers; l++)
+        m->layers[l].kv_index = n[m->layers[l].window > 0]++;
     free(c);
     *out = m;
     return SY_OK;

@@ -56,7 +56,8 @@ struct sy_expert_sources {
 
 struct sy_layer_sources {
     bool moe;
-    int window; /* sliding window in tokens, 0: full */
+    int window;   /* sliding window in tokens, 0: full */
+    int kv_index; /* its number among the layers with a window, or among those without */
     const struct sy_tensor *attention_norm, *mlp_norm;            /* [D] */
     const struct sy_tensor *attention_norm_bias, *mlp_norm_bias;  /* NULL without */
     struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "engine/kvcache.h"
 #include "fixture.h"
 #include "tap_mpi.h"
 
@@ -100,7 +101,9 @@ static enum sy_status run(struct sy_group *group, struct sy_session *session, in
 
 static size_t page_bytes(const struct sy_model *model, enum sy_compute compute)
 {
-    return SY_KV_PAGE * sy_model_kv_bytes(model, compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16);
+    struct sy_kv_plan plan = sy_kv_plan(model, compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16);
+
+    return sy_kv_page_bytes(fixture_kernels(), &plan);
 }
 
 struct setting {
@@ -127,8 +130,8 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.on_logits = on_logits;
     config.ctx = &hash;
     config.prefill_chunk = config.max_tokens = 512;
-    /* 14 pages are less than the requests of one rank want together. */
-    config.kv_bytes_max = (setting->small_cache ? 14 : 512) * page_bytes(fixture->model, setting->compute);
+    /* 11 pages are less than the requests of one rank want together. */
+    config.kv_bytes_max = (setting->small_cache ? 11 : 512) * page_bytes(fixture->model, setting->compute);
     enum sy_status st = sy_session_create(group, fixture->ckpt, fixture->model, &config, &session, err);
     if (st)
         return st;

@@ -32,13 +32,33 @@ static bool pages_add_up(void)
     for (int i = 0; i < cache.n_free; i++)
         right &= !seen[cache.free_pages[i]]++;
     for (int i = 0; i < scheduler.n_running; i++)
-        for (int p = 0; p < scheduler.running[i]->n_pages; p++)
-            right &= !seen[scheduler.running[i]->pages[p]]++;
+        for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+            const struct sy_kv_pages *kv = &scheduler.running[i]->kv[kind];
+            for (int p = kv->begin; p < kv->end; p++)
+                right &= !seen[kv->pages[p]]++;
+        }
     for (const struct sy_sequence *s = scheduler.waiting; s; s = s->next)
-        right &= s->n_pages == 0;
+        right &= s->kv[SY_KV_FULL].end == 0 && s->kv[SY_KV_WINDOW].end == 0;
     for (int p = 0; p < cache.n_pages; p++)
         right &= seen[p] == 1;
     free(seen);
+    return right;
+}
+
+/* Positions first .. last have pages of each kind that there is, and so have those that they see; what no window reaches
+ * has gone back, but for what shares a page with it. */
+static bool pages_reach(const struct sy_sequence *sequence, int first, int last)
+{
+    bool right = true;
+
+    for (int kind = 0; kind < SY_N_KV_KINDS; kind++) {
+        const struct sy_kv_pages *kv = &sequence->kv[kind];
+        int seen = kind == SY_KV_WINDOW && first >= cache.plan.window ? first - cache.plan.window + 1 : 0;
+        if (cache.plan.n_layers[kind])
+            right &= kv->begin == seen / SY_KV_PAGE && kv->end == last / SY_KV_PAGE + 1;
+        else
+            right &= kv->end == 0;
+    }
     return right;
 }
 
@@ -52,13 +72,15 @@ static bool batch_is_right(const struct sy_batch *batch)
         const struct sy_sequence *sequence = span->sequence;
         int last = span->first_position + span->n_rows - 1;
         if (span->first_row != T || span->n_rows < 1 || last >= sequence->n_tokens ||
-            span->first_position != sequence->n_computed || sequence->n_pages < last / SY_KV_PAGE + 1 ||
+            span->first_position != sequence->n_computed || !pages_reach(sequence, span->first_position, last) ||
             span->first_position / scheduler.prefill_chunk != last / scheduler.prefill_chunk)
             return false;
         for (int i = 0; i < span->n_rows; i++)
-            if (batch->rows[T + i].position != span->first_position + i ||
-                batch->rows[T + i].pages != sequence->pages || batch->ids[T + i] != (int32_t)sequence->request.id)
-                return false;
+            for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
+                if (batch->rows[kind][T + i].position != span->first_position + i ||
+                    batch->rows[kind][T + i].pages != sequence->kv[kind].pages ||
+                    batch->ids[T + i] != (int32_t)sequence->request.id)
+                    return false;
         T += span->n_rows;
     }
     return T == batch->T && T <= scheduler.max_tokens && batch->n_prefill + batch->n_decode == T &&
@@ -85,23 +107,20 @@ static int play(void)
     return n_over;
 }
 
-int main(void)
+/* 300 random requests through 24 pages. */
+static void test_random(struct testrand *rand, const struct sy_kv_plan *plan, const char *what)
 {
-    struct testrand rand = testrand_begin();
-    const struct sy_kv_layer shape = {.dtype = SY_F32, .n_kv_heads = 1, .k_dim = 16, .v_dim = 16};
-    struct sy_error err = SY_ERROR_INIT;
     int n_added = 0, n_over = 0, n_steps = 0, wrong_batches = 0, wrong_pages = 0;
+    struct sy_error err = SY_ERROR_INIT;
+    size_t page = sy_kv_page_bytes(sy_kernels_ref(), plan);
 
-    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), 2, &shape, 100, &err) == SY_ERR_USAGE,
-       "a cache without a page is refused");
-    has_str(err.text, "one page of 16 tokens needs 4096 bytes", "and the sentence says what a page needs");
-    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), 2, &shape, 24 * 4096 + 5, &err), "a cache of 24 pages");
-    is_int(cache.n_pages, 24, "has 24 pages");
+    ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), plan, 24 * page + 5, &err), "%s: a cache of 24 pages", what);
+    is_int(cache.n_pages, 24, "%s: has 24 pages", what);
     sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
     while (n_over < 300 && n_steps < 100000) {
-        while (n_added < 300 && testrand_next(&rand) % 3) {
-            int n_prompt = 1 + (int)(testrand_next(&rand) % 150);
-            add((uint64_t)n_added++, n_prompt, 1 + (int)(testrand_next(&rand) % 100));
+        while (n_added < 300 && testrand_next(rand) % 3) {
+            int n_prompt = 1 + (int)(testrand_next(rand) % 150), n_new = 1 + (int)(testrand_next(rand) % 100);
+            add((uint64_t)n_added++, n_prompt, n_new);
         }
         sy_scheduler_plan(&scheduler);
         wrong_batches += !batch_is_right(&scheduler.batch);
@@ -109,11 +128,64 @@ int main(void)
         n_over += play();
         n_steps++;
     }
-    is_int(n_over, 300, "300 random requests are served in %d steps", n_steps);
-    is_int(wrong_batches, 0, "every batch is well-formed");
-    is_int(wrong_pages, 0, "every page has one owner");
-    ok(scheduler.n_preemptions > 0, "there were %llu preemptions", (unsigned long long)scheduler.n_preemptions);
-    is_int(cache.n_free, 24, "all pages are free in the end");
+    is_int(n_over, 300, "%s: 300 random requests are served in %d steps", what, n_steps);
+    is_int(wrong_batches, 0, "%s: every batch is well-formed", what);
+    is_int(wrong_pages, 0, "%s: every page has one owner", what);
+    /* Without layers that keep everything a sequence's pages have a bound, which it is admitted for. */
+    ok((scheduler.n_preemptions > 0) == (plan->n_layers[SY_KV_FULL] > 0), "%s: there were %llu preemptions", what,
+       (unsigned long long)scheduler.n_preemptions);
+    is_int(cache.n_free, 24, "%s: all pages are free in the end", what);
+}
+
+static void end(void)
+{
+    sy_scheduler_fini(&scheduler);
+    sy_kv_cache_fini(&cache);
+}
+
+/* A long sequence through few pages. */
+static void test_long(const struct sy_kv_plan *plan)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    int n_held = sy_kv_held(plan, SY_KV_WINDOW, 1000, 32), n_steps = 0, most = 0;
+
+    is_int(n_held, 5, "a window of 20 and chunks of 32 are on 5 pages at most");
+    sy_kv_cache_init(&cache, sy_kernels_ref(), plan, (size_t)n_held * sy_kv_page_bytes(sy_kernels_ref(), plan), &err);
+    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
+    add(1, 700, 300);
+    do {
+        sy_scheduler_plan(&scheduler);
+        most = most > cache.n_pages - cache.n_free ? most : cache.n_pages - cache.n_free;
+        n_steps++;
+    } while (!play() && n_steps < 2000);
+    ok(n_steps < 2000 && most <= n_held, "1000 tokens go through %d pages (%d used)", n_held, most);
+    is_int((int)scheduler.n_preemptions, 0, "without preemption");
+    end();
+}
+
+int main(void)
+{
+    struct testrand rand = testrand_begin();
+    const struct sy_kv_layer shape = {.dtype = SY_F32, .n_kv_heads = 1, .k_dim = 16, .v_dim = 16};
+    const struct sy_kv_plan full = {.shape = shape, .n_layers = {2, 0}};
+    const struct sy_kv_plan windowed = {.shape = shape, .n_layers = {0, 3}, .window = 20};
+    const struct sy_kv_plan mixed = {.shape = shape, .n_layers = {2, 3}, .window = 33};
+    struct sy_error err = SY_ERROR_INIT;
+
+    ok(sy_kv_cache_init(&cache, sy_kernels_ref(), &full, 100, &err) == SY_ERR_USAGE,
+       "a cache without a page is refused");
+    has_str(err.text, "one page of 16 tokens needs 4096 bytes", "and the sentence says what a page needs");
+    is_int((int)sy_kv_page_bytes(sy_kernels_ref(), &mixed), 3 * 2048, "a page has room for the kind with more layers");
+    is_int((int)sy_kv_token_bytes(sy_kernels_ref(), &mixed, SY_KV_FULL), 2 * 128, "bytes of a token where all stay");
+    is_int((int)sy_kv_token_bytes(sy_kernels_ref(), &mixed, SY_KV_WINDOW), 3 * 128, "and in layers with a window");
+    ok(sy_kv_reach(&full, 3) == 48 && sy_kv_reach(&mixed, 3) == 48 && sy_kv_reach(&windowed, 3) > 1000000,
+       "only windows alone have no end");
+    test_random(&rand, &windowed, "windows");
+    end();
+    test_random(&rand, &mixed, "some windows");
+    end();
+    test_long(&windowed);
+    test_random(&rand, &full, "no windows");
 
     add(7, 40, 5);
     ok(sy_scheduler_find(&scheduler, 7) && !sy_scheduler_find(&scheduler, 8), "a waiting sequence is found by its id");
@@ -121,8 +193,7 @@ int main(void)
     is_int(scheduler.batch.T, 32, "a prompt of 40 starts with a chunk of 32");
     sy_scheduler_remove(&scheduler, sy_scheduler_find(&scheduler, 7));
     is_int(cache.n_free, 24, "removing a running sequence frees its pages");
-    sy_scheduler_fini(&scheduler);
-    sy_kv_cache_fini(&cache);
+    end();
     done();
     return tap_exit();
 }
