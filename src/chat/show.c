@@ -29,7 +29,7 @@ void sy_show_real(double real, char out[40])
         snprintf(out, 40, "%.*f", decimals > 0 ? decimals : 1, real);
     } else {
         *strchr(digits, 'e') = '\0';
-        snprintf(out, 40, "%se%c%02d", digits, exponent < 0 ? '-' : '+', abs(exponent));
+        snprintf(out, 40, "%.30se%c%02d", digits, exponent < 0 ? '-' : '+', abs(exponent) % 1000);
     }
 }
 

@@ -26,8 +26,8 @@ void sy_attention_project(struct sy_forward *forward, int T, const struct sy_lay
     bool direct = config->model->residual_scale == 1;
     size_t D = (size_t)config->model->hidden;
 
-    config->kernels->gemm(config->queue, &weights->o, forward->context, config->rows, (size_t)width, T, 0, (int)D, direct,
-                          direct ? forward->x : forward->delta, D);
+    config->kernels->gemm(config->queue, &weights->o, forward->context, config->rows, (size_t)width, T, 0, (int)D,
+                          direct, direct ? forward->x : forward->delta, D);
     if (!direct)
         sy_forward_add_scaled(forward, T);
 }

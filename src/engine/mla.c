@@ -99,8 +99,8 @@ void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l,
     size_t stride = (size_t)(first + kv.k_dim), q_stride = mla->q_lora_rank ? (size_t)nq : stride;
     float *latent = forward->qkv + first, *rotary = latent + mla->kv_lora_rank, *q = forward->qkv;
 
-    k->gemm(config->queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride, false,
-            forward->qkv, stride);
+    k->gemm(config->queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
+            false, forward->qkv, stride);
     k->rmsnorm(config->queue, latent, stride, T, 1, mla->kv_lora_rank, weights->kv_a_norm, LATENT_EPS, latent, SY_F32,
                stride);
     k->rope(config->queue, &(struct sy_rotation){.n_rows = T,

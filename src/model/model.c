@@ -111,8 +111,9 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
     for (int i = 0; i < model->n_layers; i++) {
         const struct sy_layer_sources *l = &model->layers[i];
         all += elements(l->attention_norm) + elements(l->mlp_norm) + elements(l->q_norm) + elements(l->k_norm) +
-               elements(l->q_bias) + elements(l->sinks) + elements(l->k_bias) + elements(l->v_bias) + elements(l->o_bias) +
-               source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) + source_elements(&l->o) +
+               elements(l->q_bias) + elements(l->sinks) + elements(l->k_bias) + elements(l->v_bias) +
+               elements(l->o_bias) + source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) +
+               source_elements(&l->o) +
                elements(l->attention_norm_bias) + elements(l->mlp_norm_bias) + source_elements(&l->router) +
                elements(l->router_bias) + elements(l->correction) + mlp_elements(&l->dense) + mlp_elements(&l->shared) +
                source_elements(&l->shared_gate) + source_elements(&l->q_a) + source_elements(&l->q_b) +
