@@ -97,7 +97,7 @@ static bool find(struct sy_render *r, const struct sy_dict *dict, struct sy_valu
 
 bool sy_dict_put(struct sy_render *r, struct sy_dict *dict, struct sy_value key, struct sy_value value)
 {
-    size_t at;
+    size_t at = 0;
 
     if (!find(r, dict, key, &at))
         return false;
@@ -121,7 +121,7 @@ bool sy_dict_put(struct sy_render *r, struct sy_dict *dict, struct sy_value key,
 bool sy_dict_get(struct sy_render *r, const struct sy_dict *dict, struct sy_value key, bool *found,
                  struct sy_value *out)
 {
-    size_t at;
+    size_t at = 0;
 
     if (!find(r, dict, key, &at))
         return false;

@@ -107,6 +107,8 @@ static enum sy_status take_message(const char *name, size_t at, json_t *message,
     else if (content && !json_is_string(content) && !json_is_null(content))
         st = sy_error_set(err, SY_ERR_DATA, "%s: \"messages\"[%zu].content is %s, expected a string or text parts",
                           name, at, sy_json_show(content, shown, sizeof shown));
+    /* Parts have been replaced by now. */
+    content = json_object_get(message, "content");
     if (!st && (!content || json_is_null(content)) && strcmp(role, "assistant"))
         st = sy_error_set(err, SY_ERR_DATA, "%s: \"messages\"[%zu] has no content", name, at);
     if (!st && calls && !json_is_null(calls) && !json_is_array(calls))

@@ -75,7 +75,8 @@ static enum sy_status make_chat(struct sy_job *job, struct sy_item *item, struct
         return sy_error_set(err, SY_ERR_DATA, "the model has no tokenizer.json, so it takes no messages");
     enum sy_status st = sy_chat_render(job->chat, &request, time(NULL), &text, err);
     if (!st)
-        st = sy_tokenizer_encode(job->tok, (const char *)text.data, text.len, false, &item->prompt, err);
+        st = sy_tokenizer_encode(job->tok, text.data ? (const char *)text.data : "", text.len, false, &item->prompt,
+                                 err);
     sy_buf_fini(&text);
     return st;
 }

@@ -105,7 +105,7 @@ static enum sy_status tokenize_chat(struct prompt *p, struct sy_error *err)
         st = sy_chat_render(chat, &(struct sy_chat_request){.messages = p->line.chat->messages}, time(NULL), &text,
                             err);
     if (!st)
-        st = sy_tokenizer_encode(p->tok, (const char *)text.data, text.len, false, &p->ids, err);
+        st = sy_tokenizer_encode(p->tok, text.data ? (const char *)text.data : "", text.len, false, &p->ids, err);
     sy_chat_close(chat);
     sy_buf_fini(&text);
     return st == SY_ERR_DATA ? sy_error_prefix(err, "--chat") : st;

@@ -157,6 +157,9 @@ as_prompt "a list of templates: tool_use" list T5 ',"tools":[{"x":5}]'
 as_prompt "no tools are as none given" list Da ',"tools":[]'
 echo "J{{ messages[0].content }}" >"$SY_TMP/list/chat_template.jinja"
 as_prompt "chat_template.jinja comes first" list Ja ''
+: >"$SY_TMP/list/chat_template.jinja"
+switchyard run -m "$SY_TMP/list" -i "$SY_TMP/in" -o -
+has "a template that makes no text" "$("$jsonl" get "$SY_TMP/out" error.message)" "the prompt is empty"
 
 # A template that adds the arguments of a call to text.
 echo "{{ messages[0].content + messages[1].tool_calls[0].function.arguments }}" >"$SY_TMP/list/chat_template.jinja"
