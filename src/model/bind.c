@@ -164,16 +164,6 @@ enum sy_status sy_bind_matrix(struct binder *b, const char *name, int n, int k, 
     return matrix(b, look(b, "%s", name), n, k, what, out);
 }
 
-enum sy_status sy_bind_no_codes(const struct binder *b, const struct sy_source *source, const char *why)
-{
-    const struct sy_tensor *t = source->tensor;
-
-    if (!source->scales.tensor)
-        return SY_OK;
-    return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is %s, but %s, so it must be F32, F16 or BF16",
-                        sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, sy_dtype_name(t->dtype), why);
-}
-
 /* A bias is used when it is there. */
 static enum sy_status bias(struct binder *b, const char *proj, int n, const struct sy_tensor **out)
 {

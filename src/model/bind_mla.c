@@ -28,8 +28,6 @@ enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *m, struct sy
         (st = sy_bind_matrix(b, "self_attn.kv_b_proj.weight", kv, mla->kv_lora_rank,
                              "[num_attention_heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]", &l->kv_b)))
         return st;
-    if ((st = sy_bind_no_codes(b, &l->kv_b, "latent attention multiplies by its transpose")))
-        return st;
     return sy_bind_matrix(b, "self_attn.o_proj.weight", m->hidden, m->n_heads * mla->v_head_dim,
                           "[hidden_size, num_attention_heads * v_head_dim]", &l->o);
 }

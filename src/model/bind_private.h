@@ -15,9 +15,6 @@ enum sy_status sy_bind_vector(struct binder *b, const char *name, int n, const c
 enum sy_status sy_bind_matrix(struct binder *b, const char *name, int n, int k, const char *what,
                               struct sy_source *out);
 
-/* Refuse a matrix of codes with scales, and say why. */
-enum sy_status sy_bind_no_codes(const struct binder *b, const struct sy_source *source, const char *why);
-
 /* The projections of a layer with multi-head latent attention. bind_mla.c */
 enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *model, struct sy_layer_sources *layer);
 

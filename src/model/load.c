@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "half.h"
 #include "model/shard.h"
 #include "model/shard_job.h"
 
@@ -232,6 +233,39 @@ static enum sy_status load_scales(struct loader *loader, const struct run *run, 
     return st;
 }
 
+/* Widen a part's codes, which begin at raw, with their scales. The few scales of a part are fetched here: such a matrix,
+ * which is multiplied by its transpose too, is one of a layer. */
+static enum sy_status decode(struct loader *loader, const struct sy_source *source, const struct part *part,
+                             const uint8_t *raw, float *wide, struct sy_error *err)
+{
+    const struct sy_tensor *tensor = source->scales.tensor;
+    int64_t first = sy_scale_at(source, part->row, part->k);
+    int64_t n = sy_scale_at(source, part->row_end - 1, part->k_end - 1) + 1 - first;
+    size_t element = sy_dtype_bytes(tensor->dtype);
+    uint8_t *published = malloc((size_t)n * (element + sizeof(float)) + ALIGN);
+
+    if (!published)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %lld scales of %s", (long long)n, tensor->name);
+    float *scales = (float *)(published + round_up((size_t)n * element));
+    enum sy_status st = sy_checkpoint_fetch(loader->ckpt, tensor, (uint64_t)first * element, (size_t)n * element,
+                                            published, err);
+    if (!st)
+        loader->shard->kernels->convert(NULL, scales, SY_F32, published, tensor->dtype, (size_t)n);
+    for (int64_t i = 0; !st && i < n; i++)
+        if (!(fabsf(scales[i]) <= SY_SCALE_MAX))
+            st = sy_error_set(err, SY_ERR_DATA, "%s: tensor %s has a scale that is not a number or over 2^100",
+                              sy_checkpoint_shard_path(loader->ckpt, tensor->shard), tensor->name);
+    for (int row = part->row; !st && row < part->row_end; row++) {
+        for (int k = part->k; k < part->k_end; k++) {
+            int64_t at = (row - part->row) * source->row_stride + (k - part->k) * source->k_stride;
+            wide[at] = sy_float_at(sy_source_dtype(source), raw, (size_t)at) *
+                       scales[sy_scale_at(source, row, k) - first];
+        }
+    }
+    free(published);
+    return st;
+}
+
 /* Pack a part of one stream from `rows`, elements of the job's type, where it begins at element `at`. */
 static void pack(const struct loader *loader, const struct run *run, const struct part *part, int stream,
                  const uint8_t *rows, size_t at)
@@ -273,8 +307,13 @@ static enum sy_status load_panels(struct loader *loader, const struct run *run, 
             return st;
         n_bytes = at + span.bytes;
     }
-    if (from != job->dtype) {
+    if (from != job->dtype)
         rows = raw + loader->raw_bytes;
+    if (from != job->dtype && sy_dtype_quantised(from)) {
+        enum sy_status st = decode(loader, segments_of(run, run->stream), &part, raw, (float *)rows, err);
+        if (st)
+            return st;
+    } else if (from != job->dtype) {
         loader->shard->kernels->convert(NULL, rows, job->dtype, raw, from, n_bytes / sy_dtype_bytes(from));
     }
     for (int i = 0; i < run->n_streams; i++)

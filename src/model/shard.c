@@ -122,14 +122,17 @@ static const float *add_vector(struct sy_shard *shard, const struct sy_tensor *t
     return add_vectors(shard, false, 1, &vector, &length);
 }
 
-/* A matrix for each head, `step` elements from one to the next in the checkpoint. */
-static struct sy_weight add_heads(struct sy_shard *shard, struct sy_source head, int64_t step, size_t *head_bytes)
+/* A matrix for each head, `step` published rows from one to the next. Codes are widened: their scales would not do for a
+ * transposed matrix, whose blocks may begin anywhere. */
+static struct sy_weight add_heads(struct sy_shard *shard, struct sy_source head, int step, size_t *head_bytes)
 {
+    enum sy_dtype dtype = sy_dtype_quantised(sy_source_dtype(&head)) ? SY_F32 : shard->model->dtype;
+    int64_t row_stride = head.k_stride == 1 ? head.row_stride : head.k_stride;
     struct sy_weight first = {0};
 
     *head_bytes = 0;
-    for (int h = 0; h < shard->model->n_heads; h++, head.offset += step) {
-        struct sy_weight w = add_matrix(shard, false, shard->model->dtype, 1, 1, (const struct sy_source *[]){&head});
+    for (int h = 0; h < shard->model->n_heads; h++, head.offset += step * row_stride, head.scales.row += step) {
+        struct sy_weight w = add_matrix(shard, false, dtype, 1, 1, (const struct sy_source *[]){&head});
         if (h == 0)
             first = w;
         if (h == 1)
@@ -145,7 +148,7 @@ static void lay_out_mla(struct sy_shard *shard, const struct sy_layer_sources *f
     const struct sy_mla *mla = &shard->model->mla;
     const struct sy_source *q = from->q_a.tensor ? &from->q_a : &from->q;
     struct sy_source k = from->kv_b, v = from->kv_b;
-    int64_t step = (int64_t)(mla->qk_nope_head_dim + mla->v_head_dim) * from->kv_b.row_stride;
+    int step = mla->qk_nope_head_dim + mla->v_head_dim;
 
     to->qkv = add_matrix(shard, false, sy_source_dtype(q), 1, 2, (const struct sy_source *[]){q, &from->kv_a});
     to->q_a_norm = add_vector(shard, from->q_a_norm, mla->q_lora_rank);
@@ -158,6 +161,7 @@ static void lay_out_mla(struct sy_shard *shard, const struct sy_layer_sources *f
     k.k = mla->qk_nope_head_dim;
     to->k_up = add_heads(shard, k, step, &to->k_up_head);
     v.offset += mla->qk_nope_head_dim * from->kv_b.row_stride;
+    v.scales.row += mla->qk_nope_head_dim;
     v.n = mla->v_head_dim;
     to->v_up = add_heads(shard, v, step, &to->v_up_head);
 }

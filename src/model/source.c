@@ -37,6 +37,14 @@ struct sy_stretch sy_source_stretch(const struct sy_source *source, int row, int
     return (struct sy_stretch){(uint64_t)first * element, (uint64_t)(last + 1) * element};
 }
 
+int64_t sy_scale_at(const struct sy_source *source, int row, int input)
+{
+    const struct sy_scales *s = &source->scales;
+    int published = source->k_stride == 1 ? row : input, column = source->k_stride == 1 ? input : row;
+
+    return s->offset + (s->row + (int64_t)published * s->row_step) / s->block_n * s->row_stride + column / s->block_k;
+}
+
 int sy_scales_blocks(const struct sy_source *source)
 {
     return (source->k - 1) / source->scales.block_k + 1;

@@ -50,6 +50,10 @@ struct sy_stretch {
 
 struct sy_stretch sy_source_stretch(const struct sy_source *source, int row, int row_end, int k, int k_end);
 
+/* Where the scale of a row's input is, in elements of the scales' tensor. A source with a k_stride is a transposed matrix:
+ * its inputs are the rows that were published. */
+int64_t sy_scale_at(const struct sy_source *source, int row, int input);
+
 /* The same of the scales of some rows, and how many each row has. */
 struct sy_stretch sy_scales_stretch(const struct sy_source *source, int row, int row_end);
 int sy_scales_blocks(const struct sy_source *source);
