@@ -34,7 +34,8 @@ libmodel_a_SOURCES = \
 	%D%/model/config.c %D%/model/config.h \
 	%D%/model/rope.c \
 	%D%/model/bind.c %D%/model/bind.h %D%/model/bind_private.h \
-	%D%/model/bind_mla.c \
+	%D%/model/bind_attention.c %D%/model/bind_experts.c %D%/model/bind_mla.c %D%/model/bind_mlp.c \
+	%D%/model/bind_tensor.c \
 	%D%/model/model.c %D%/model/model.h \
 	%D%/model/tokenizer.c %D%/model/tokenizer.h %D%/model/tokenizer_impl.h \
 	%D%/model/tokenizer_read.c \

@@ -10,24 +10,27 @@ enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *m, struct sy
     enum sy_status st;
 
     if (mla->q_lora_rank) {
-        if ((st = sy_bind_matrix(b, "self_attn.q_a_proj.weight", mla->q_lora_rank, m->hidden,
+        if ((st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_a_proj.weight"), mla->q_lora_rank, m->hidden,
                                  "[q_lora_rank, hidden_size]", &l->q_a)) ||
-            (st = sy_bind_vector(b, "self_attn.q_a_layernorm.weight", mla->q_lora_rank, "q_lora_rank", &l->q_a_norm)) ||
-            (st = sy_bind_matrix(b, "self_attn.q_b_proj.weight", q, mla->q_lora_rank,
+            (st = sy_bind_vector(b, sy_bind_look(b, "self_attn.q_a_layernorm.weight"), mla->q_lora_rank, "q_lora_rank",
+                                 &l->q_a_norm)) ||
+            (st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_b_proj.weight"), q, mla->q_lora_rank,
                                  "[num_attention_heads * (qk_nope_head_dim + qk_rope_head_dim), q_lora_rank]",
                                  &l->q_b)))
             return st;
-    } else if ((st = sy_bind_matrix(b, "self_attn.q_proj.weight", q, m->hidden,
+    } else if ((st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_proj.weight"), q, m->hidden,
                                     "[num_attention_heads * (qk_nope_head_dim + qk_rope_head_dim), hidden_size]",
                                     &l->q))) {
         return st;
     }
-    if ((st = sy_bind_matrix(b, "self_attn.kv_a_proj_with_mqa.weight", mla->kv_lora_rank + mla->qk_rope_head_dim,
-                             m->hidden, "[kv_lora_rank + qk_rope_head_dim, hidden_size]", &l->kv_a)) ||
-        (st = sy_bind_vector(b, "self_attn.kv_a_layernorm.weight", mla->kv_lora_rank, "kv_lora_rank", &l->kv_a_norm)) ||
-        (st = sy_bind_matrix(b, "self_attn.kv_b_proj.weight", kv, mla->kv_lora_rank,
+    if ((st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.kv_a_proj_with_mqa.weight"),
+                             mla->kv_lora_rank + mla->qk_rope_head_dim, m->hidden,
+                             "[kv_lora_rank + qk_rope_head_dim, hidden_size]", &l->kv_a)) ||
+        (st = sy_bind_vector(b, sy_bind_look(b, "self_attn.kv_a_layernorm.weight"), mla->kv_lora_rank, "kv_lora_rank",
+                             &l->kv_a_norm)) ||
+        (st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.kv_b_proj.weight"), kv, mla->kv_lora_rank,
                              "[num_attention_heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]", &l->kv_b)))
         return st;
-    return sy_bind_matrix(b, "self_attn.o_proj.weight", m->hidden, m->n_heads * mla->v_head_dim,
+    return sy_bind_matrix(b, sy_bind_look(b, "self_attn.o_proj.weight"), m->hidden, m->n_heads * mla->v_head_dim,
                           "[hidden_size, num_attention_heads * v_head_dim]", &l->o);
 }
