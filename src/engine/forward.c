@@ -148,6 +148,34 @@ static void count(struct sy_forward_work *work, const struct sy_batch *batch)
     }
 }
 
+/* Show rows [T, D] of requests that are looked into. */
+static enum sy_status show_hidden(const struct sy_forward *forward, const struct sy_batch *batch, int layer,
+                                  const float *rows, struct sy_error *err)
+{
+    const struct sy_forward_config *config = &forward->config;
+    int D = config->model->hidden;
+    enum sy_status st = SY_OK;
+
+    config->kernels->queue_sync(config->queue);
+    for (int s = 0; s < batch->n_spans; s++) {
+        const struct sy_span *span = &batch->spans[s];
+        const struct sy_request *request = &span->sequence->request;
+        for (int i = 0; i < span->n_rows && request->keep_logits && !st; i++)
+            st = config->on_hidden(config->ctx, request->id, span->first_position + i, layer,
+                                   rows + (size_t)(span->first_row + i) * (size_t)D, D, err);
+    }
+    return st;
+}
+
+/* The final norm is taken here for all rows and in FP32, since sy_forward_logits() takes it for few, in config.rows. */
+static enum sy_status show_final(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
+{
+    const struct sy_forward_config *config = &forward->config;
+
+    norm(forward, forward->x, batch->T, config->shard->final_norm, config->shard->final_norm_bias, forward->h, SY_F32);
+    return show_hidden(forward, batch, config->model->n_layers, forward->h, err);
+}
+
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -161,6 +189,9 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
         k->scale(config->queue, forward->x, (size_t)model->hidden, T, model->hidden, model->embedding_scale);
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
+        enum sy_status st = config->on_hidden ? show_hidden(forward, batch, l, forward->x, err) : SY_OK;
+        if (st)
+            return st;
         int64_t begin_ns = sy_clock_ns();
         norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
              config->rows);
@@ -174,7 +205,7 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
         if (moe) {
-            enum sy_status st = run_moe(forward, l, T, err);
+            st = run_moe(forward, l, T, err);
             if (st)
                 return st;
         } else {
@@ -182,7 +213,7 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
             forward->dense_ns += sy_clock_ns() - mlp_ns;
         }
     }
-    return SY_OK;
+    return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
 }
 
 void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)

@@ -32,6 +32,8 @@ struct sy_forward_config {
     enum sy_dtype rows;    /* of activations before each product: SY_F32, or SY_BF16 under compute bf16 */
     int max_tokens;        /* of a step */
     int n_positions;       /* that a sequence can reach */
+    sy_hidden_fn on_hidden; /* of session.h, or NULL */
+    void *ctx;
 };
 
 /* Rows run so far, for measurements. */

@@ -95,6 +95,8 @@ static struct sy_forward_config forward_config(struct sy_session *session)
                                       .cache = &session->cache,
                                       .moe = session->moe,
                                       .rows = wire_type(session),
+                                      .on_hidden = session->config.on_hidden,
+                                      .ctx = session->config.ctx,
                                       .max_tokens = session->config.max_tokens,
                                       .n_positions = positions(session, session->cache.n_pages)};
 }

@@ -36,7 +36,7 @@ struct sy_request {
     int n_logprobs;         /* alternatives with each token's log-probability; -1: no log-probabilities */
     bool echo;              /* report prompt tokens too (with log-probabilities if asked for) */
     bool ignore_eos;        /* go on to max_tokens */
-    bool keep_logits;       /* call config.on_logits for every position of this request */
+    bool keep_logits;       /* call config.on_logits and on_hidden for every position of this request */
 };
 
 enum sy_finish {
@@ -67,6 +67,12 @@ typedef void (*sy_token_fn)(void *ctx, const struct sy_token_event *event);
 typedef enum sy_status (*sy_logits_fn)(void *ctx, uint64_t request_id, int position, const float *logits, int vocab,
                                        struct sy_error *err);
 
+/* The residual stream at one position of a request with keep_logits, on the rank that serves it: layer 0 is the embedding,
+ * layer l what l layers have made of it, and the last of them, l = L, comes after the final norm. hidden: [D], valid during
+ * the call. A preempted sequence that starts over shows its positions again. */
+typedef enum sy_status (*sy_hidden_fn)(void *ctx, uint64_t request_id, int position, int layer, const float *hidden,
+                                       int D, struct sy_error *err);
+
 struct sy_session_config {
     enum sy_compute compute;
     const struct sy_kernels *kernels;
@@ -81,6 +87,7 @@ struct sy_session_config {
     int n_slots;           /* chunks in flight in each ring */
     sy_token_fn on_token;  /* rank 0 */
     sy_logits_fn on_logits;
+    sy_hidden_fn on_hidden; /* costs nothing when it is NULL */
     void *ctx;
     bool show_progress;    /* of loading, on rank 0 */
     bool reverse_k;        /* negative control for tests: combine in the wrong order */

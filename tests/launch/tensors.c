@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * tensors.c - looks into safetensors files for shell tests, with a reader of its own
+ * tensors.c - looks into safetensors files for shell tests, and spoils them, with a reader of its own
  *
  * usage: tensors ids FILE NAME
  *            the I32 tensor as a JSON array
@@ -8,6 +8,8 @@
  *            largest absolute value; prints their ratio
  *        tensors logprobs FILE NAME ID...
  *            the log-probability of each id but the first, from the logits [T,V] of the position before it
+ *        tensors spoil FILE NAME
+ *            change the sign of the first element of a tensor of any type, in its last byte
  */
 #include <jansson.h>
 #include <math.h>
@@ -21,15 +23,19 @@ struct tensor {
     void *data;
 };
 
+struct place {
+    size_t n_dims, dims[4], n_elements, bytes;
+};
+
 static void die(const char *file, const char *name, const char *why)
 {
     fprintf(stderr, "tensors: %s: %s: %s\n", file, name, why);
     exit(2);
 }
 
-static struct tensor read_tensor(const char *file, const char *name, const char *dtype)
+/* Where a tensor is: `in` stands at its first byte. dtype: that it must have, or NULL for any. */
+static struct place find_tensor(FILE *in, const char *file, const char *name, const char *dtype)
 {
-    FILE *in = fopen(file, "rb");
     uint64_t header_len = 0;
 
     if (!in || fread(&header_len, sizeof header_len, 1, in) != 1 || header_len > 1 << 20)
@@ -40,22 +46,47 @@ static struct tensor read_tensor(const char *file, const char *name, const char 
     json_t *root = json_loadb(header, header_len, 0, NULL), *info = json_object_get(root, name);
     json_t *shape = json_object_get(info, "shape"), *offsets = json_object_get(info, "data_offsets");
     const char *found = json_string_value(json_object_get(info, "dtype"));
-    size_t n_dims = json_array_size(shape);
-    if (!found || strcmp(found, dtype) || n_dims < 1 || n_dims > 2)
+    struct place place = {.n_dims = json_array_size(shape), .n_elements = 1};
+    if (!found || (dtype && strcmp(found, dtype)) || !place.n_dims || place.n_dims > 4)
         die(file, name, "no such tensor, or of another type");
-    struct tensor t = {.n_rows = n_dims == 2 ? (size_t)json_integer_value(json_array_get(shape, 0)) : 1,
-                       .n_columns = (size_t)json_integer_value(json_array_get(shape, n_dims - 1))};
+    for (size_t i = 0; i < place.n_dims; i++)
+        place.n_elements *= place.dims[i] = (size_t)json_integer_value(json_array_get(shape, i));
     size_t begin = (size_t)json_integer_value(json_array_get(offsets, 0));
-    size_t bytes = (size_t)json_integer_value(json_array_get(offsets, 1)) - begin;
-    t.data = malloc(bytes + 1);
-    if (bytes != t.n_rows * t.n_columns * 4 || !t.data)
+    place.bytes = (size_t)json_integer_value(json_array_get(offsets, 1)) - begin;
+    if (!place.n_elements || place.bytes % place.n_elements || fseek(in, (long)(8 + header_len + begin), SEEK_SET))
         die(file, name, "shape and offsets do not agree");
-    if (fseek(in, (long)(8 + header_len + begin), SEEK_SET) || fread(t.data, 1, bytes, in) != bytes)
-        die(file, name, "the file is too short");
     json_decref(root);
     free(header);
+    return place;
+}
+
+static struct tensor read_tensor(const char *file, const char *name, const char *dtype)
+{
+    FILE *in = fopen(file, "rb");
+    struct place place = find_tensor(in, file, name, dtype);
+    struct tensor t = {.n_rows = place.n_dims == 2 ? place.dims[0] : 1, .n_columns = place.dims[place.n_dims - 1]};
+
+    t.data = malloc(place.bytes);
+    if (place.n_dims > 2 || place.bytes != t.n_rows * t.n_columns * 4 || !t.data)
+        die(file, name, "shape and offsets do not agree");
+    if (fread(t.data, 1, place.bytes, in) != place.bytes)
+        die(file, name, "the file is too short");
     fclose(in);
     return t;
+}
+
+static int spoil(const char *file, const char *name)
+{
+    FILE *both = fopen(file, "r+b");
+    struct place place = find_tensor(both, file, name, NULL);
+    long last = (long)(place.bytes / place.n_elements) - 1;
+
+    if (fseek(both, last, SEEK_CUR))
+        die(file, name, "the file is too short");
+    int byte = getc(both);
+    if (byte == EOF || fseek(both, -1, SEEK_CUR) || putc(byte ^ 0x80, both) == EOF || fclose(both))
+        die(file, name, "cannot be changed");
+    return 0;
 }
 
 static int print_ids(const char *file, const char *name)
@@ -120,7 +151,9 @@ int main(int argc, char **argv)
         return compare(argv + 2);
     if (argc > 5 && !strcmp(argv[1], "logprobs"))
         return logprobs(argv[2], argv[3], argv + 4, (size_t)(argc - 4));
+    if (argc == 4 && !strcmp(argv[1], "spoil"))
+        return spoil(argv[2], argv[3]);
     fprintf(stderr, "usage: tensors ids FILE NAME | compare FILE NAME REFERENCE NAME TOLERANCE | "
-                    "logprobs FILE NAME ID...\n");
+                    "logprobs FILE NAME ID... | spoil FILE NAME\n");
     return 2;
 }

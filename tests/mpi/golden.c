@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * golden.c - logits and greedy tokens of tiny checkpoints against an independent implementation
+ * golden.c - hidden states, logits and greedy tokens of tiny checkpoints against an independent implementation
  *
  * Each folder below tests/data/goldens and tests/data/odd holds a checkpoint and golden.safetensors: p{i}.input_ids [T],
- * p{i}.logits [T, V] and p{i}.greedy [16] made with Hugging Face transformers in float32 from the same weights.
- * Logits must agree within 2e-4 of the largest absolute logit, greedy tokens exactly, on any number of ranks.
+ * p{i}.logits [T, V], p{i}.greedy [16] and, in most, p{i}.hidden.{l} [T, D] (0: the embedding; l: after l layers; the last
+ * one: after the final norm), made with Hugging Face transformers in float32 from the same weights. Logits must agree within
+ * 2e-4 of the largest absolute logit, hidden states within 2e-4 of the largest of their position, greedy tokens exactly, on
+ * any number of ranks. A failure names the first layer that is off.
  * usage: golden.npN.t [DIR...]
  */
 #include <dirent.h>
@@ -17,44 +19,113 @@
 #include "tap.h"
 #include "tap_mpi.h"
 
-#define TOLERANCE 2e-4
+#define TOLERANCE     2e-4
 #define N_PROMPTS_MAX 8
+#define N_LAYERS_MAX  16
+#define N_RANKS_MAX   64
 
 struct prompt {
     int32_t *ids, *greedy;
-    float *logits;
-    size_t n_ids, n_greedy, n_logits;
+    float *logits, *hidden[N_LAYERS_MAX + 1];
+    size_t n_ids, n_greedy, n_logits, n_hidden[N_LAYERS_MAX + 1];
     int n_found;
     bool equal;
 };
 
+/* A hidden state that is off by more than is allowed. */
+struct difference {
+    int layer, prompt, position; /* layer: -1 for none */
+    double off;
+};
+
+/* What one rank has seen. Differences are over the largest absolute value of what is compared. */
+struct seen {
+    int n_positions, n_rows; /* of logits, and of hidden states in all layers */
+    double logits_off, hidden_off;
+    struct difference first;
+};
+
 struct check {
     struct prompt prompts[N_PROMPTS_MAX];
-    int n_prompts, n_positions;
-    double worst; /* largest difference over largest absolute logit */
+    int n_prompts, n_positions, n_layers; /* n_layers: 0 without hidden states */
+    struct seen seen;
 };
+
+/* The largest difference over the largest absolute value expected, or NaN. */
+static double largest_difference(const float *found, const float *expected, size_t n, double largest)
+{
+    double difference = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        double off = fabs((double)found[i] - expected[i]);
+        difference = off > difference || isnan(off) ? off : difference;
+    }
+    return difference / largest;
+}
+
+static double largest_of(const float *values, size_t n)
+{
+    double largest = 0;
+
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs(values[i]));
+    return largest;
+}
+
+/* A NaN, once there, stays. */
+static void keep_worst(double *worst, double off)
+{
+    if (!(off <= *worst) && !isnan(*worst))
+        *worst = off;
+}
+
+/* By layer, then prompt, then position. */
+static void keep_first(struct difference *first, const struct difference *other)
+{
+    if (other->layer < 0)
+        return;
+    int order = first->layer < 0 ? 1 : first->layer - other->layer;
+    order = order ? order : first->prompt - other->prompt;
+    order = order ? order : first->position - other->position;
+    if (order > 0)
+        *first = *other;
+}
+
+static enum sy_status on_hidden(void *ctx, uint64_t id, int position, int layer, const float *hidden, int D,
+                                struct sy_error *err)
+{
+    struct check *check = ctx;
+    const struct prompt *prompt = &check->prompts[id % N_PROMPTS_MAX];
+    size_t row = (size_t)position * (size_t)D;
+
+    if ((size_t)position >= prompt->n_ids || layer > check->n_layers)
+        return SY_OK;
+    if (row + (size_t)D > prompt->n_hidden[layer])
+        return sy_error_set(err, SY_ERR_DATA, "the golden file has fewer hidden states than positions");
+    const float *expected = prompt->hidden[layer] + row;
+    struct difference found = {layer, (int)id, position,
+                               largest_difference(hidden, expected, (size_t)D, largest_of(expected, (size_t)D))};
+    if (!(found.off <= TOLERANCE))
+        keep_first(&check->seen.first, &found);
+    keep_worst(&check->seen.hidden_off, found.off);
+    check->seen.n_rows++;
+    return SY_OK;
+}
 
 static enum sy_status on_logits(void *ctx, uint64_t id, int position, const float *logits, int vocab,
                                 struct sy_error *err)
 {
     struct check *check = ctx;
     const struct prompt *prompt = &check->prompts[id % N_PROMPTS_MAX];
-    const float *expected = prompt->logits + (size_t)position * (size_t)vocab;
-    double largest = 0, difference = 0;
 
     if ((size_t)position >= prompt->n_ids)
         return SY_OK;
     if (((size_t)position + 1) * (size_t)vocab > prompt->n_logits)
         return sy_error_set(err, SY_ERR_DATA, "the golden file has fewer logits than positions");
-    for (size_t i = 0; i < prompt->n_logits; i++)
-        largest = fmax(largest, fabs(prompt->logits[i]));
-    for (int i = 0; i < vocab; i++) {
-        double off = fabs((double)logits[i] - expected[i]);
-        difference = off > difference || isnan(off) ? off : difference;
-    }
-    if (!(difference / largest <= check->worst))
-        check->worst = difference / largest;
-    check->n_positions++;
+    const float *expected = prompt->logits + (size_t)position * (size_t)vocab;
+    keep_worst(&check->seen.logits_off,
+               largest_difference(logits, expected, (size_t)vocab, largest_of(prompt->logits, prompt->n_logits)));
+    check->seen.n_positions++;
     return SY_OK;
 }
 
@@ -65,6 +136,21 @@ static void on_token(void *ctx, const struct sy_token_event *event)
 
     if (event->token >= 0 && (size_t)prompt->n_found < prompt->n_greedy)
         prompt->equal &= event->token == prompt->greedy[prompt->n_found++];
+}
+
+/* Hidden states of a prompt; returns how many layers have them, the embedding left out. */
+static int read_hidden(const char *path, int i, struct prompt *prompt)
+{
+    char name[64];
+    int n = 0;
+
+    for (; n <= N_LAYERS_MAX; n++) {
+        snprintf(name, sizeof name, "p%d.hidden.%d", i, n);
+        prompt->hidden[n] = fixture_tensor(path, name, &prompt->n_hidden[n]);
+        if (!prompt->hidden[n])
+            break;
+    }
+    return n ? n - 1 : 0;
 }
 
 static void read_prompts(const char *dir, struct check *check)
@@ -83,7 +169,21 @@ static void read_prompts(const char *dir, struct check *check)
         prompt->equal = true;
         if (!prompt->ids || !prompt->logits)
             break;
+        check->n_layers = read_hidden(path, i, prompt);
+        check->n_positions += (int)prompt->n_ids;
         check->n_prompts++;
+    }
+}
+
+static void free_prompts(struct check *check)
+{
+    for (int i = 0; i < N_PROMPTS_MAX; i++) {
+        struct prompt *prompt = &check->prompts[i];
+        for (int l = 0; l <= N_LAYERS_MAX; l++)
+            free(prompt->hidden[l]);
+        free(prompt->ids);
+        free(prompt->logits);
+        free(prompt->greedy);
     }
 }
 
@@ -97,6 +197,7 @@ static enum sy_status run(struct sy_group *group, struct fixture *fixture, struc
     config.kernels = fixture_kernels();
     config.prefill_chunk = 16;
     config.on_logits = on_logits;
+    config.on_hidden = check->n_layers ? on_hidden : NULL;
     config.on_token = on_token;
     config.ctx = check;
     enum sy_status st = sy_session_create(group, fixture->ckpt, fixture->model, &config, &session, err);
@@ -121,9 +222,49 @@ static enum sy_status run(struct sy_group *group, struct fixture *fixture, struc
     return st;
 }
 
+/* What all ranks have seen, on each of them. */
+static void merge(struct sy_group *group, struct seen *seen)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct seen all[N_RANKS_MAX] = {0};
+
+    sy_group_allgather(group, seen, sizeof *seen, all, &err);
+    *seen = (struct seen){.first.layer = -1};
+    for (int r = 0; r < sy_group_size(group); r++) {
+        seen->n_positions += all[r].n_positions;
+        seen->n_rows += all[r].n_rows;
+        keep_worst(&seen->logits_off, all[r].logits_off);
+        keep_worst(&seen->hidden_off, all[r].hidden_off);
+        keep_first(&seen->first, &all[r].first);
+    }
+}
+
+static void check_hidden(const char *name, const struct check *check, int n_layers)
+{
+    const struct seen *seen = &check->seen;
+    const struct difference *first = &seen->first;
+    char layer[80] = "the embedding";
+
+    if (!check->n_layers) {
+        skip("%s: its golden file has no hidden states", name);
+        return;
+    }
+    ok_all(check->n_layers == n_layers && seen->n_rows == check->n_positions * (n_layers + 1),
+           "%s: hidden states of %d layers and the embedding at %d positions were seen", name, n_layers,
+           check->n_positions);
+    if (ok_all(first->layer < 0, "%s: hidden states within %.1e of the largest (allowed %.1e)", name, seen->hidden_off,
+               TOLERANCE))
+        return;
+    if (first->layer)
+        snprintf(layer, sizeof layer, "layer %d%s", first->layer - 1,
+                 first->layer == n_layers ? " or the final norm" : "");
+    diag("%s: %s is the first that is off: prompt %d, position %d: by %.1e, allowed %.1e", name, layer, first->prompt,
+         first->position, first->off, TOLERANCE);
+}
+
 static void check_dir(struct sy_group *group, const char *dir)
 {
-    struct check check = {.n_prompts = 0};
+    struct check check = {.seen.first.layer = -1};
     struct sy_error err = SY_ERROR_INIT;
     struct fixture fixture;
     const char *name = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
@@ -140,27 +281,19 @@ static void check_dir(struct sy_group *group, const char *dir)
     if (st)
         diag("%s", err.text);
     ok_all(!st, "%s: %d prompts run", name, check.n_prompts);
-    double worst[256] = {0}, largest = 0;
-    int positions[256] = {0}, n = 0, expected = 0;
-    sy_group_allgather(group, &check.worst, sizeof check.worst, worst, &err);
-    sy_group_allgather(group, &check.n_positions, sizeof check.n_positions, positions, &err);
-    for (int r = 0; r < sy_group_size(group); r++) {
-        largest = worst[r] > largest || isnan(worst[r]) ? worst[r] : largest;
-        n += positions[r];
-    }
-    for (int i = 0; i < check.n_prompts; i++)
-        expected += (int)check.prompts[i].n_ids;
-    ok_all(n == expected && expected > 0, "%s: logits of all %d positions were seen", name, expected);
-    ok_all(largest <= TOLERANCE, "%s: logits within %.1e of the largest (allowed %.1e)", name, largest, TOLERANCE);
+    merge(group, &check.seen);
+    ok_all(check.seen.n_positions == check.n_positions && check.n_positions > 0,
+           "%s: logits of all %d positions were seen", name, check.n_positions);
+    check_hidden(name, &check, fixture.model->n_layers);
+    ok_all(check.seen.logits_off <= TOLERANCE, "%s: logits within %.1e of the largest (allowed %.1e)", name,
+           check.seen.logits_off, TOLERANCE);
     for (int i = 0; i < check.n_prompts; i++) {
         const struct prompt *prompt = &check.prompts[i];
         if (prompt->greedy)
             ok_all(sy_group_rank(group) || (prompt->equal && prompt->n_found == (int)prompt->n_greedy),
                    "%s: greedy tokens of prompt %d", name, i);
-        free(prompt->ids);
-        free(prompt->logits);
-        free(prompt->greedy);
     }
+    free_prompts(&check);
     fixture_close(&fixture);
 }
 
