@@ -87,8 +87,9 @@ libcomm_a_SOURCES = \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
 	%D%/comm/mpi.c \
-	%D%/comm/self.c \
+	%D%/comm/ring.c %D%/comm/ring.h \
 	%D%/comm/share.c \
+	%D%/comm/shm.c \
 	%D%/comm/transport.h
 
 # router -> plan -> dispatch -> experts -> combine

@@ -104,11 +104,12 @@ tests_fuzz_template_t_SOURCES = %D%/fuzz/fuzz_template.c %D%/fuzz/replay.c
 EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict \
 	%D%/fuzz/template.dict
 
-# Options and progress.
-sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t
+# Options, progress and rings.
+sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t
 tests_unit_options_t_SOURCES = %D%/unit/options.c
 tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c
+tests_unit_ring_t_SOURCES = %D%/unit/ring.c
 
 # Tokenizer.
 sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t %D%/model/tiktoken.t \

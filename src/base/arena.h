@@ -16,6 +16,8 @@
 struct sy_arena {
     uint8_t *base;
     size_t bytes, used;
+    size_t
+        pitch; /* from here to the same byte of the next rank's arena, where a node's lie in one shared block; else 0 */
 };
 
 /* Map bytes of zeroed memory. Returns SY_ERR_SYSTEM when there is not enough. */

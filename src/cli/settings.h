@@ -32,7 +32,7 @@ struct sy_settings {
     uint64_t kv_bytes;
     int64_t prefill_chunk, max_tokens_per_step, max_sequences, chunk_rows, slots;
     /* machine */
-    const char *compute, *isa, *bind;
+    const char *compute, *isa, *bind, *transport;
     int64_t threads;
     double timeout_s;
     /* general */

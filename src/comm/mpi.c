@@ -166,8 +166,6 @@ static bool transport_init(struct transport *t, const uint8_t *peers)
 static enum sy_status mpi_open(struct sy_group *group, const struct sy_transport_config *config, const uint8_t *peers,
                                struct sy_transport **out, struct sy_error *err)
 {
-    uint64_t epoch = sy_group_next_epoch(group);
-
     for (int lane = 0; lane < SY_N_LANES; lane++)
         if (config->chunk_bytes[lane] > INT_MAX - 2 * PAYLOAD_AT)
             return sy_error_set(err, SY_ERR_USAGE,
@@ -178,7 +176,7 @@ static enum sy_status mpi_open(struct sy_group *group, const struct sy_transport
     if (!t)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the mpi transport");
     t->base = (struct sy_transport){.ops = &sy_transport_mpi, .group = group, .config = *config};
-    t->epoch = epoch;
+    t->epoch = config->epoch;
     for (int lane = 0; lane < SY_N_LANES; lane++)
         t->slot_bytes[lane] = sy_arena_round(PAYLOAD_AT + config->chunk_bytes[lane]);
     if (!transport_init(t, peers)) {

@@ -26,9 +26,17 @@ enum sy_lane {
     SY_N_LANES,
 };
 
+/* How chunks go to other ranks: by the best transport for each pair, or by this one alone. */
+enum sy_transport_choice { SY_TRANSPORT_AUTO, SY_TRANSPORT_SHM, SY_TRANSPORT_MPI, SY_N_TRANSPORT_CHOICES };
+
+/* From its name on the command line; SY_TRANSPORT_AUTO for one that there is not. */
+enum sy_transport_choice sy_transport_choice_of(const char *name);
+
 struct sy_transport_config {
     size_t chunk_bytes[SY_N_LANES]; /* largest chunk of a lane */
     int n_slots;                    /* chunks in flight in each ring, >= 1 */
+    enum sy_transport_choice choice;
+    uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */
 };
 
 /* A transport's state; each implementation embeds it first in its own struct. */
@@ -52,7 +60,8 @@ struct sy_transport_ops {
                            struct sy_transport **t, struct sy_error *err);
     void (*close)(struct sy_transport *t);
 
-    /* Bytes of the arena that attach() will take; then give it the arena. Collective. */
+    /* Bytes of the arena that attach() will take; then give it the arena. attach() is collective over the ranks that have
+     * opened the transport. */
     size_t (*arena_bytes)(const struct sy_transport *t);
     enum sy_status (*attach)(struct sy_transport *t, struct sy_arena *arena, struct sy_error *err);
 
@@ -79,19 +88,21 @@ struct sy_transport_ops {
 };
 
 extern const struct sy_transport_ops sy_transport_self;
+extern const struct sy_transport_ops sy_transport_shm;
 extern const struct sy_transport_ops sy_transport_mpi;
 
 /* All ranks' rings behind one face: which transport serves which peer is chosen here, once, at start. */
 struct sy_fabric;
 
-/* Open transports for every pair of ranks and give them an arena. Collective. */
+/* Open transports for every pair of ranks and give them an arena. Collective. Errors: SY_ERR_USAGE when the transport of
+ * config->choice cannot reach a rank, with the reason. */
 enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_config *config,
                               struct sy_fabric **fabric, struct sy_error *err);
 void sy_fabric_close(struct sy_fabric *fabric);
 
 struct sy_group *sy_fabric_group(const struct sy_fabric *fabric);
 const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabric);
-/* One line: which transport serves which peers, and why. */
+/* One line: which transport serves which peers of this rank, and why. */
 const char *sy_fabric_describe(const struct sy_fabric *fabric);
 size_t sy_fabric_arena_bytes(const struct sy_fabric *fabric);
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric);

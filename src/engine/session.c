@@ -207,7 +207,8 @@ static enum sy_status load(struct sy_session *session, struct sy_error *err)
 
 static enum sy_status open_fabric(struct sy_session *session, struct sy_error *err)
 {
-    struct sy_transport_config config = {.n_slots = session->config.n_slots};
+    struct sy_transport_config config = {.n_slots = session->config.n_slots,
+                                         .choice = session->config.transport};
     size_t row_bytes = (size_t)session->model->hidden * sy_dtype_bytes(wire_type(session));
 
     for (int lane = 0; lane < SY_N_LANES; lane++)

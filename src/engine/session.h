@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "comm/group.h"
+#include "comm/transport.h"
 #include "kernels.h"
 #include "model/model.h"
 
@@ -85,6 +86,7 @@ struct sy_session_config {
     int prefill_chunk;     /* prompt tokens of one sequence in a step */
     int chunk_rows;        /* rows of a transport chunk */
     int n_slots;           /* chunks in flight in each ring */
+    enum sy_transport_choice transport;
     sy_token_fn on_token;  /* rank 0 */
     sy_logits_fn on_logits;
     sy_hidden_fn on_hidden; /* costs nothing when it is NULL */

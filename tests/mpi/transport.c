@@ -54,6 +54,8 @@ struct run {
 struct bench {
     struct sy_transport *t;
     struct sy_arena arena;
+    void *block; /* of the node, that the arena lies in; NULL: it does not */
+    size_t block_bytes;
     uint8_t *serves; /* [size] */
 };
 
@@ -133,17 +135,38 @@ static int cut(uint8_t *data, size_t n, struct iovec *iov)
     return n_iov;
 }
 
+/* Arenas of shm lie in one block of the node. Here every rank's is as large as any. */
+static enum sy_status make_arena(struct bench *bench, struct sy_group *group, size_t bytes, struct sy_error *err)
+{
+    size_t pitch = (bytes + 4095) / 4096 * 4096;
+    int shared = 0;
+
+    if (bench->t->ops != &sy_transport_shm)
+        return sy_arena_init(&bench->arena, bytes, err);
+    bench->block_bytes = pitch * (size_t)sy_group_node_size(group);
+    enum sy_status status = sy_group_share(group, bench->block_bytes, &bench->block, &shared, err);
+    if (status == SY_OK && !shared)
+        bail("no shared memory: %s", err->text);
+    bench->arena = (struct sy_arena){
+        .base = (uint8_t *)bench->block + pitch * (size_t)sy_group_node_rank(group), .bytes = bytes, .pitch = pitch};
+    return status;
+}
+
 static enum sy_status bench_open(struct bench *bench, struct sy_group *group, const struct sy_transport_ops *ops,
                                  const struct sy_transport_config *config, struct sy_error *err)
 {
+    static uint64_t epoch;
+    struct sy_transport_config numbered = *config;
+
+    numbered.epoch = ++epoch;
     *bench = (struct bench){.serves = calloc((size_t)size, 1)};
     if (!bench->serves)
         bail("no memory");
     for (int r = 0; r < size; r++)
         bench->serves[r] = ops != &sy_transport_self || r == rank;
-    enum sy_status status = ops->open(group, config, bench->serves, &bench->t, err);
+    enum sy_status status = ops->open(group, &numbered, bench->serves, &bench->t, err);
     if (status == SY_OK)
-        status = sy_arena_init(&bench->arena, ops->arena_bytes(bench->t), err);
+        status = make_arena(bench, group, ops->arena_bytes(bench->t), err);
     if (status == SY_OK)
         status = ops->attach(bench->t, &bench->arena, err);
     if (status == SY_OK && bench->arena.used != bench->arena.bytes)
@@ -156,7 +179,10 @@ static void bench_close(struct bench *bench)
 {
     if (bench->t)
         bench->t->ops->close(bench->t);
-    sy_arena_fini(&bench->arena);
+    if (bench->block)
+        sy_group_unshare(bench->block, bench->block_bytes);
+    else
+        sy_arena_fini(&bench->arena);
     free(bench->serves);
 }
 
@@ -447,9 +473,9 @@ static void test_misuse(struct sy_group *group, const struct sy_transport_ops *o
 }
 
 /* The same through the fabric, which keeps the chunk numbers. */
-static void test_fabric(struct sy_group *group)
+static void test_fabric(struct sy_group *group, enum sy_transport_choice choice)
 {
-    struct sy_transport_config config = {.chunk_bytes = {256, 512}, .n_slots = 3};
+    struct sy_transport_config config = {.chunk_bytes = {256, 512}, .n_slots = 3, .choice = choice};
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
     const int n = 20;
@@ -460,9 +486,12 @@ static void test_fabric(struct sy_group *group)
     bool held = sy_fabric_open(group, &config, &fabric, &err) == SY_OK;
     if (!held)
         bail("rank %d: %s", rank, err.text);
-    snprintf(expected, sizeof expected,
-             "self for this rank, mpi (%s, point to point) for %d peer%s: no other transport is built in",
-             sy_group_mpi_version(), size - 1, size == 2 ? "" : "s");
+    if (choice == SY_TRANSPORT_MPI)
+        snprintf(expected, sizeof expected, "self for this rank, mpi (%s, point to point) for %d peer%s (--transport)",
+                 sy_group_mpi_version(), size - 1, size == 2 ? "" : "s");
+    else
+        snprintf(expected, sizeof expected, "self for this rank, shm for %d peer%s on this node (%s)", size - 1,
+                 size == 2 ? "" : "s", choice == SY_TRANSPORT_SHM ? "--transport" : "they share memory");
     ok_all(strcmp(sy_fabric_describe(fabric), size > 1 ? expected : "self for this rank, which is the only one") == 0,
            "fabric: %s", sy_fabric_describe(fabric));
     sy_wait_begin(&wait, 20000);
@@ -518,7 +547,7 @@ int main(int argc, char **argv)
     random_state = mix(seed + (uint64_t)rank * 1000003);
     if (rank == 0)
         diag("seed %llu", (unsigned long long)seed);
-    const struct sy_transport_ops *all[] = {&sy_transport_self, &sy_transport_mpi};
+    const struct sy_transport_ops *all[] = {&sy_transport_self, &sy_transport_shm, &sy_transport_mpi};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         test_runs(group, all[i], seed);
         for (int n_slots = 1; n_slots <= 8; n_slots = n_slots == 1 ? 2 : n_slots * 4)
@@ -526,7 +555,8 @@ int main(int argc, char **argv)
         test_credit_order(group, all[i]);
         test_misuse(group, all[i]);
     }
-    test_fabric(group);
+    for (int choice = 0; choice < SY_N_TRANSPORT_CHOICES; choice++)
+        test_fabric(group, (enum sy_transport_choice)choice);
     done();
     return tap_mpi_end(group);
 }
