@@ -30,7 +30,7 @@ check() { # NAME RANKS [DIR]
     for compute in f32 bf16; do
         n_runs=$(grep -c "^$compute ranks" "$lines")
         one=$(hashes "$compute")
-        is "$name, $compute: one hash in $n_runs runs over ranks, chunks, prefill, threads, batches and preemption" \
+        is "$name, $compute: one hash in $n_runs runs over ranks, transports, chunks, threads, batches, preemption" \
             "$(echo "$one" | grep -c .)" 1 || diag "$(grep "^$compute ranks" "$lines")"
         # What a sequence holds with windows alone has a bound, which it is admitted for.
         test "$name" = "windows alone" ||

@@ -3,9 +3,9 @@
  *
  * usage: mpirun -n R exact_hash [DIR]   a checkpoint; tests/data/demo without
  *
- * For each compute type, rows of a transport chunk, prefill chunk and number of threads the same request runs alone, in a
- * batch with others, and in a KV cache so small that it is preempted. Each run prints a line
- *   f32 ranks=3 chunk=7 prefill=16 threads=2 mode=batch preemptions=0 hash=0123456789abcdef
+ * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
+ * alone, in a batch with others, and in a KV cache so small that it is preempted. Each run prints a line
+ *   f32 ranks=3 chunk=7 prefill=16 threads=2 shm slots=3 mode=batch preemptions=0 hash=0123456789abcdef
  * The hash covers the bits of the logits of every prompt and decode position. exact.t compares the lines. The last line is
  * the negative control, with the combine's order reversed.
  */
@@ -19,9 +19,9 @@
 #include "tap_mpi.h"
 
 #define N_PROMPT 37
-#define N_NEW 12
+#define N_NEW    12
 #define N_OTHERS 6
-#define TARGET 1000
+#define TARGET   1000
 
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
 
@@ -109,6 +109,8 @@ static size_t page_bytes(const struct sy_model *model, enum sy_compute compute)
 struct setting {
     enum sy_compute compute;
     int chunk_rows, n_threads;
+    enum sy_transport_choice transport;
+    int n_slots;
     bool reverse_k, small_cache;
 };
 
@@ -126,6 +128,8 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.kernels = fixture_kernels();
     config.n_threads = setting->n_threads;
     config.chunk_rows = setting->chunk_rows;
+    config.transport = setting->transport;
+    config.n_slots = setting->n_slots;
     config.reverse_k = setting->reverse_k;
     config.on_logits = on_logits;
     config.ctx = &hash;
@@ -137,9 +141,10 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
         return st;
     for (int p = 0; p < n_prefill && !st; p++) {
         sy_session_set_prefill_chunk(session, prefill_chunks[p]);
-        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d",
+        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d",
                  setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
-                 sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads);
+                 sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads,
+                 setting->transport == SY_TRANSPORT_MPI ? "mpi" : "shm", setting->n_slots);
         if (setting->small_cache) {
             st = run(group, session, vocab, &hash, PREEMPTED, label, err);
         } else {
@@ -156,24 +161,30 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
 
 int main(int argc, char **argv)
 {
-    static const int prefill[] = {16, 512}, chunks[] = {1, 7, 64};
+    static const int prefill[] = {16, 512};
+    static const struct setting shapes[] = {
+        {.chunk_rows = 1, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_MPI},
+        {.chunk_rows = 1, .n_threads = 2, .n_slots = 2, .transport = SY_TRANSPORT_SHM},
+        {.chunk_rows = 7, .n_threads = 1, .n_slots = 2, .transport = SY_TRANSPORT_MPI},
+        {.chunk_rows = 7, .n_threads = 2, .n_slots = 3, .transport = SY_TRANSPORT_SHM},
+        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM},
+        {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = SY_TRANSPORT_MPI},
+        {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM, .small_cache = true},
+        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM, .reverse_k = true},
+    };
+    const int n_shapes = (int)(sizeof shapes / sizeof *shapes);
     struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
     struct sy_error err = SY_ERROR_INIT;
     struct fixture fixture;
     enum sy_status st = fixture_open(&fixture, argc > 1 ? argv[1] : "tests/data/demo") ? SY_OK : SY_ERR_DATA;
 
-    for (int compute = 0; compute < 2 && !st; compute++) {
-        for (int c = 0; c < 3 && !st; c++)
-            for (int threads = 1; threads <= 2 && !st; threads++)
-                st = run_setting(group, &fixture,
-                                 &(struct setting){(enum sy_compute)compute, chunks[c], threads, false, false}, prefill,
-                                 2, &err);
-        if (!st)
-            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 7, 1, false, true}, prefill,
-                             2, &err);
-        if (!st)
-            st = run_setting(group, &fixture, &(struct setting){(enum sy_compute)compute, 64, 1, true, false},
-                             prefill + 1, 1, &err);
+    for (int compute = 0; compute < 2; compute++) {
+        for (int i = 0; i < n_shapes && !st; i++) {
+            struct setting setting = shapes[i];
+            int first = setting.reverse_k ? 1 : 0;
+            setting.compute = (enum sy_compute)compute;
+            st = run_setting(group, &fixture, &setting, prefill + first, 2 - first, &err);
+        }
     }
     if (st) {
         fprintf(stderr, "exact_hash: %s\n", err.text);
