@@ -114,7 +114,7 @@ static enum sy_status open_transports(struct sy_fabric *fabric, size_t *bytes, s
             peers[r] = fabric->via[r] == v;
         status = transport_ops[v]->open(fabric->group, &fabric->config, peers, &fabric->transports[v], err);
         if (status == SY_OK)
-            *bytes += transport_ops[v]->arena_bytes(fabric->transports[v]);
+            *bytes += transport_ops[v]->arena_bytes(&fabric->config, fabric->n_peers[v]);
     }
     free(peers);
     return status;
@@ -126,12 +126,16 @@ static enum sy_status make_arena(struct sy_fabric *fabric, size_t bytes, struct 
 {
     struct sy_team *node = sy_group_node(fabric->group);
     uint64_t mine = bytes, all[node->size];
-    size_t pitch = 0;
+    size_t pitch = 0, window = sy_arena_round(fabric->config.window_bytes);
     int shared = 0;
 
     enum sy_status status = sy_team_agree(node, SY_TEAM_SHARE, SY_OK, &mine, sizeof mine, all, err);
+    if (!status && !fabric->n_peers[VIA_SHM]) {
+        status = sy_arena_init(&fabric->arena, bytes, err);
+        fabric->arena.used = window;
+    }
     if (status || !fabric->n_peers[VIA_SHM])
-        return status ? status : sy_arena_init(&fabric->arena, bytes, err);
+        return status;
     for (int i = 0; i < node->size; i++)
         pitch = all[i] > pitch ? (size_t)all[i] : pitch;
     pitch = (pitch + ARENA_PITCH - 1) / ARENA_PITCH * ARENA_PITCH;
@@ -142,8 +146,10 @@ static enum sy_status make_arena(struct sy_fabric *fabric, size_t bytes, struct 
         return SY_ERR_SYSTEM;
     }
     if (status == SY_OK)
-        fabric->arena = (struct sy_arena){
-            .base = (uint8_t *)fabric->block + pitch * (size_t)node->rank, .bytes = bytes, .pitch = pitch};
+        fabric->arena = (struct sy_arena){.base = (uint8_t *)fabric->block + pitch * (size_t)node->rank,
+                                          .bytes = bytes,
+                                          .used = window,
+                                          .pitch = pitch};
     return status;
 }
 
@@ -166,8 +172,8 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
 {
     struct sy_fabric *fabric = calloc(1, sizeof *fabric);
     enum sy_status status = fabric ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for the fabric");
+    size_t bytes = sy_arena_round(config->window_bytes);
     bool can_share = false;
-    size_t bytes = 0;
 
     status = sy_group_agree(group, status, err);
     if (status == SY_OK) {
@@ -223,9 +229,31 @@ const char *sy_fabric_describe(const struct sy_fabric *fabric)
     return fabric->description;
 }
 
-size_t sy_fabric_arena_bytes(const struct sy_fabric *fabric)
+size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_config *config)
 {
-    return fabric->arena.bytes;
+    int n_near = sy_group_node_size(group) - 1, n_others = sy_group_size(group) - 1;
+    int n_shm = config->choice == SY_TRANSPORT_MPI ? 0 : n_near;
+
+    return sy_arena_round(config->window_bytes) + sy_transport_self.arena_bytes(config, 1) +
+           sy_transport_shm.arena_bytes(config, n_shm) + sy_transport_mpi.arena_bytes(config, n_others - n_shm);
+}
+
+void *sy_fabric_window(const struct sy_fabric *fabric)
+{
+    return fabric->arena.base;
+}
+
+bool sy_fabric_writes(const struct sy_fabric *fabric, int peer)
+{
+    return transport_ops[fabric->via[peer]]->write != NULL;
+}
+
+enum sy_status sy_fabric_write(struct sy_fabric *fabric, int peer, size_t offset, const void *data, size_t bytes,
+                               struct sy_error *err)
+{
+    struct sy_transport *t = fabric->transports[fabric->via[peer]];
+
+    return t->ops->write(t, peer, offset, data, bytes, err);
 }
 
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric)

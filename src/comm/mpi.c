@@ -163,6 +163,11 @@ static bool transport_init(struct transport *t, const uint8_t *peers)
     return true;
 }
 
+static size_t slot_bytes(const struct sy_transport_config *config, int lane)
+{
+    return sy_arena_round(PAYLOAD_AT + config->chunk_bytes[lane]);
+}
+
 static enum sy_status mpi_open(struct sy_group *group, const struct sy_transport_config *config, const uint8_t *peers,
                                struct sy_transport **out, struct sy_error *err)
 {
@@ -178,7 +183,7 @@ static enum sy_status mpi_open(struct sy_group *group, const struct sy_transport
     t->base = (struct sy_transport){.ops = &sy_transport_mpi, .group = group, .config = *config};
     t->epoch = config->epoch;
     for (int lane = 0; lane < SY_N_LANES; lane++)
-        t->slot_bytes[lane] = sy_arena_round(PAYLOAD_AT + config->chunk_bytes[lane]);
+        t->slot_bytes[lane] = slot_bytes(config, lane);
     if (!transport_init(t, peers)) {
         transport_free(t);
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the mpi transport's requests");
@@ -187,13 +192,12 @@ static enum sy_status mpi_open(struct sy_group *group, const struct sy_transport
     return SY_OK;
 }
 
-static size_t mpi_arena_bytes(const struct sy_transport *base)
+static size_t mpi_arena_bytes(const struct sy_transport_config *config, int n_peers)
 {
-    const struct transport *t = (const struct transport *)base;
     size_t bytes = 0;
 
     for (int lane = 0; lane < SY_N_LANES; lane++)
-        bytes += (size_t)t->n_peers * 2 * (size_t)base->config.n_slots * t->slot_bytes[lane];
+        bytes += (size_t)n_peers * 2 * (size_t)config->n_slots * slot_bytes(config, lane);
     return bytes;
 }
 

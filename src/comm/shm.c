@@ -25,6 +25,7 @@ struct shm {
     int n_peers;
     struct peer *peers; /* [n_peers] */
     int *index;         /* [ranks] in peers, -1: not served */
+    uint8_t **windows;  /* [n_peers] */
     uint64_t wire_bytes;
 };
 
@@ -57,8 +58,17 @@ static void shm_close(struct sy_transport *t)
     if (!shm)
         return;
     free(shm->peers);
+    free(shm->windows);
     free(shm->index);
     free(shm);
+}
+
+static struct sy_ring_shape shape_of(const struct sy_transport_config *config, int lane)
+{
+    return (struct sy_ring_shape){.epoch = config->epoch % UINT16_MAX + 1,
+                                  .chunk_bytes = config->brief_bytes[lane] ? config->brief_bytes[lane]
+                                                                           : config->chunk_bytes[lane],
+                                  .n_slots = config->n_slots};
 }
 
 static enum sy_status open_as(const struct sy_transport_ops *ops, struct sy_group *group,
@@ -75,15 +85,14 @@ static enum sy_status open_as(const struct sy_transport_ops *ops, struct sy_grou
     for (int r = 0; r < size; r++)
         shm->index[r] = peers[r] ? shm->n_peers++ : -1;
     shm->peers = calloc((size_t)shm->n_peers + 1, sizeof *shm->peers);
-    if (!shm->peers) {
+    shm->windows = calloc((size_t)shm->n_peers + 1, sizeof *shm->windows);
+    if (!shm->peers || !shm->windows) {
         shm_close(&shm->base);
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %d peers of the %s transport", shm->n_peers, ops->name);
     }
     shm->base = (struct sy_transport){.ops = ops, .group = group, .config = *config};
     for (int lane = 0; lane < SY_N_LANES; lane++)
-        shm->shapes[lane] = (struct sy_ring_shape){.epoch = config->epoch % UINT16_MAX + 1,
-                                                   .chunk_bytes = config->chunk_bytes[lane],
-                                                   .n_slots = config->n_slots};
+        shm->shapes[lane] = shape_of(config, lane);
     *t = &shm->base;
     return SY_OK;
 }
@@ -111,21 +120,21 @@ static enum sy_status self_open(struct sy_group *group, const struct sy_transpor
     return open_as(&sy_transport_self, group, config, peers, t, err);
 }
 
-static size_t mailbox_bytes(const struct shm *shm)
+static size_t mailbox_bytes(const struct sy_transport_config *config)
 {
     size_t bytes = 0;
 
-    for (int lane = 0; lane < SY_N_LANES; lane++)
-        bytes += 2 * sizeof(struct sy_ring_word) + sy_ring_bytes(&shm->shapes[lane]);
+    for (int lane = 0; lane < SY_N_LANES; lane++) {
+        struct sy_ring_shape shape = shape_of(config, lane);
+        bytes += 2 * sizeof(struct sy_ring_word) + sy_ring_bytes(&shape);
+    }
     /* Words stay on lines of their own in the next mailbox too. */
     return (bytes + SY_RING_LINE - 1) / SY_RING_LINE * SY_RING_LINE;
 }
 
-static size_t shm_arena_bytes(const struct sy_transport *t)
+static size_t shm_arena_bytes(const struct sy_transport_config *config, int n_peers)
 {
-    const struct shm *shm = (const struct shm *)t;
-
-    return shm->n_peers ? (size_t)shm->n_peers * mailbox_bytes(shm) + SY_RING_LINE : 0;
+    return n_peers ? (size_t)n_peers * mailbox_bytes(config) + SY_RING_LINE : 0;
 }
 
 /* The tail (0) or head (1) of a lane in a mailbox, and the lane's slots. */
@@ -156,7 +165,7 @@ static void connect(const struct shm *shm, struct peer *peer, uint8_t *mine, uin
 /* Take the mailboxes, and touch them: their memory then is this rank's NUMA node's, and there is enough of it. */
 static enum sy_status take_mailboxes(struct shm *shm, struct sy_arena *arena, uint8_t **first, struct sy_error *err)
 {
-    size_t bytes = shm_arena_bytes(&shm->base);
+    size_t bytes = shm_arena_bytes(&shm->base.config, shm->n_peers);
     uint8_t *base = sy_arena_take(arena, bytes);
 
     if (!base)
@@ -172,8 +181,10 @@ static enum sy_status self_attach(struct sy_transport *t, struct sy_arena *arena
     uint8_t *mailbox;
     enum sy_status status = shm->n_peers ? take_mailboxes(shm, arena, &mailbox, err) : SY_OK;
 
-    if (status == SY_OK && shm->n_peers)
+    if (status == SY_OK && shm->n_peers) {
         connect(shm, &shm->peers[0], mailbox, mailbox);
+        shm->windows[0] = arena->base;
+    }
     return status;
 }
 
@@ -183,7 +194,7 @@ static void offsets_of(const struct shm *shm, const struct sy_team *node, const 
 {
     for (int i = 0; i < node->size; i++) {
         int index = shm->index[node->world[i]];
-        offsets[i] = index < 0 ? 0 : (uint64_t)(first - base) + (uint64_t)index * mailbox_bytes(shm) + 1;
+        offsets[i] = index < 0 ? 0 : (uint64_t)(first - base) + (uint64_t)index * mailbox_bytes(&shm->base.config) + 1;
     }
 }
 
@@ -208,14 +219,15 @@ static enum sy_status shm_attach(struct sy_transport *t, struct sy_arena *arena,
     for (int i = 0; i < node->size && status == SY_OK; i++) {
         struct peer *peer = peer_of(shm, node->world[i]);
         uint64_t theirs = all[(size_t)i * n + (size_t)node->rank];
+        uint8_t *base = arena->base + (ptrdiff_t)arena->pitch * (i - node->rank);
         if (!peer)
             continue;
+        shm->windows[peer - shm->peers] = base;
         if (!theirs || theirs > arena->bytes)
             status = sy_error_set(err, SY_ERR_INTERNAL, "shm transport: rank %d has no mailbox for this rank",
                                   node->world[i]);
         else
-            connect(shm, peer, arena->base + offsets[i] - 1,
-                    arena->base + (ptrdiff_t)arena->pitch * (i - node->rank) + theirs - 1);
+            connect(shm, peer, arena->base + offsets[i] - 1, base + theirs - 1);
     }
     free(offsets);
     return status;
@@ -237,6 +249,23 @@ static enum sy_status shm_put(struct sy_transport *t, int rank, enum sy_lane lan
     for (int i = 0; i < n_iov && status == SY_OK && rank != sy_group_rank(t->group); i++)
         shm->wire_bytes += iov[i].iov_len;
     return blame(shm, rank, status, err);
+}
+
+static enum sy_status shm_write(struct sy_transport *t, int rank, size_t offset, const void *data, size_t bytes,
+                                struct sy_error *err)
+{
+    struct shm *shm = (struct shm *)t;
+    struct peer *peer = peer_of(shm, rank);
+
+    if (!peer)
+        return not_served(shm, rank, err);
+    if (offset > t->config.window_bytes || bytes > t->config.window_bytes - offset)
+        return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: %zu bytes at %zu of a window of %zu", t->ops->name,
+                            bytes, offset, t->config.window_bytes);
+    memcpy(shm->windows[peer - shm->peers] + offset, data, bytes);
+    if (rank != sy_group_rank(t->group))
+        shm->wire_bytes += bytes;
+    return SY_OK;
 }
 
 static enum sy_status shm_poll(struct sy_transport *t, int rank, enum sy_lane lane, const void **data, size_t *bytes,
@@ -291,6 +320,7 @@ const struct sy_transport_ops sy_transport_shm = {
     .arena_bytes = shm_arena_bytes,
     .attach = shm_attach,
     .put = shm_put,
+    .write = shm_write,
     .poll = shm_poll,
     .release = shm_release,
     .progress = shm_progress,
@@ -305,6 +335,7 @@ const struct sy_transport_ops sy_transport_self = {
     .arena_bytes = shm_arena_bytes,
     .attach = self_attach,
     .put = shm_put,
+    .write = shm_write,
     .poll = shm_poll,
     .release = shm_release,
     .progress = shm_progress,

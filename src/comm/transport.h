@@ -3,8 +3,9 @@
  *
  * Between each ordered pair of ranks there is one ring for each lane. The producer puts chunk 0, 1, 2, ... and may be at
  * most n_slots chunks ahead of what the consumer has released (its credit); the consumer polls chunks in order and releases
- * them. Counters only grow. Nothing is allocated, registered or connected after attach(), nobody waits inside a transport:
- * every call returns at once, SY_AGAIN meaning "not now".
+ * them. Beside the rings every rank has a window: peers whose transport can write there put rows to places of their own in
+ * it, and tell of them with a chunk. Counters only grow. Nothing is allocated, registered or connected after attach(),
+ * nobody waits inside a transport: every call returns at once, SY_AGAIN meaning "not now".
  *
  * Failures are SY_ERR_PEER (or SY_ERR_INTERNAL) with a sentence that names the rank; only cli aborts.
  * Thread: the rank's main thread.
@@ -12,6 +13,7 @@
 #ifndef SY_COMM_TRANSPORT_H
 #define SY_COMM_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -34,6 +36,8 @@ enum sy_transport_choice sy_transport_choice_of(const char *name);
 
 struct sy_transport_config {
     size_t chunk_bytes[SY_N_LANES]; /* largest chunk of a lane */
+    size_t brief_bytes[SY_N_LANES]; /* the same for a peer whose window can be written; 0: as chunk_bytes */
+    size_t window_bytes;            /* of each rank's window, the same on all */
     int n_slots;                    /* chunks in flight in each ring, >= 1 */
     enum sy_transport_choice choice;
     uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */
@@ -60,15 +64,20 @@ struct sy_transport_ops {
                            struct sy_transport **t, struct sy_error *err);
     void (*close)(struct sy_transport *t);
 
-    /* Bytes of the arena that attach() will take; then give it the arena. attach() is collective over the ranks that have
-     * opened the transport. */
-    size_t (*arena_bytes)(const struct sy_transport *t);
+    /* Bytes of the arena that attach() takes for n_peers peers; then give it the arena, which begins with the window.
+     * attach() is collective over the ranks that have opened the transport. */
+    size_t (*arena_bytes)(const struct sy_transport_config *config, int n_peers);
     enum sy_status (*attach)(struct sy_transport *t, struct sy_arena *arena, struct sy_error *err);
 
     /* Send chunk number `chunk` (0, 1, 2, ... for each peer and lane) made of n_iov pieces; the bytes are copied before the
      * call returns. SY_AGAIN: no credit, call progress() and poll() and try again. */
     enum sy_status (*put)(struct sy_transport *t, int peer, enum sy_lane lane, uint64_t chunk, const struct iovec *iov,
                           int n_iov, struct sy_error *err);
+
+    /* Copy bytes to a place in peer's window. The peer sees them once it polls a chunk that was put later. NULL: this
+     * transport cannot write there. */
+    enum sy_status (*write)(struct sy_transport *t, int peer, size_t offset, const void *data, size_t bytes,
+                            struct sy_error *err);
 
     /* The next chunk from peer, in order; valid until released. Polling again without release gives the one after it. */
     enum sy_status (*poll)(struct sy_transport *t, int peer, enum sy_lane lane, const void **data, size_t *bytes,
@@ -83,7 +92,7 @@ struct sy_transport_ops {
     /* State of the ring to (outgoing != 0) or from peer. */
     struct sy_ring_state (*state)(const struct sy_transport *t, int peer, enum sy_lane lane, int outgoing);
 
-    /* Payload bytes put to other ranks since open. */
+    /* Payload bytes put and written to other ranks since open. */
     uint64_t (*wire_bytes)(const struct sy_transport *t);
 };
 
@@ -104,10 +113,18 @@ struct sy_group *sy_fabric_group(const struct sy_fabric *fabric);
 const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabric);
 /* One line: which transport serves which peers of this rank, and why. */
 const char *sy_fabric_describe(const struct sy_fabric *fabric);
-size_t sy_fabric_arena_bytes(const struct sy_fabric *fabric);
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric);
 
+/* Bytes of the arena that a rank of this group will need, before anything is opened. */
+size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_config *config);
+
+/* This rank's window, and whether it and peer can write to each other's. */
+void *sy_fabric_window(const struct sy_fabric *fabric);
+bool sy_fabric_writes(const struct sy_fabric *fabric, int peer);
+
 /* As the functions of the table; the chunk numbers are kept here. */
+enum sy_status sy_fabric_write(struct sy_fabric *fabric, int peer, size_t offset, const void *data, size_t bytes,
+                               struct sy_error *err);
 enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
                              struct sy_error *err);
 enum sy_status sy_fabric_poll(struct sy_fabric *fabric, int peer, enum sy_lane lane, const void **data, size_t *bytes,

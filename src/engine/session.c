@@ -12,7 +12,7 @@
 
 #define NUDGE_US             50 /* between two looks at the network while kernels run */
 #define KV_BYTES_DEFAULT_MAX ((size_t)1 << 30)
-#define LOAD_BYTES_PER_MS 20000 /* a rank that loads at less than 20 MB/s may be taken for dead */
+#define LOAD_BYTES_PER_MS    20000 /* a rank that loads at less than 20 MB/s may be taken for dead */
 
 void sy_session_config_init(struct sy_session_config *config)
 {
@@ -75,6 +75,15 @@ static struct sy_moe_config moe_config(struct sy_session *session)
                                   .chunk_rows = session->config.chunk_rows,
                                   .wire = wire_type(session),
                                   .reverse_k = session->config.reverse_k};
+}
+
+static struct sy_transport_config transport_config(struct sy_session *session)
+{
+    struct sy_transport_config config = {.n_slots = session->config.n_slots, .choice = session->config.transport};
+    struct sy_moe_config moe = moe_config(session);
+
+    sy_moe_transport(&moe, session->n_ranks, &config);
+    return config;
 }
 
 /* Positions that a sequence can reach with so many pages. */
@@ -144,14 +153,16 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
         session->config.kv_bytes_max = default_kv_bytes(session);
     struct sy_moe_config moe = moe_config(session);
     struct sy_forward_config forward = forward_config(session);
+    struct sy_transport_config transport = transport_config(session);
     struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
     forward.n_positions = positions(
         session, (int)(session->config.kv_bytes_max / sy_kv_page_bytes(session->config.kernels, &plan)));
-    session->need = (struct sy_memory_need){
-        .dense_bytes = session->shard->dense_bytes,
-        .expert_bytes = session->shard->expert_bytes,
-        .kv_bytes = session->config.kv_bytes_max,
-        .buffer_bytes = sy_moe_bytes(&moe, session->rank, session->n_ranks) + sy_forward_bytes(&forward)};
+    session->need = (struct sy_memory_need){.dense_bytes = session->shard->dense_bytes,
+                                            .expert_bytes = session->shard->expert_bytes,
+                                            .kv_bytes = session->config.kv_bytes_max,
+                                            .buffer_bytes = sy_moe_bytes(&moe, session->rank, session->n_ranks) +
+                                                            sy_forward_bytes(&forward) +
+                                                            sy_fabric_need(session->group, &transport)};
     return SY_OK;
 }
 
@@ -207,13 +218,8 @@ static enum sy_status load(struct sy_session *session, struct sy_error *err)
 
 static enum sy_status open_fabric(struct sy_session *session, struct sy_error *err)
 {
-    struct sy_transport_config config = {.n_slots = session->config.n_slots,
-                                         .choice = session->config.transport};
-    size_t row_bytes = (size_t)session->model->hidden * sy_dtype_bytes(wire_type(session));
+    struct sy_transport_config config = transport_config(session);
 
-    for (int lane = 0; lane < SY_N_LANES; lane++)
-        config.chunk_bytes[lane] = sy_moe_chunk_bytes((enum sy_lane)lane, session->config.chunk_rows,
-                                                      session->model->router.top_k, row_bytes);
     return sy_fabric_open(session->group, &config, &session->fabric, err);
 }
 
@@ -325,8 +331,7 @@ enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *mo
 }
 
 enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *ckpt, const struct sy_model *model,
-                                 const struct sy_session_config *config, struct sy_session **out,
-                                 struct sy_error *err)
+                                 const struct sy_session_config *config, struct sy_session **out, struct sy_error *err)
 {
     struct sy_session *session = calloc(1, sizeof *session);
     enum sy_status st = SY_OK;

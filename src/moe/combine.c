@@ -7,19 +7,32 @@
 #include "moe/moe.h"
 #include "moe/wire.h"
 
-bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row)
+/* Write a result where it belongs in its source's window. */
+static enum sy_status write_result(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
+                                   struct sy_error *err)
+{
+    size_t offset = (size_t)(moe->results - moe->rows_in) + pair->index * moe->rows.row_bytes;
+
+    return sy_fabric_write(moe->config.fabric, pair->source, offset, row, moe->rows.row_bytes, err);
+}
+
+enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
+                                 struct sy_error *err)
 {
     struct sy_peer_state *peer = &moe->peers[pair->source];
-
     size_t place = (size_t)pair->source * (size_t)moe->config.chunk_rows + (size_t)peer->n_staged;
+    bool write = sy_fabric_writes(moe->config.fabric, pair->source);
 
     if (peer->n_staged == moe->config.chunk_rows)
-        return false;
+        return SY_AGAIN;
+    enum sy_status st = write ? write_result(moe, pair, row, err) : SY_OK;
+    if (st)
+        return st;
     moe->staged_index[place] = pair->index;
-    moe->staged_from[place] = row;
+    moe->staged_from[place] = write ? NULL : row;
     peer->n_staged++;
     peer->n_returned++;
-    return true;
+    return SY_OK;
 }
 
 void sy_combine_keep(struct sy_moe *moe)
@@ -30,8 +43,9 @@ void sy_combine_keep(struct sy_moe *moe)
         size_t place = (size_t)p * (size_t)moe->config.chunk_rows;
         for (int i = 0; i < moe->peers[p].n_staged; i++, place++) {
             uint8_t *kept = moe->staged_rows + place * row_bytes;
-            if (moe->staged_from[place] != kept)
-                memcpy(kept, moe->staged_from[place], row_bytes);
+            if (!moe->staged_from[place] || moe->staged_from[place] == kept)
+                continue;
+            memcpy(kept, moe->staged_from[place], row_bytes);
             moe->staged_from[place] = kept;
         }
     }
@@ -42,12 +56,13 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     struct sy_peer_state *peer = &moe->peers[p];
     size_t place = (size_t)p * (size_t)moe->config.chunk_rows, n = (size_t)peer->n_staged;
     struct sy_chunk_header header = {.sequence = moe->sequence, .n_rows = (uint32_t)n};
+    size_t n_rows = sy_fabric_writes(moe->config.fabric, p) ? 0 : n; /* in the chunk */
 
     moe->iov[0] = (struct iovec){&header, sizeof header};
     moe->iov[1] = (struct iovec){moe->staged_index + place, n * sizeof(uint32_t)};
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n_rows; i++)
         moe->iov[2 + i] = (struct iovec){(void *)moe->staged_from[place + i], moe->rows.row_bytes};
-    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_COMBINE, moe->iov, 2 + (int)n, err);
+    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_COMBINE, moe->iov, 2 + (int)n_rows, err);
     if (!st)
         peer->n_staged = 0;
     return st;
@@ -77,7 +92,7 @@ enum sy_status sy_combine_push(struct sy_moe *moe, bool *moved, struct sy_error 
 static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data, size_t bytes, struct sy_error *err)
 {
     struct sy_chunk_header header;
-    size_t row_bytes = moe->rows.row_bytes;
+    size_t row_bytes = sy_fabric_writes(moe->config.fabric, p) ? 0 : moe->rows.row_bytes;
 
     if (bytes >= sizeof header)
         memcpy(&header, data, sizeof header);
@@ -92,7 +107,7 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
         if (index[i] >= (uint32_t)(moe->T * moe->plan.top_k))
             return sy_error_set(err, SY_ERR_INTERNAL, "combine layer %d: rank %d returned a result for token %u of %d",
                                 moe->layer, p, index[i] / (uint32_t)moe->plan.top_k, moe->T);
-        memcpy(moe->results + index[i] * row_bytes, rows + i * row_bytes, row_bytes);
+        memcpy(moe->results + index[i] * moe->rows.row_bytes, rows + i * row_bytes, row_bytes);
     }
     moe->peers[p].n_outstanding -= (int)header.n_rows;
     return SY_OK;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dispatch.c - tokens to the ranks that hold their experts
  *
- * Each rank sends every other rank its rows in chunks; the last one is marked, so no counts travel ahead. Arriving chunks
- * are copied out at once and their slots released, so credit never waits for compute. A rank's own rows are in place from
- * the start.
+ * Each rank sends every other rank its rows in chunks; the last one is marked, so no counts travel ahead. Where it can write
+ * into the peer's memory the rows go to their place there and the chunk only tells of them; otherwise the chunk has them
+ * and the peer copies them out. Either way the chunk's slot is released at once, so credit never waits for compute. A rank's
+ * own rows are in place from the start.
  */
 #include <string.h>
 
@@ -30,6 +31,18 @@ static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, 
     *mark = moe->mark;
 }
 
+/* Number in rows_in of a rank's first row. */
+static int first_row(const struct sy_moe *moe, int source)
+{
+    return source * moe->config.max_tokens;
+}
+
+/* Where the rows of a token of this rank begin. */
+static uint8_t *own_row(const struct sy_moe *moe, int token)
+{
+    return moe->rows_in + (size_t)(first_row(moe, moe->rank) + token) * moe->rows.row_bytes;
+}
+
 static void enqueue_own(struct sy_moe *moe)
 {
     const struct sy_plan *plan = &moe->plan;
@@ -37,7 +50,8 @@ static void enqueue_own(struct sy_moe *moe)
 
     for (int row = plan->row_first[moe->rank]; row < plan->row_first[moe->rank + 1]; row++)
         for (int pair = plan->pair_first[row]; pair < plan->pair_first[row + 1]; pair++)
-            enqueue(moe, (int)plan->pair_slot[pair], plan->row_token[row], plan->pair_index[pair], moe->rank);
+            enqueue(moe, (int)plan->pair_slot[pair], (uint32_t)first_row(moe, moe->rank) + plan->row_token[row],
+                    plan->pair_index[pair], moe->rank);
     self->n_incoming = moe->n_pairs;
     self->sent_last = self->received_last = true;
 }
@@ -47,9 +61,8 @@ void sy_dispatch_begin(struct sy_moe *moe, const float *h)
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
-    config->kernels->convert(config->queue, moe->rows_in, config->wire, h, SY_F32,
+    config->kernels->convert(config->queue, own_row(moe, 0), config->wire, h, SY_F32,
                              (size_t)moe->T * (size_t)config->hidden);
-    moe->n_rows_in = moe->T;
     moe->n_pairs = moe->n_pending = moe->n_out = 0;
     moe->arrival_ns = begin_ns;
     moe->n_slots = sy_placement_n_local(config->placement, moe->layer, moe->rank);
@@ -67,29 +80,34 @@ void sy_dispatch_begin(struct sy_moe *moe, const float *h)
 /* Send the next chunk to peer p. */
 static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err)
 {
+    struct sy_fabric *fabric = moe->config.fabric;
+    bool write = sy_fabric_writes(fabric, p);
     const struct sy_plan *plan = &moe->plan;
     struct sy_peer_state *peer = &moe->peers[p];
     int left = plan->row_first[p + 1] - peer->next_row;
     int n_rows = left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
     int first_pair = plan->pair_first[peer->next_row];
     int n_pairs = plan->pair_first[peer->next_row + n_rows] - first_pair;
-    struct sy_chunk_header header = {.sequence = moe->sequence,
-                                     .n_rows = (uint32_t)n_rows,
-                                     .n_pairs = (uint32_t)n_pairs,
-                                     .last = n_rows == left};
+    struct sy_chunk_header header = {
+        .sequence = moe->sequence, .n_rows = (uint32_t)n_rows, .n_pairs = (uint32_t)n_pairs, .last = n_rows == left};
     struct sy_chunk_pair *pairs = (struct sy_chunk_pair *)(moe->meta + n_rows);
+    size_t place = (size_t)(first_row(moe, moe->rank) + peer->next_row - plan->row_first[p]) * moe->rows.row_bytes;
+    enum sy_status st = SY_OK;
 
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
+        uint8_t *from = own_row(moe, (int)plan->row_token[row]);
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
-        moe->iov[2 + i] = (struct iovec){moe->rows_in + plan->row_token[row] * moe->rows.row_bytes,
-                                         moe->rows.row_bytes};
+        moe->iov[2 + i] = (struct iovec){from, moe->rows.row_bytes};
+        if (write && !st)
+            st = sy_fabric_write(fabric, p, place + (size_t)i * moe->rows.row_bytes, from, moe->rows.row_bytes, err);
     }
     for (int i = 0; i < n_pairs; i++)
         pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};
     moe->iov[0] = (struct iovec){&header, sizeof header};
     moe->iov[1] = (struct iovec){moe->meta, (size_t)n_rows * sizeof(uint32_t) + (size_t)n_pairs * sizeof *pairs};
-    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + n_rows, err);
+    if (!st)
+        st = sy_fabric_put(fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + (write ? 0 : n_rows), err);
     if (st)
         return st;
     peer->next_row += n_rows;
@@ -127,10 +145,12 @@ static enum sy_status malformed(const struct sy_moe *moe, int p, const char *wha
                         what);
 }
 
-/* Copy a chunk's rows out and queue its pairs. What a peer sends is checked before it is used as an index. */
+/* Queue a chunk's pairs, and copy its rows out where they are not in place. What a peer sends is checked before it is used
+ * as an index. */
 static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data, size_t bytes, struct sy_error *err)
 {
     struct sy_peer_state *peer = &moe->peers[p];
+    size_t row_bytes = sy_fabric_writes(moe->config.fabric, p) ? 0 : moe->rows.row_bytes;
     struct sy_chunk_header header;
 
     if (bytes < sizeof header)
@@ -140,26 +160,25 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
         return malformed(moe, p, "it belongs to another step", err);
     if (header.n_rows > (uint32_t)moe->config.chunk_rows ||
         header.n_pairs > header.n_rows * (uint32_t)moe->plan.top_k ||
-        bytes != sy_dispatch_chunk_bytes(header.n_rows, header.n_pairs, moe->rows.row_bytes))
+        bytes != sy_dispatch_chunk_bytes(header.n_rows, header.n_pairs, row_bytes))
         return malformed(moe, p, "its size is not what its counts say", err);
-    if (moe->n_rows_in + (int)header.n_rows > moe->n_ranks * moe->config.max_tokens ||
+    if (peer->n_rows + (int)header.n_rows > moe->config.max_tokens ||
         moe->n_pairs + (int)header.n_pairs > moe->max_pairs)
         return malformed(moe, p, "more rows than a step can have", err);
     const uint32_t *counts = (const uint32_t *)(data + sizeof header);
     const struct sy_chunk_pair *pairs = (const struct sy_chunk_pair *)(counts + header.n_rows);
-    uint32_t used = 0;
+    uint32_t used = 0, first = (uint32_t)(first_row(moe, p) + peer->n_rows);
     for (uint32_t i = 0; i < header.n_rows; i++) {
         if (counts[i] > header.n_pairs - used)
             return malformed(moe, p, "rows claim more pairs than there are", err);
         for (uint32_t j = 0; j < counts[i]; j++, used++) {
             if (pairs[used].slot >= (uint32_t)moe->n_slots)
                 return malformed(moe, p, "an expert slot that is not here", err);
-            enqueue(moe, (int)pairs[used].slot, (uint32_t)moe->n_rows_in + i, pairs[used].index, p);
+            enqueue(moe, (int)pairs[used].slot, first + i, pairs[used].index, p);
         }
     }
-    memcpy(moe->rows_in + (size_t)moe->n_rows_in * moe->rows.row_bytes, pairs + header.n_pairs,
-           header.n_rows * moe->rows.row_bytes);
-    moe->n_rows_in += (int)header.n_rows;
+    memcpy(moe->rows_in + first * moe->rows.row_bytes, pairs + header.n_pairs, header.n_rows * row_bytes);
+    peer->n_rows += (int)header.n_rows;
     peer->n_incoming += (int)header.n_pairs;
     peer->received_last = header.last != 0;
     return SY_OK;

@@ -9,21 +9,24 @@
 #include "moe/moe.h"
 
 /* Hand back rows of the last batch to other ranks; those whose peer has no room stay for the next call. */
-static void hand_back(struct sy_moe *moe, bool *moved)
+static enum sy_status hand_back(struct sy_moe *moe, bool *moved, struct sy_error *err)
 {
     int kept = 0;
 
     for (int i = 0; i < moe->n_out; i++) {
         const struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
         const uint8_t *row = moe->out + (size_t)moe->out_row[i] * moe->rows.row_bytes;
-        if (sy_combine_return(moe, pair, row)) {
-            *moved = true;
-        } else {
+        enum sy_status st = sy_combine_return(moe, pair, row, err);
+        if (st && st != SY_AGAIN)
+            return st;
+        *moved = *moved || !st;
+        if (st) {
             moe->out_row[kept] = moe->out_row[i];
             moe->out_pair[kept++] = moe->out_pair[i];
         }
     }
     moe->n_out = kept;
+    return SY_OK;
 }
 
 /* Put this rank's own results of a batch in place, and keep the others' in out_row and out_pair. */
@@ -90,25 +93,27 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
-    hand_back(moe, moved);
+    enum sy_status st = hand_back(moe, moved, err);
+    if (st)
+        return st;
     int n_tiles = moe->n_out ? 0 : fill_batch(moe, rows_to_run(moe, *moved, begin_ns));
     if (n_tiles) {
         sy_combine_keep(moe);
         moe->computing = true;
         config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
                                    moe->rows.row_bytes);
-        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire,
-                                        &config->glu, moe->act);
+        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,
+                                        moe->act);
         config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, moe->out,
                                      config->wire);
         config->kernels->queue_sync(config->queue);
         moe->computing = false;
         keep_own(moe);
-        hand_back(moe, moved);
+        st = hand_back(moe, moved, err);
         *moved = true;
     }
     moe->times.experts_ns += sy_clock_ns() - begin_ns;
-    if (moe->nudged)
+    if (!st && moe->nudged)
         *err = moe->nudged_err;
-    return moe->nudged;
+    return st ? st : moe->nudged;
 }

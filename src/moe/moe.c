@@ -8,12 +8,21 @@
 #include "moe/batch.h"
 #include "moe/wire.h"
 
-size_t sy_moe_chunk_bytes(enum sy_lane lane, int chunk_rows, int top_k, size_t row_bytes)
+static size_t row_bytes(const struct sy_moe_config *config)
 {
-    size_t rows = (size_t)chunk_rows;
+    return (size_t)config->hidden * sy_dtype_bytes(config->wire);
+}
 
-    return lane == SY_LANE_DISPATCH ? sy_dispatch_chunk_bytes(rows, rows * (size_t)top_k, row_bytes)
-                                    : sy_combine_chunk_bytes(rows, row_bytes);
+void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport)
+{
+    size_t rows = (size_t)config->chunk_rows, pairs = rows * (size_t)config->rule.top_k, row = row_bytes(config);
+    size_t T = (size_t)config->max_tokens;
+
+    transport->chunk_bytes[SY_LANE_DISPATCH] = sy_dispatch_chunk_bytes(rows, pairs, row);
+    transport->chunk_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, row);
+    transport->brief_bytes[SY_LANE_DISPATCH] = sy_dispatch_chunk_bytes(rows, pairs, 0);
+    transport->brief_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, 0);
+    transport->window_bytes = ((size_t)n_ranks * T + T * (size_t)config->rule.top_k) * row;
 }
 
 /* Largest number of experts that this rank has in any layer. */
@@ -44,10 +53,8 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->logits, T * E);
     TAKE(moe->weights, T * K);
     TAKE(moe->ids, T * K);
-    TAKE(moe->results, T * K * row);
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
-    TAKE(moe->rows_in, R * T * row);
     TAKE(moe->pairs, pairs);
     TAKE(moe->slot_head, slots);
     TAKE(moe->slot_tail, slots);
@@ -84,8 +91,7 @@ static void init(struct sy_moe *moe, const struct sy_moe_config *config, int ran
     moe->config = *config;
     moe->rank = rank;
     moe->n_ranks = n_ranks;
-    moe->rows = (struct sy_rows){.dtype = config->wire,
-                                 .row_bytes = (size_t)config->hidden * sy_dtype_bytes(config->wire)};
+    moe->rows = (struct sy_rows){.dtype = config->wire, .row_bytes = row_bytes(config)};
 }
 
 size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
@@ -110,6 +116,8 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
         return st;
     }
     lay_out(moe, &moe->arena);
+    moe->rows_in = sy_fabric_window(config->fabric);
+    moe->results = moe->rows_in + (size_t)moe->n_ranks * (size_t)config->max_tokens * moe->rows.row_bytes;
     moe->nudged_err = (struct sy_error)SY_ERROR_INIT;
     moe->max_slots = max_slots(config->placement, moe->rank);
     sy_moe_mark(moe);

@@ -63,6 +63,7 @@ struct sy_peer_state {
     int next_row;       /* next row of the plan to send */
     bool sent_last;     /* my last dispatch chunk is on its way */
     bool received_last; /* its last dispatch chunk is here */
+    int n_rows;         /* rows that it sent so far */
     int n_incoming;     /* pairs that it sent so far */
     int n_returned;     /* results staged or sent back to it */
     int n_outstanding;  /* results that I wait for */
@@ -80,12 +81,14 @@ struct sy_moe {
 
     float *logits, *weights;    /* [T, E], [T, K] */
     int32_t *ids;               /* [T, K] */
-    uint8_t *results;           /* [T * K] rows of the wire type */
+    /* The fabric's window: what arrives. A peer that can write here puts rows into its own part of rows_in, and results where
+     * their token wants them; of one that cannot, they are copied from its chunks. A peer writes only what is waited for: rows
+     * of a layer when all results of its last one are back, so that those are read, and results once it has the rows. */
+    uint8_t *rows_in;           /* [R, max_tokens] rows of the wire type; this rank's own T are its part */
+    uint8_t *results;           /* [max_tokens * K] rows of the wire type */
 
     struct sy_peer_state *peers; /* [R] */
     int *incoming;              /* [R] pairs that each peer sent, for the plan's formula */
-    uint8_t *rows_in;           /* [R * max_tokens] rows of the wire type: this rank's own T, then those received */
-    int n_rows_in;
     struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */
     int n_pairs, max_pairs;
     int *slot_head, *slot_tail, *slot_count; /* [El max] pending pairs of each slot */
@@ -105,7 +108,7 @@ struct sy_moe {
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     uint32_t *staged_index;     /* [R, C] */
-    const uint8_t **staged_from; /* [R, C] where the row is: in `out`, or in staged_rows */
+    const uint8_t **staged_from; /* [R, C] where the row is: in `out`, in staged_rows, or (NULL) where it belongs */
     uint8_t *staged_rows;       /* [R, C] rows kept over a batch */
     struct iovec *iov;          /* [C + 2] */
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
@@ -122,10 +125,10 @@ struct sy_moe {
     uint64_t wire_bytes_planned;
 };
 
-/* Bytes of the largest chunk of each lane, for the transport's configuration. */
-size_t sy_moe_chunk_bytes(enum sy_lane lane, int chunk_rows, int top_k, size_t row_bytes);
+/* What the transports need to know: the largest chunks, and the window. */
+void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport);
 
-/* Bytes of buffers that sy_moe_create() will take. */
+/* Bytes of buffers that sy_moe_create() will take beside the window. */
 size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks);
 
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **moe, struct sy_error *err);
@@ -173,9 +176,10 @@ bool sy_dispatch_arrived(const struct sy_moe *moe);
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
 
 /* ---- combine.c ---- */
-/* Stage a result row for the other rank that it belongs to; the row stays where it is until sy_combine_keep(). False when
- * that peer's staging chunk is full. */
-bool sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row);
+/* Stage a result row for the other rank that it belongs to. It is written to that rank's window at once, or stays where it is
+ * until sy_combine_keep(). SY_AGAIN when that peer's staging chunk is full. */
+enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
+                                 struct sy_error *err);
 /* Copy what is staged, before the next batch writes over it. */
 void sy_combine_keep(struct sy_moe *moe);
 /* Send staged chunks that are full or final; take in results of others. */

@@ -9,11 +9,12 @@ void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
     const struct sy_moe_config *config = &moe->config;
     const struct sy_kernels *k = config->kernels;
     struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, moe->T};
+    const uint8_t *rows = moe->rows_in + (size_t)(moe->rank * config->max_tokens) * moe->rows.row_bytes;
     int64_t begin_ns = sy_clock_ns();
 
     if (!config->shared_width)
         return;
-    k->expert_gate_up(config->queue, &tile, 1, moe->rows_in, config->wire, &config->glu, moe->shared_act);
+    k->expert_gate_up(config->queue, &tile, 1, rows, config->wire, &config->glu, moe->shared_act);
     k->expert_down(config->queue, &tile, 1, moe->shared_act, config->wire, moe->shared, SY_F32);
     if (weights->shared_gate.n) {
         k->gemm(config->queue, &weights->shared_gate, h, SY_F32, (size_t)config->hidden, moe->T, 0, 1, false,

@@ -157,16 +157,19 @@ static enum sy_status bench_open(struct bench *bench, struct sy_group *group, co
 {
     static uint64_t epoch;
     struct sy_transport_config numbered = *config;
+    int n_served = 0;
 
     numbered.epoch = ++epoch;
     *bench = (struct bench){.serves = calloc((size_t)size, 1)};
     if (!bench->serves)
         bail("no memory");
     for (int r = 0; r < size; r++)
-        bench->serves[r] = ops != &sy_transport_self || r == rank;
+        n_served += bench->serves[r] = ops != &sy_transport_self || r == rank;
+    size_t window = sy_arena_round(config->window_bytes);
     enum sy_status status = ops->open(group, &numbered, bench->serves, &bench->t, err);
     if (status == SY_OK)
-        status = make_arena(bench, group, ops->arena_bytes(bench->t), err);
+        status = make_arena(bench, group, window + ops->arena_bytes(&numbered, n_served), err);
+    bench->arena.used = window;
     if (status == SY_OK)
         status = ops->attach(bench->t, &bench->arena, err);
     if (status == SY_OK && bench->arena.used != bench->arena.bytes)
@@ -452,6 +455,49 @@ static void test_credit_order(struct sy_group *group, const struct sy_transport_
     bench_close(&bench);
 }
 
+/* Rows that are written to a place in the right neighbour's window are there when a chunk that was put later is polled. */
+static void test_window(struct sy_group *group, const struct sy_transport_ops *ops)
+{
+    struct sy_transport_config config = {.chunk_bytes = {8, 8}, .n_slots = 2, .window_bytes = 64 * ROW};
+    struct sy_error err = SY_ERROR_INIT;
+    struct bench bench;
+    int right = ops == &sy_transport_self ? rank : (rank + 1) % size, n_put = 0, n_got = 0;
+    int left = ops == &sy_transport_self ? rank : (rank + size - 1) % size;
+    uint8_t row[ROW], expected[ROW];
+    const void *data;
+    size_t bytes;
+    struct sy_wait wait;
+
+    if (bench_open(&bench, group, ops, &config, &err) != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    bool held = true;
+    sy_wait_begin(&wait, 20000);
+    while (held && (n_put < 50 || n_got < 50)) {
+        int place = n_put * 5 % 64;
+        struct iovec iov = {&place, sizeof place};
+        memset(row, 1 + rank + n_put, sizeof row);
+        if (n_put < 50 && bench.t->ops->state(bench.t, right, SY_LANE_DISPATCH, 1).tail + 2 > (uint64_t)n_put) {
+            held = ops->write(bench.t, right, (size_t)place * ROW, row, sizeof row, &err) == SY_OK &&
+                   ops->put(bench.t, right, SY_LANE_DISPATCH, (uint64_t)n_put, &iov, 1, &err) == SY_OK;
+            n_put++;
+        }
+        if (n_got < 50 && ops->poll(bench.t, left, SY_LANE_DISPATCH, &data, &bytes, &err) == SY_OK) {
+            memcpy(&place, data, sizeof place);
+            memset(expected, 1 + left + n_got, sizeof expected);
+            held = held && place == n_got * 5 % 64 &&
+                   memcmp(bench.arena.base + (size_t)place * ROW, expected, ROW) == 0 &&
+                   ops->release(bench.t, left, SY_LANE_DISPATCH, 1, &err) == SY_OK;
+            n_got++;
+        }
+        held = held && ops->progress(bench.t, &err) == SY_OK && sy_wait_pause(&wait);
+    }
+    ok_all(held, "%s: rows that were written to a window are there with the chunk that tells of them", ops->name);
+    ok_all(ops->write(bench.t, right, 63 * ROW + 1, row, sizeof row, &err) == SY_ERR_INTERNAL,
+           "%s: nothing is written behind a window: %s", ops->name, err.text);
+    sy_group_barrier(group, NULL);
+    bench_close(&bench);
+}
+
 static void test_misuse(struct sy_group *group, const struct sy_transport_ops *ops)
 {
     struct sy_transport_config config = {.chunk_bytes = {10, 20}, .n_slots = 2};
@@ -518,7 +564,7 @@ static void test_fabric(struct sy_group *group, enum sy_transport_choice choice)
     ok_all(held && !left, "fabric: %d chunks between all pairs, the own rank included", n);
     ok_all(sy_fabric_wire_bytes(fabric) == (uint64_t)(n * (size - 1)) * (8 + (uint64_t)rank) &&
                sy_fabric_state(fabric, rank, SY_LANE_DISPATCH, 1).head == (uint64_t)n &&
-               sy_fabric_arena_bytes(fabric) >= 3 * (256 + 512) && sy_fabric_group(fabric) == group &&
+               sy_fabric_need(group, &config) >= 3 * (256 + 512) && sy_fabric_group(fabric) == group &&
                sy_fabric_config(fabric)->n_slots == 3,
            "fabric: bytes to other ranks, states and sizes");
     sy_fabric_close(fabric);
@@ -554,6 +600,8 @@ int main(int argc, char **argv)
             test_credit(group, all[i], n_slots);
         test_credit_order(group, all[i]);
         test_misuse(group, all[i]);
+        if (all[i]->write)
+            test_window(group, all[i]);
     }
     for (int choice = 0; choice < SY_N_TRANSPORT_CHOICES; choice++)
         test_fabric(group, (enum sy_transport_choice)choice);
