@@ -156,6 +156,13 @@ tests_launch_jsonl_SOURCES = %D%/launch/jsonl.c
 tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh
 
+# Several nodes on this machine.
+sy_shell_tests += %D%/net/nodes.t %D%/net/slow.t
+check_PROGRAMS += %D%/net/tapswitch
+tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
+tests_net_tapswitch_LDADD =
+EXTRA_DIST += %D%/net/net.sh %D%/net/agent.sh
+
 check_LIBRARIES += libtap.a
 libtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/tap_mpi.c %D%/tap_mpi.h %D%/testrand.h %D%/fixture.c %D%/fixture.h
 

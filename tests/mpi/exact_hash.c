@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
- * usage: mpirun -n R exact_hash [DIR]   a checkpoint; tests/data/demo without
+ * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; one setting, with this transport
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
  * alone, in a batch with others, and in a KV cache so small that it is preempted. Each run prints a line
@@ -22,6 +22,8 @@
 #define N_NEW    12
 #define N_OTHERS 6
 #define TARGET   1000
+
+#define ONE_SHAPE 3 /* the setting that stands for all when a transport is given */
 
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
 
@@ -109,7 +111,7 @@ static size_t page_bytes(const struct sy_model *model, enum sy_compute compute)
 struct setting {
     enum sy_compute compute;
     int chunk_rows, n_threads;
-    enum sy_transport_choice transport;
+    const char *transport;
     int n_slots;
     bool reverse_k, small_cache;
 };
@@ -128,7 +130,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.kernels = fixture_kernels();
     config.n_threads = setting->n_threads;
     config.chunk_rows = setting->chunk_rows;
-    config.transport = setting->transport;
+    config.transport = sy_transport_choice_of(setting->transport);
     config.n_slots = setting->n_slots;
     config.reverse_k = setting->reverse_k;
     config.on_logits = on_logits;
@@ -143,8 +145,8 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
         sy_session_set_prefill_chunk(session, prefill_chunks[p]);
         snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d",
                  setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
-                 sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads,
-                 setting->transport == SY_TRANSPORT_MPI ? "mpi" : "shm", setting->n_slots);
+                 sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads, setting->transport,
+                 setting->n_slots);
         if (setting->small_cache) {
             st = run(group, session, vocab, &hash, PREEMPTED, label, err);
         } else {
@@ -163,26 +165,29 @@ int main(int argc, char **argv)
 {
     static const int prefill[] = {16, 512};
     static const struct setting shapes[] = {
-        {.chunk_rows = 1, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_MPI},
-        {.chunk_rows = 1, .n_threads = 2, .n_slots = 2, .transport = SY_TRANSPORT_SHM},
-        {.chunk_rows = 7, .n_threads = 1, .n_slots = 2, .transport = SY_TRANSPORT_MPI},
-        {.chunk_rows = 7, .n_threads = 2, .n_slots = 3, .transport = SY_TRANSPORT_SHM},
-        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM},
-        {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = SY_TRANSPORT_MPI},
-        {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM, .small_cache = true},
-        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = SY_TRANSPORT_SHM, .reverse_k = true},
+        {.chunk_rows = 1, .n_threads = 1, .n_slots = 4, .transport = "mpi"},
+        {.chunk_rows = 1, .n_threads = 2, .n_slots = 2, .transport = "shm"},
+        {.chunk_rows = 7, .n_threads = 1, .n_slots = 2, .transport = "mpi"},
+        {.chunk_rows = 7, .n_threads = 2, .n_slots = 3, .transport = "shm"},
+        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm"},
+        {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = "mpi"},
+        {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = "shm", .small_cache = true},
+        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .reverse_k = true},
     };
     const int n_shapes = (int)(sizeof shapes / sizeof *shapes);
+    const int begin = argc > 2 ? ONE_SHAPE : 0, end = argc > 2 ? ONE_SHAPE + 1 : n_shapes;
     struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
     struct sy_error err = SY_ERROR_INIT;
     struct fixture fixture;
     enum sy_status st = fixture_open(&fixture, argc > 1 ? argv[1] : "tests/data/demo") ? SY_OK : SY_ERR_DATA;
 
     for (int compute = 0; compute < 2; compute++) {
-        for (int i = 0; i < n_shapes && !st; i++) {
+        for (int i = begin; i < end && !st; i++) {
             struct setting setting = shapes[i];
             int first = setting.reverse_k ? 1 : 0;
             setting.compute = (enum sy_compute)compute;
+            if (argc > 2)
+                setting.transport = argv[2];
             st = run_setting(group, &fixture, &setting, prefill + first, 2 - first, &err);
         }
     }

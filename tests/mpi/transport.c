@@ -135,6 +135,13 @@ static int cut(uint8_t *data, size_t n, struct iovec *iov)
     return n_iov;
 }
 
+static bool reaches(struct sy_group *group, const struct sy_transport_ops *ops, int r)
+{
+    if (ops == &sy_transport_self)
+        return r == rank;
+    return ops != &sy_transport_shm || sy_group_node_of(group, r) == sy_group_node_of(group, rank);
+}
+
 /* Arenas of shm lie in one block of the node. Here every rank's is as large as any. */
 static enum sy_status make_arena(struct bench *bench, struct sy_group *group, size_t bytes, struct sy_error *err)
 {
@@ -164,7 +171,7 @@ static enum sy_status bench_open(struct bench *bench, struct sy_group *group, co
     if (!bench->serves)
         bail("no memory");
     for (int r = 0; r < size; r++)
-        n_served += bench->serves[r] = ops != &sy_transport_self || r == rank;
+        n_served += bench->serves[r] = reaches(group, ops, r);
     size_t window = sy_arena_round(config->window_bytes);
     enum sy_status status = ops->open(group, &numbered, bench->serves, &bench->t, err);
     if (status == SY_OK)
@@ -359,14 +366,24 @@ static bool settle(const struct sy_transport_ops *ops, struct sy_transport *t, s
     return true;
 }
 
+/* The next rank up or down that the transport reaches. */
+static int neighbour(struct sy_group *group, const struct sy_transport_ops *ops, int step)
+{
+    int r = rank;
+
+    do
+        r = (r + step + size) % size;
+    while (!reaches(group, ops, r));
+    return r;
+}
+
 /* Every rank puts to its right neighbour only, and everybody goes through the same stages with barriers in between. */
 static void test_credit(struct sy_group *group, const struct sy_transport_ops *ops, int n_slots)
 {
     struct sy_transport_config config = {.chunk_bytes = {64, 64}, .n_slots = n_slots};
     struct sy_error err = SY_ERROR_INIT;
     struct bench bench;
-    int right = ops == &sy_transport_self ? rank : (rank + 1) % size;
-    int left = ops == &sy_transport_self ? rank : (rank + size - 1) % size;
+    int right = neighbour(group, ops, 1), left = neighbour(group, ops, -1);
     uint64_t n = 0, value;
     struct iovec iov = {&n, sizeof n};
     const void *data;
@@ -428,8 +445,7 @@ static void test_credit_order(struct sy_group *group, const struct sy_transport_
     struct sy_transport_config config = {.chunk_bytes = {64, 64}, .n_slots = 4};
     struct sy_error err = SY_ERROR_INIT;
     struct bench bench;
-    int right = ops == &sy_transport_self ? rank : (rank + 1) % size;
-    int left = ops == &sy_transport_self ? rank : (rank + size - 1) % size;
+    int right = neighbour(group, ops, 1), left = neighbour(group, ops, -1);
     struct iovec iov = {&config, 8};
     const void *data;
     size_t bytes;
@@ -461,8 +477,7 @@ static void test_window(struct sy_group *group, const struct sy_transport_ops *o
     struct sy_transport_config config = {.chunk_bytes = {8, 8}, .n_slots = 2, .window_bytes = 64 * ROW};
     struct sy_error err = SY_ERROR_INIT;
     struct bench bench;
-    int right = ops == &sy_transport_self ? rank : (rank + 1) % size, n_put = 0, n_got = 0;
-    int left = ops == &sy_transport_self ? rank : (rank + size - 1) % size;
+    int right = neighbour(group, ops, 1), left = neighbour(group, ops, -1), n_put = 0, n_got = 0;
     uint8_t row[ROW], expected[ROW];
     const void *data;
     size_t bytes;
@@ -518,6 +533,20 @@ static void test_misuse(struct sy_group *group, const struct sy_transport_ops *o
     bench_close(&bench);
 }
 
+static void expect_description(struct sy_group *group, enum sy_transport_choice choice, char *out, size_t room)
+{
+    int n_near = choice == SY_TRANSPORT_MPI ? 0 : sy_group_node_size(group) - 1, n_far = size - 1 - n_near;
+
+    snprintf(out, room, "self for this rank%s", size > 1 ? "" : ", which is the only one");
+    if (n_near)
+        snprintf(out + strlen(out), room - strlen(out), ", shm for %d peer%s on this node (%s)", n_near,
+                 n_near == 1 ? "" : "s", choice == SY_TRANSPORT_SHM ? "--transport" : "they share memory");
+    if (n_far)
+        snprintf(out + strlen(out), room - strlen(out), ", mpi (%s, point to point) for %d peer%s (%s)",
+                 sy_group_mpi_version(), n_far, n_far == 1 ? "" : "s",
+                 choice == SY_TRANSPORT_MPI ? "--transport" : "on other nodes");
+}
+
 /* The same through the fabric, which keeps the chunk numbers. */
 static void test_fabric(struct sy_group *group, enum sy_transport_choice choice)
 {
@@ -526,20 +555,21 @@ static void test_fabric(struct sy_group *group, enum sy_transport_choice choice)
     struct sy_fabric *fabric = NULL;
     const int n = 20;
     int put[64] = {0}, got[64] = {0}, left = 2 * n * size;
-    char expected[200];
+    char expected[400];
     struct sy_wait wait;
 
-    bool held = sy_fabric_open(group, &config, &fabric, &err) == SY_OK;
-    if (!held)
+    enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
+    if (choice == SY_TRANSPORT_SHM && sy_group_n_nodes(group) > 1) {
+        ok_all(status == SY_ERR_USAGE && strstr(err.text, "--transport shm cannot reach rank") &&
+                   strstr(err.text, "it is on another node"),
+               "fabric: shm alone is refused on several nodes: %s", err.text);
+        return;
+    }
+    if (status != SY_OK)
         bail("rank %d: %s", rank, err.text);
-    if (choice == SY_TRANSPORT_MPI)
-        snprintf(expected, sizeof expected, "self for this rank, mpi (%s, point to point) for %d peer%s (--transport)",
-                 sy_group_mpi_version(), size - 1, size == 2 ? "" : "s");
-    else
-        snprintf(expected, sizeof expected, "self for this rank, shm for %d peer%s on this node (%s)", size - 1,
-                 size == 2 ? "" : "s", choice == SY_TRANSPORT_SHM ? "--transport" : "they share memory");
-    ok_all(strcmp(sy_fabric_describe(fabric), size > 1 ? expected : "self for this rank, which is the only one") == 0,
-           "fabric: %s", sy_fabric_describe(fabric));
+    bool held = true;
+    expect_description(group, choice, expected, sizeof expected);
+    ok_all(strcmp(sy_fabric_describe(fabric), expected) == 0, "fabric: %s", sy_fabric_describe(fabric));
     sy_wait_begin(&wait, 20000);
     while (held && left && sy_wait_pause(&wait)) {
         for (int r = 0; r < size && held; r++) {
@@ -571,7 +601,7 @@ static void test_fabric(struct sy_group *group, enum sy_transport_choice choice)
 
     config.n_slots = rank == size - 1 ? 0 : 3;
     err = (struct sy_error)SY_ERROR_INIT;
-    enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
+    status = sy_fabric_open(group, &config, &fabric, &err);
     ok_all(status == SY_ERR_USAGE && strstr(err.text, "at least 1"), "fabric: what fails on one rank fails on all: %s",
            err.text);
 }
