@@ -152,6 +152,7 @@ struct sy_kv_layer {
 struct sy_attention_row {
     const int32_t *pages; /* page numbers of the sequence, in order */
     int32_t position;     /* 0-based; keys 0 .. position are visible (fewer with a window) */
+    int32_t turn;         /* row of the table of angles where those of the sequence begin (RoPE) */
 };
 
 struct sy_attention {
@@ -175,7 +176,8 @@ struct sy_rotation {
     int n_rows, n_heads, width, rotary_dim;
     bool interleaved;                    /* pair i is dims 2i and 2i + 1, else i and i + rotary_dim / 2 (NeoX halves) */
     const struct sy_attention_row *rows; /* [n_rows] */
-    const float *cos_sin;                /* [max position][rotary_dim]: rotary_dim / 2 cosines, then as many sines */
+    const float *cos_sin;                /* [..][rotary_dim]: rotary_dim / 2 cosines, then as many sines; a row of the
+                                          * batch turns by row turn + position */
     enum sy_round round;                 /* of all `width` dims */
     const float *x;
     float *y;

@@ -77,7 +77,7 @@ static void rope_item(void *arg, int item, int thread)
 
     (void)thread;
     for (int t = item * job->row_step; t < r->n_rows && t < (item + 1) * job->row_step; t++) {
-        const float *table = r->cos_sin + (size_t)r->rows[t].position * (size_t)r->rotary_dim;
+        const float *table = r->cos_sin + (size_t)(r->rows[t].turn + r->rows[t].position) * (size_t)r->rotary_dim;
         for (int h = 0; h < r->n_heads; h++)
             turn_head(r, table, r->x + (size_t)t * r->x_stride + (size_t)h * r->x_head,
                       r->y + (size_t)t * r->y_stride + (size_t)h * r->y_head);

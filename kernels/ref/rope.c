@@ -26,7 +26,7 @@ void sy_ref_rope(struct sy_queue *q, const struct sy_rotation *r)
 {
     (void)q;
     for (int t = 0; t < r->n_rows; t++) {
-        const float *table = r->cos_sin + (size_t)r->rows[t].position * (size_t)r->rotary_dim;
+        const float *table = r->cos_sin + (size_t)(r->rows[t].turn + r->rows[t].position) * (size_t)r->rotary_dim;
         for (int h = 0; h < r->n_heads; h++)
             turn(r, r->x + (size_t)t * r->x_stride + (size_t)h * r->x_head, table,
                  r->y + (size_t)t * r->y_stride + (size_t)h * r->y_head);

@@ -44,7 +44,7 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
     TAKE_BYTES(forward->mla.latent, M * (size_t)(model->n_heads * mla->kv_lora_rank) * element);
     TAKE(forward->delta, model->dense_width || model->residual_scale != 1 ? T * D : 0);
     TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
-    TAKE(forward->cos_sin, (size_t)forward->config.n_positions * (size_t)model->rope.rotary_dim);
+    TAKE(forward->cos_sin, sy_rope_rows(&model->rope, forward->config.n_positions) * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
     TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
     TAKE(forward->logits, SY_LOGIT_ROWS * (size_t)model->vocab);
@@ -160,7 +160,8 @@ static enum sy_status show_hidden(const struct sy_forward *forward, const struct
     for (int s = 0; s < batch->n_spans; s++) {
         const struct sy_span *span = &batch->spans[s];
         const struct sy_request *request = &span->sequence->request;
-        for (int i = 0; i < span->n_rows && request->keep_logits && !st; i++)
+        int shown = span->sequence->n_reported - span->first_position;
+        for (int i = shown > 0 ? shown : 0; i < span->n_rows && request->keep_logits && !st; i++)
             st = config->on_hidden(config->ctx, request->id, span->first_position + i, layer,
                                    rows + (size_t)(span->first_row + i) * (size_t)D, D, err);
     }

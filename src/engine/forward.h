@@ -66,7 +66,7 @@ struct sy_forward {
     struct sy_mla_buffers mla;
     float *delta;          /* [T, D] what is scaled before it is added, or the output of a dense MLP */
     void *act;             /* [T, dense width] of config.rows */
-    float *cos_sin;        /* [positions, rotary dim] */
+    float *cos_sin;        /* [sy_rope_rows(), rotary dim] */
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
     void *logit_h;         /* the same normalised, of config.rows */
     float *logits;         /* [SY_LOGIT_ROWS, V] */

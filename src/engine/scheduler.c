@@ -10,14 +10,15 @@
 #define HEADROOM_PAGES 3
 
 enum sy_status sy_scheduler_init(struct sy_scheduler *scheduler, struct sy_kv_cache *cache, int max_tokens,
-                                 int max_sequences, int prefill_chunk, struct sy_error *err)
+                                 int max_sequences, int prefill_chunk, int short_context, struct sy_error *err)
 {
     size_t T = (size_t)max_tokens, S = (size_t)max_sequences;
 
     *scheduler = (struct sy_scheduler){.cache = cache,
                                        .max_tokens = max_tokens,
                                        .max_sequences = max_sequences,
-                                       .prefill_chunk = prefill_chunk};
+                                       .prefill_chunk = prefill_chunk,
+                                       .short_context = short_context};
     scheduler->running = calloc(S, sizeof *scheduler->running);
     scheduler->batch.ids = calloc(T, sizeof *scheduler->batch.ids);
     scheduler->batch.spans = calloc(S, sizeof *scheduler->batch.spans);
@@ -144,6 +145,7 @@ static bool ensure_pages(struct sy_scheduler *scheduler, struct sy_sequence *seq
 static void add_span(struct sy_scheduler *scheduler, struct sy_sequence *sequence, int n)
 {
     struct sy_batch *batch = &scheduler->batch;
+    int turn = sequence->n_tokens > scheduler->short_context ? scheduler->short_context : 0;
 
     batch->spans[batch->n_spans++] = (struct sy_span){
         sequence, batch->T, n, sequence->n_computed, sequence->request.max_tokens == 0};
@@ -151,7 +153,7 @@ static void add_span(struct sy_scheduler *scheduler, struct sy_sequence *sequenc
         int position = sequence->n_computed + i;
         batch->ids[batch->T + i] = sequence->tokens[position];
         for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
-            batch->rows[kind][batch->T + i] = (struct sy_attention_row){sequence->kv[kind].pages, position};
+            batch->rows[kind][batch->T + i] = (struct sy_attention_row){sequence->kv[kind].pages, position, turn};
     }
     batch->T += n;
     if (n == 1 && sequence->n_computed >= sequence->request.n_prompt)
@@ -240,6 +242,15 @@ void sy_scheduler_plan(struct sy_scheduler *scheduler)
         }
         add_span(scheduler, sequence, n);
     }
+}
+
+void sy_scheduler_append(struct sy_scheduler *scheduler, struct sy_sequence *sequence, int32_t token)
+{
+    bool crosses = sequence->n_tokens == scheduler->short_context;
+
+    sequence->tokens[sequence->n_tokens++] = token;
+    if (crosses)
+        give_pages(scheduler, sequence);
 }
 
 struct sy_sequence *sy_scheduler_find(const struct sy_scheduler *scheduler, uint64_t request_id)

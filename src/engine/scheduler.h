@@ -5,6 +5,10 @@
  * prompt chunks, cut at multiples of prefill_chunk of their own sequence. Pages that no window reaches any more go back.
  * When pages run out the youngest sequence gives all of its own back and starts over later, with the tokens that it has
  * made (preemption by recomputation).
+ *
+ * LongRoPE turns all positions of a sequence that is longer than the original context by other angles. A sequence that grows
+ * past it starts over in the same way, once, so that its keys are what they would be had it come with all its tokens: as
+ * transformers does it (prepare_inputs_for_generation in modeling_phimoe.py), and the choice hangs on the sequence alone.
  */
 #ifndef SY_ENGINE_SCHEDULER_H
 #define SY_ENGINE_SCHEDULER_H
@@ -35,6 +39,7 @@ struct sy_batch {
 struct sy_scheduler {
     struct sy_kv_cache *cache;
     int max_tokens, max_sequences, prefill_chunk;
+    int short_context;            /* sy_rope_short_context() */
     struct sy_sequence **running; /* [max_sequences] in order of admission */
     int n_running;
     struct sy_sequence *waiting, *waiting_tail; /* new and preempted sequences, oldest first */
@@ -43,7 +48,7 @@ struct sy_scheduler {
 };
 
 enum sy_status sy_scheduler_init(struct sy_scheduler *scheduler, struct sy_kv_cache *cache, int max_tokens,
-                                 int max_sequences, int prefill_chunk, struct sy_error *err);
+                                 int max_sequences, int prefill_chunk, int short_context, struct sy_error *err);
 void sy_scheduler_fini(struct sy_scheduler *scheduler);
 
 /* Take a sequence over. */
@@ -51,6 +56,9 @@ void sy_scheduler_add(struct sy_scheduler *scheduler, struct sy_sequence *sequen
 
 /* Fill scheduler->batch for the next step (T may be 0). Pages for its positions are taken. */
 void sy_scheduler_plan(struct sy_scheduler *scheduler);
+
+/* A running sequence's next token. */
+void sy_scheduler_append(struct sy_scheduler *scheduler, struct sy_sequence *sequence, int32_t token);
 
 /* A sequence by its request's id, NULL when it is not here. */
 struct sy_sequence *sy_scheduler_find(const struct sy_scheduler *scheduler, uint64_t request_id);

@@ -195,7 +195,7 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of experts and the session's tables",
                             session->shard->expert_bytes);
     return sy_scheduler_init(&session->scheduler, &session->cache, config->max_tokens, config->max_sequences,
-                             config->prefill_chunk, err);
+                             config->prefill_chunk, sy_rope_short_context(&model->rope), err);
 }
 
 /* Read this rank's part. Dense weights are read together by the ranks of a node when they share them. */

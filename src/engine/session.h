@@ -70,7 +70,7 @@ typedef enum sy_status (*sy_logits_fn)(void *ctx, uint64_t request_id, int posit
 
 /* The residual stream at one position of a request with keep_logits, on the rank that serves it: layer 0 is the embedding,
  * layer l what l layers have made of it, and the last of them, l = L, comes after the final norm. hidden: [D], valid during
- * the call. A preempted sequence that starts over shows its positions again. */
+ * the call. Each position is shown once: a sequence that starts over goes on where it was. */
 typedef enum sy_status (*sy_hidden_fn)(void *ctx, uint64_t request_id, int position, int layer, const float *hidden,
                                        int D, struct sy_error *err);
 

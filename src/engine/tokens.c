@@ -104,7 +104,7 @@ static enum sy_status finish_logit_job(struct sy_session *session, struct sy_log
     if (st || job->token < 0 || (!job->draw && !request->echo))
         return st;
     if (job->draw) {
-        sequence->tokens[sequence->n_tokens++] = job->token;
+        sy_scheduler_append(&session->scheduler, sequence, job->token);
         event.finish = finish_of(session, sequence, job->token);
     }
     st = sy_session_emit(session, &event, n_events, err);

@@ -31,7 +31,7 @@ enum sy_norm_kind {
     SY_NORM_LAYER, /* mean taken off, and a bias (Phi) */
 };
 
-enum sy_rope_kind { SY_ROPE_DEFAULT, SY_ROPE_LINEAR, SY_ROPE_YARN };
+enum sy_rope_kind { SY_ROPE_DEFAULT, SY_ROPE_LINEAR, SY_ROPE_YARN, SY_ROPE_LLAMA3, SY_ROPE_LONG };
 
 struct sy_rope {
     enum sy_rope_kind kind;
@@ -40,6 +40,9 @@ struct sy_rope {
     int rotary_dim; /* dims of a head that turn */
     double score_factor; /* of the softmax's scale */
     bool interleaved; /* dims 2i and 2i + 1 turn together, else i and i + rotary_dim / 2 */
+    double low_freq_factor, high_freq_factor;        /* Llama 3: turns over the original context */
+    const json_t *short_factor, *long_factor;        /* LongRoPE: arrays of rotary_dim / 2 numbers in config.json */
+    double long_attention_factor;                    /* LongRoPE: attention_factor is that of the short ones */
 };
 
 /* Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): keys and values of all heads come from one
@@ -118,7 +121,15 @@ struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype
 /* Bytes of K and V of one token in all layers for a cache type. */
 size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype);
 
-/* cos_sin[position][rotary_dim] for positions 0 .. n - 1, as kernels.h wants it; angles in double, stored as float. */
+/* The longest sequence that turns by the first part of the table; INT_MAX unless the model has LongRoPE, which turns all
+ * positions of a sequence by other factors once it is longer than the original context. */
+int sy_rope_short_context(const struct sy_rope *rope);
+
+/* Rows of the table for sequences of up to n_positions: with LongRoPE, positions 0 .. short context - 1 by the short factors,
+ * then (where a sequence can be that long) positions 0 .. n_positions - 1 by the long ones. */
+size_t sy_rope_rows(const struct sy_rope *rope, int n_positions);
+
+/* cos_sin[row][rotary_dim], as kernels.h wants it; angles in double, stored as float. */
 void sy_rope_table(const struct sy_rope *rope, int n_positions, float *cos_sin);
 
 #endif

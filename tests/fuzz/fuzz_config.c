@@ -143,7 +143,8 @@ static void check_layer(const struct sy_model *m, const struct sy_layer_sources 
 static void check_model(const struct sy_model *m)
 {
     int64_t total, active;
-    float *table = calloc(4, (size_t)m->rope.rotary_dim * sizeof *table);
+    size_t n_table = sy_rope_rows(&m->rope, 4) * (size_t)m->rope.rotary_dim;
+    float *table = calloc(n_table, sizeof *table);
 
     check_source(&m->embed, m->vocab, m->hidden);
     check_source(&m->lm_head, m->vocab, m->hidden);
@@ -155,7 +156,7 @@ static void check_model(const struct sy_model *m)
     promise(active > 0 && active <= total && sy_model_kv_bytes(m, SY_F32) > 0);
     promise(table && m->rope.rotary_dim > 0 && m->rope.rotary_dim <= m->head_dim);
     sy_rope_table(&m->rope, 4, table);
-    for (int i = 0; i < 4 * m->rope.rotary_dim; i++)
+    for (size_t i = 0; i < n_table; i++)
         promise(table[i] == table[i] && table[i] <= 1e6f && table[i] >= -1e6f);
     free(table);
 }

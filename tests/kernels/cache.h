@@ -96,7 +96,7 @@ static inline void cache_write(const struct sy_kernels *backend, struct sy_queue
             int left = c->length[s] - written[s], n = random_int(0, 2) ? random_int(0, 70) : 1;
             for (n = n < left ? n : left; n > 0; n--, T++) {
                 size_t from = (size_t)written[s], to = (size_t)T * stride;
-                rows[T] = (struct sy_attention_row){c->pages[s], written[s]++};
+                rows[T] = (struct sy_attention_row){c->pages[s], written[s]++, 0};
                 memcpy(k + to, c->k[s] + from * k_width, k_width * sizeof *k);
                 memcpy(v + to, c->v[s] + from * v_width, v_width * sizeof *v);
             }
@@ -190,7 +190,7 @@ static inline int call_run(struct call *call, const struct cache *c, int t, int 
     n = n < call->n_rows - t ? n : call->n_rows - t;
     for (int i = 0; i < n; i++) {
         call->sequence[t + i] = s;
-        call->rows[t + i] = (struct sy_attention_row){c->pages[s], position + i};
+        call->rows[t + i] = (struct sy_attention_row){c->pages[s], position + i, 0};
     }
     return n;
 }

@@ -197,17 +197,17 @@ struct rope_errors {
 static void check_rope(const struct sy_kernels *backend, struct sy_rotation r, int x_head, int offset, bool in_place,
                        struct rope_errors *e)
 {
-    enum { T = 41, N_POSITIONS = 50 };
+    enum { T = 41, N_POSITIONS = 50, N_TURNS = 30 };
     int y_head = in_place ? x_head : r.width + random_int(0, 9);
     size_t x_stride = (size_t)(r.n_heads * x_head + 3),
            y_stride = in_place ? x_stride : (size_t)(r.n_heads * y_head + 5);
     size_t y_at = in_place ? (size_t)offset : 0, y_bytes = T * y_stride * sizeof(float);
     float *x = random_floats(T * x_stride), *y = new_output(y_bytes), *before = new_floats(T * y_stride);
-    float *table = random_floats(N_POSITIONS * (size_t)(r.rotary_dim + 1)), *alone = new_floats(y_stride);
+    float *table = random_floats((N_POSITIONS + N_TURNS) * (size_t)(r.rotary_dim + 1)), *alone = new_floats(y_stride);
     struct sy_attention_row rows[T];
 
     for (int t = 0; t < T; t++)
-        rows[t] = (struct sy_attention_row){NULL, random_int(0, N_POSITIONS - 1)};
+        rows[t] = (struct sy_attention_row){NULL, random_int(0, N_POSITIONS - 1), random_int(0, N_TURNS)};
     if (in_place)
         memcpy(y, x, y_bytes);
     memcpy(before, y, y_bytes);
@@ -230,8 +230,8 @@ static void check_rope(const struct sy_kernels *backend, struct sy_rotation r, i
                 e->outside = e->outside || memcmp(&found[k], &before[(size_t)t * y_stride + k], sizeof *found) != 0;
                 continue;
             }
-            exact_rope(&r, x + (size_t)t * x_stride + h * x_head + offset, table + rows[t].position * r.rotary_dim, i,
-                       &want, &bound);
+            exact_rope(&r, x + (size_t)t * x_stride + h * x_head + offset,
+                       table + (rows[t].turn + rows[t].position) * r.rotary_dim, i, &want, &bound);
             worst(&e->ratio, (double)found[k], want,
                   bound + (r.round == SY_ROUND_BF16 ? fabs(want) / 255 : 0.0) + 1e-37);
             e->rounded = e->rounded && (r.round == SY_ROUND_NONE || found[k] == sy_round_float(found[k], r.round));

@@ -52,5 +52,11 @@ cp "$SY_SRCDIR"/tests/data/odd/mixtral_window/* "$SY_TMP/mixed"
 sed 's/"sliding_window": 6/"sliding_window": 19, "layer_types": ["sliding_attention", "full_attention"]/' \
     "$SY_SRCDIR/tests/data/odd/mixtral_window/config.json" >"$SY_TMP/mixed/config.json"
 check "some windows" "$few_ranks" "$SY_TMP/mixed"
+# A sequence of 37 to 49 tokens that starts over past 40, since all of it turns otherwise from there on.
+mkdir "$SY_TMP/long"
+cp "$SY_SRCDIR"/tests/data/odd/phi_long/* "$SY_TMP/long"
+sed 's/"original_max_position_embeddings": 20/"original_max_position_embeddings": 40/' \
+    "$SY_SRCDIR/tests/data/odd/phi_long/config.json" >"$SY_TMP/long/config.json"
+check "LongRoPE" "$few_ranks" "$SY_TMP/long"
 check "FP8 weights" "${SY_EXACT_RANKS:-1 2 3}" tests/data/goldens/qwen3_moe_fp8
 done_testing

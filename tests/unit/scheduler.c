@@ -3,6 +3,7 @@
  */
 #include "engine/scheduler.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,8 @@ static bool batch_is_right(const struct sy_batch *batch)
             for (int kind = 0; kind < SY_N_KV_KINDS; kind++)
                 if (batch->rows[kind][T + i].position != span->first_position + i ||
                     batch->rows[kind][T + i].pages != sequence->kv[kind].pages ||
+                    batch->rows[kind][T + i].turn !=
+                        (sequence->n_tokens > scheduler.short_context ? scheduler.short_context : 0) ||
                     batch->ids[T + i] != (int32_t)sequence->request.id)
                     return false;
         T += span->n_rows;
@@ -98,7 +101,7 @@ static int play(void)
         sequence->n_computed += scheduler.batch.spans[s].n_rows;
         if (sequence->n_computed < sequence->n_tokens)
             continue;
-        sequence->tokens[sequence->n_tokens++] = (int32_t)sequence->request.id;
+        sy_scheduler_append(&scheduler, sequence, (int32_t)sequence->request.id);
         if (sequence->n_tokens == sequence->max_tokens)
             over[n_over++] = sequence;
     }
@@ -107,8 +110,8 @@ static int play(void)
     return n_over;
 }
 
-/* 300 random requests through 24 pages. */
-static void test_random(struct testrand *rand, const struct sy_kv_plan *plan, const char *what)
+/* 300 random requests through 24 pages; those longer than short_context turn otherwise. */
+static void test_random(struct testrand *rand, const struct sy_kv_plan *plan, int short_context, const char *what)
 {
     int n_added = 0, n_over = 0, n_steps = 0, wrong_batches = 0, wrong_pages = 0;
     struct sy_error err = SY_ERROR_INIT;
@@ -116,7 +119,7 @@ static void test_random(struct testrand *rand, const struct sy_kv_plan *plan, co
 
     ok(!sy_kv_cache_init(&cache, sy_kernels_ref(), plan, 24 * page + 5, &err), "%s: a cache of 24 pages", what);
     is_int(cache.n_pages, 24, "%s: has 24 pages", what);
-    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
+    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, short_context, &err);
     while (n_over < 300 && n_steps < 100000) {
         while (n_added < 300 && testrand_next(rand) % 3) {
             int n_prompt = 1 + (int)(testrand_next(rand) % 150), n_new = 1 + (int)(testrand_next(rand) % 100);
@@ -151,7 +154,7 @@ static void test_long(const struct sy_kv_plan *plan)
 
     is_int(n_held, 5, "a window of 20 and chunks of 32 are on 5 pages at most");
     sy_kv_cache_init(&cache, sy_kernels_ref(), plan, (size_t)n_held * sy_kv_page_bytes(sy_kernels_ref(), plan), &err);
-    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, &err);
+    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, INT_MAX, &err);
     add(1, 700, 300);
     do {
         sy_scheduler_plan(&scheduler);
@@ -160,6 +163,30 @@ static void test_long(const struct sy_kv_plan *plan)
     } while (!play() && n_steps < 2000);
     ok(n_steps < 2000 && most <= n_held, "1000 tokens go through %d pages (%d used)", n_held, most);
     is_int((int)scheduler.n_preemptions, 0, "without preemption");
+    end();
+}
+
+/* A sequence that grows past the short context is computed again from its start, by the other angles, and only once. */
+static void test_switch(const struct sy_kv_plan *plan)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    int n_rows = 0, n_turned = 0, over;
+
+    sy_kv_cache_init(&cache, sy_kernels_ref(), plan, 24 * sy_kv_page_bytes(sy_kernels_ref(), plan), &err);
+    sy_scheduler_init(&scheduler, &cache, 64, 10, 32, 40, &err);
+    add(1, 37, 10);
+    do {
+        sy_scheduler_plan(&scheduler);
+        const struct sy_batch *batch = &scheduler.batch;
+        for (int i = 0; i < batch->T; i++)
+            n_turned += batch->rows[SY_KV_FULL][i].turn == 40;
+        n_rows += batch->T;
+        over = play();
+    } while (!over && n_rows < 1000);
+    /* 37 of the prompt and tokens 38 to 40; then all 41, and tokens 42 to 46. */
+    is_int(n_rows, 40 + 46, "a sequence of 47 tokens past a short context of 40 is computed twice up to there");
+    is_int(n_turned, 46, "the second time by the other angles");
+    is_int((int)scheduler.n_preemptions, 0, "which is no preemption");
     end();
 }
 
@@ -180,12 +207,15 @@ int main(void)
     is_int((int)sy_kv_token_bytes(sy_kernels_ref(), &mixed, SY_KV_WINDOW), 3 * 128, "and in layers with a window");
     ok(sy_kv_reach(&full, 3) == 48 && sy_kv_reach(&mixed, 3) == 48 && sy_kv_reach(&windowed, 3) > 1000000,
        "only windows alone have no end");
-    test_random(&rand, &windowed, "windows");
+    test_random(&rand, &windowed, INT_MAX, "windows");
     end();
-    test_random(&rand, &mixed, "some windows");
+    test_random(&rand, &mixed, INT_MAX, "some windows");
     end();
+    test_random(&rand, &mixed, 90, "angles of two kinds");
+    end();
+    test_switch(&full);
     test_long(&windowed);
-    test_random(&rand, &full, "no windows");
+    test_random(&rand, &full, INT_MAX, "no windows");
 
     add(7, 40, 5);
     ok(sy_scheduler_find(&scheduler, 7) && !sy_scheduler_find(&scheduler, 8), "a waiting sequence is found by its id");
