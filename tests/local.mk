@@ -94,7 +94,8 @@ tests_model_quantization_t_SOURCES = %D%/model/quantization.c $(sy_folder)
 EXTRA_DIST += %D%/model/check-odd %D%/model/make_odd.py %D%/model/odd/oracle.py %D%/model/odd/publish.py \
 	%D%/model/odd/quantise.py %D%/model/odd/variant.py %D%/model/odd/tables/deepseek_v2.py \
 	%D%/model/odd/tables/deepseek_v3.py %D%/model/odd/tables/glm4.py %D%/model/odd/tables/gpt_oss.py \
-	%D%/model/odd/tables/hybrids.py %D%/model/odd/tables/mixtral_olmoe.py %D%/model/odd/tables/qwen3.py
+	%D%/model/odd/tables/hybrids.py %D%/model/odd/tables/mixtral_olmoe.py %D%/model/odd/tables/qwen3.py \
+	%D%/model/odd/tables/granite.py %D%/model/odd/tables/phi.py %D%/model/odd/tables/qwen2.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
 sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t \

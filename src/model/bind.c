@@ -31,6 +31,9 @@ static enum sy_status bind_ends(struct binder *b)
     const struct sy_tensor *head_bias = sy_bind_look(b, "lm_head.bias");
     if (!head_bias && b->config->lm_head_bias == SY_SAID_YES)
         return sy_bind_missing(b, b->name, "but config.json has lm_head_bias true");
+    if (head_bias && b->config->lm_head_bias == SY_SAID_NO)
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is there, but config.json has lm_head_bias false",
+                            sy_checkpoint_shard_path(b->ckpt, head_bias->shard), head_bias->name);
     if (head_bias && (st = sy_bind_vector(b, head_bias, m->vocab, "vocab_size", &m->lm_head_bias)))
         return st;
     const struct sy_tensor *head = sy_bind_look(b, "lm_head.weight");

@@ -3,6 +3,8 @@
  */
 #include "model/bind_private.h"
 
+#include <stdio.h>
+
 enum sy_status sy_bind_norm(struct binder *b, const char *name, const struct sy_tensor **weight,
                             const struct sy_tensor **bias)
 {
@@ -18,18 +20,22 @@ enum sy_status sy_bind_norm(struct binder *b, const char *name, const struct sy_
     return sy_bind_vector(b, t, b->model->hidden, "hidden_size, as the final norm has a bias", bias);
 }
 
-/* A bias is used when it is there. */
+/* A bias is used when it is there. qkv_bias says nothing of o_proj, and attention_bias is true of some models without one. */
 static enum sy_status bias(struct binder *b, const char *proj, int n, const struct sy_tensor **out)
 {
     const struct sy_tensor *t = sy_bind_look(b, "self_attn.%s_proj.bias", proj);
-    enum sy_said said = b->config->attention_bias;
+    bool is_o = *proj == 'o', by_qkv = !is_o && b->config->attention_bias == SY_NOT_SAID;
+    enum sy_said said = by_qkv ? b->config->qkv_bias : b->config->attention_bias;
+    const char *key = by_qkv ? "qkv_bias" : "attention_bias";
+    char why[64];
 
     *out = NULL;
-    if (!t && said == SY_SAID_YES && *proj == 'q')
-        return sy_bind_missing(b, b->name, "but config.json has attention_bias true");
+    snprintf(why, sizeof why, "but config.json has %s true", key);
+    if (!t && said == SY_SAID_YES && !is_o)
+        return sy_bind_missing(b, b->name, why);
     if (t && said == SY_SAID_NO)
-        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is there, but config.json has attention_bias false",
-                            sy_checkpoint_shard_path(b->ckpt, t->shard), t->name);
+        return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is there, but config.json has %s false",
+                            sy_checkpoint_shard_path(b->ckpt, t->shard), t->name, key);
     return t ? sy_bind_vector(b, t, n, "outputs of the projection", out) : SY_OK;
 }
 

@@ -18,6 +18,7 @@ static const struct router_names router_names[] = {
     {"block_sparse_moe", "block_sparse_moe.gate.weight", "block_sparse_moe.gate.bias",
      "block_sparse_moe.gate.e_score_correction_bias"},
     {"block_sparse_moe", "block_sparse_moe.router.layer.weight", "block_sparse_moe.router.layer.bias", NULL},
+    {"block_sparse_moe", "block_sparse_moe.router.weight", "block_sparse_moe.router.bias", NULL},
     {"mlp", "mlp.router.weight", "mlp.router.bias", NULL},
 };
 
@@ -36,30 +37,67 @@ static enum sy_status router_vectors(struct binder *b, const struct router_names
     return st;
 }
 
-/* An expert that every token goes to, by presence: of Qwen2-MoE, weighed by a sigmoid, or of DeepSeek, which may stand for
- * several of the experts' width. */
+/* The width of the expert that every token goes to, from the first one seen, whose gate and up have so many outputs. */
+static int shared_width(struct binder *b, const struct sy_tensor *gate, int n_outputs)
+{
+    struct sy_model *m = b->model;
+
+    if (!m->shared_width && b->config->shared_width)
+        m->shared_width = b->config->shared_width;
+    if (!m->shared_width && gate->n_dims == 2 && gate->dims[0] > 0 && gate->dims[0] <= SY_BIND_ANY_MAX)
+        m->shared_width = (int)gate->dims[0] / n_outputs;
+    return m->shared_width;
+}
+
+/* Granite's: gate's rows and then up's in one matrix. */
+static enum sy_status bind_shared_mlp(struct binder *b, const struct sy_tensor *gate_up, struct sy_layer_sources *l)
+{
+    int width = shared_width(b, gate_up, 2), D = b->model->hidden;
+    int64_t dims[2] = {2 * (int64_t)width, D};
+    enum sy_status st;
+
+    if ((st = sy_bind_check(b, gate_up, true, 2, dims, "[2 * width of the shared expert, hidden_size]")) ||
+        (st = sy_bind_rows(b, gate_up, 0, 0, width, &l->shared.gate)) ||
+        (st = sy_bind_rows(b, gate_up, 0, width, width, &l->shared.up)))
+        return st;
+    return sy_bind_matrix(b, sy_bind_look(b, "shared_mlp.output_linear.weight"), D, width,
+                          "[hidden_size, width of the shared expert]", &l->shared.down);
+}
+
+/* The sigmoid that weighs the shared expert of Qwen2-MoE. */
+static enum sy_status bind_shared_gate(struct binder *b, const char *module, struct sy_layer_sources *l)
+{
+    const struct sy_tensor *t = sy_bind_look(b, "%s.shared_expert_gate.weight", module);
+    int64_t dims[2] = {1, b->model->hidden};
+    enum sy_status st = sy_bind_check(b, t, false, 2, dims, "[1, hidden_size]");
+
+    if (!st)
+        l->shared_gate = sy_source_rows(t, 0, 0, 1);
+    return st;
+}
+
+/* An expert that every token goes to, by presence: of Qwen2-MoE, weighed by a sigmoid, of DeepSeek, which may stand for
+ * several of the experts' width, or of Granite-MoE, beside the module of the experts. */
 static enum sy_status bind_shared(struct binder *b, const char *module, struct sy_layer_sources *l)
 {
     static const char *const names[] = {"shared_expert", "shared_experts"};
+    const struct sy_tensor *gate_up = sy_bind_look(b, "shared_mlp.input_linear.weight"), *gate = NULL;
     struct sy_model *m = b->model;
-    const struct sy_tensor *gate = NULL;
     enum sy_status st;
     int i = 0;
 
+    if (gate_up)
+        return bind_shared_mlp(b, gate_up, l);
     while (i < 2 && !(gate = sy_bind_look(b, "%s.%s.gate_proj.weight", module, names[i])))
         i++;
     if (!gate) {
         if (b->config->n_shared || b->config->shared_width)
             return sy_bind_missing(b, b->name,
                                    b->config->n_shared ? "but config.json has n_shared_experts"
-                                                       : "but config.json has shared_expert_intermediate_size");
+                                                       : "but config.json gives the shared expert a width");
         return SY_OK;
     }
-    if (!m->shared_width && b->config->shared_width)
-        m->shared_width = b->config->shared_width;
-    if (!m->shared_width && gate->n_dims == 2 && gate->dims[0] > 0 && gate->dims[0] <= SY_BIND_ANY_MAX)
-        m->shared_width = (int)gate->dims[0];
-    int width = m->shared_width ? m->shared_width : SY_BIND_ANY;
+    int width = shared_width(b, gate, 1) ? m->shared_width : SY_BIND_ANY;
     if ((st = sy_bind_matrix(b, gate, width, m->hidden, "[width of the shared expert, hidden_size]",
                              &l->shared.gate)) ||
         (st = sy_bind_matrix(b, sy_bind_look(b, "%s.%s.up_proj.weight", module, names[i]), width, m->hidden,
@@ -67,14 +105,7 @@ static enum sy_status bind_shared(struct binder *b, const char *module, struct s
         (st = sy_bind_matrix(b, sy_bind_look(b, "%s.%s.down_proj.weight", module, names[i]), m->hidden, width,
                              "[hidden_size, width of the shared expert]", &l->shared.down)))
         return st;
-    const struct sy_tensor *weigh = sy_bind_look(b, "%s.shared_expert_gate.weight", module);
-    int64_t dims[2] = {1, m->hidden};
-    if (!weigh)
-        return SY_OK;
-    if ((st = sy_bind_check(b, weigh, false, 2, dims, "[1, hidden_size]")))
-        return st;
-    l->shared_gate = sy_source_rows(weigh, 0, 0, 1);
-    return SY_OK;
+    return i ? SY_OK : bind_shared_gate(b, module, l);
 }
 
 /* There are as many experts, in all groups and in those that are kept, as the router chooses. */

@@ -25,7 +25,6 @@ static const struct {
     double number; /* this number, null and false are harmless */
     const char *text;
 } foreign[] = {
-    {"shared_intermediate_size", 0, NULL},
     {"use_expert_bias", 0, NULL},
     {"moe_layer_freq", 1, NULL},
     {"attn_logit_softcapping", 0, NULL},
@@ -158,10 +157,23 @@ static enum sy_status read_mla(struct sy_config *c, struct sy_error *err)
     return SY_OK;
 }
 
+/* Of the expert that every token goes to, as Qwen2-MoE and as Granite-MoE call it; 0: there is none. */
+static enum sy_status read_shared_width(struct sy_config *c, struct sy_error *err)
+{
+    int64_t qwen = 0, granite = 0;
+    enum sy_status st;
+
+    if ((st = sy_json_int(c->path, c->json, "shared_expert_intermediate_size", 0, WIDTH_MAX, &qwen, err)) ||
+        (st = sy_json_int(c->path, c->json, "shared_intermediate_size", 0, WIDTH_MAX, &granite, err)))
+        return st;
+    c->shared_width = (int)(qwen ? qwen : granite);
+    return SY_OK;
+}
+
 static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
 {
-    static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts"};
-    static const char *const top_k[] = {"num_experts_per_tok", "num_experts_per_token", "moe_topk"};
+    static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"};
+    static const char *const top_k[] = {"num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"};
     enum sy_status st;
 
     c->top_k = c->family->top_k;
@@ -175,10 +187,10 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
         (st = read_int(c, "moe_intermediate_size", WIDTH_MAX, &c->moe_width, err)) ||
         (st = read_int(c, "intermediate_size", WIDTH_MAX, &c->width, err)) ||
         (st = read_int(c, "n_shared_experts", EXPERTS_MAX, &c->n_shared, err)) ||
-        (st = read_int(c, "shared_expert_intermediate_size", WIDTH_MAX, &c->shared_width, err)) ||
+        (st = read_shared_width(c, err)) ||
         (st = read_int(c, "max_position_embeddings", CONTEXT_MAX, &c->max_context, err)) ||
-        (st = read_alias(c, experts, 3, EXPERTS_MAX, &c->n_experts, err)) ||
-        (st = read_alias(c, top_k, 3, EXPERTS_MAX, &c->top_k, err)) || (st = read_mla(c, err)))
+        (st = read_alias(c, experts, 4, EXPERTS_MAX, &c->n_experts, err)) ||
+        (st = read_alias(c, top_k, 4, EXPERTS_MAX, &c->top_k, err)) || (st = read_mla(c, err)))
         return st;
     if (!c->n_layers || !c->hidden || !c->n_heads)
         return missing(c, !c->n_layers ? "num_hidden_layers" : !c->hidden ? "hidden_size" : "num_attention_heads", err);
@@ -256,17 +268,23 @@ static enum sy_status read_tokens(struct sy_config *c, const struct sy_checkpoin
     return SY_OK;
 }
 
-/* sliding_window, use_sliding_window and layer_types. transformers 5 gives every Qwen3-MoE layer the window and has no use
- * for max_window_layers, so neither has this. */
+/* sliding_window, use_sliding_window, max_window_layers and layer_types. transformers gives every Qwen3-MoE layer the window
+ * and has no use for max_window_layers there, so neither has this; in Qwen2-MoE it has (configuration_qwen2_moe.py). */
 static enum sy_status read_window(struct sy_config *c, struct sy_error *err)
 {
     const json_t *types = json_object_get(c->json, "layer_types");
     bool use = c->family->windowed;
+    int64_t max_layers = 28;
     char shown[80];
     enum sy_status st = sy_json_bool(c->path, c->json, "use_sliding_window", &use, err);
 
-    if (!st && use)
+    if (!st && use) {
+        c->window = json_object_get(c->json, "sliding_window") ? 0 : c->family->window;
         st = read_int(c, "sliding_window", CONTEXT_MAX, &c->window, err);
+    }
+    if (!st && c->family->alternating)
+        st = sy_json_int(c->path, c->json, "max_window_layers", 0, CONTEXT_MAX, &max_layers, err);
+    c->max_window_layers = (int)max_layers;
     if (st || !types || json_is_null(types))
         return st;
     if (!json_is_array(types) || json_array_size(types) != (size_t)c->n_layers)
@@ -293,7 +311,9 @@ int sy_config_window(const struct sy_config *c, int layer)
 {
     const char *type = c->layer_types ? json_string_value(json_array_get(c->layer_types, (size_t)layer)) : NULL;
 
-    return type && !strcmp(type, "full_attention") ? 0 : c->window;
+    if (type)
+        return strcmp(type, "full_attention") ? c->window : 0;
+    return c->family->alternating && (layer % 2 || layer >= c->max_window_layers) ? 0 : c->window;
 }
 
 /* Keys that say which layers have experts. */
@@ -379,6 +399,9 @@ static enum sy_status read_router(struct sy_config *c, struct sy_error *err)
         (st = read_word(c, "scoring_func", scores, 2, &kind, err)))
         return st;
     c->router = (enum sy_router_kind)kind;
+    if (c->router == SY_ROUTER_SPARSEMIXER && c->top_k != 2)
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"num_experts_per_tok\" is %d, but the router of %s takes 2",
+                            c->path, c->top_k, c->family->architecture);
     if (c->family->scale_or_normalise && c->normalise && c->top_k > 1)
         c->router_scale = 1;
     return read_groups(c, err);
@@ -391,9 +414,10 @@ static enum sy_status read_multipliers(struct sy_config *c, struct sy_error *err
     enum sy_status st;
 
     c->embedding_scale = c->residual_scale = 1;
+    c->attention_scale = c->family->attention_scale;
     if ((st = sy_json_real(c->path, c->json, "embedding_multiplier", -1e6, 1e6, &c->embedding_scale, err)) ||
         (st = sy_json_real(c->path, c->json, "residual_multiplier", -1e6, 1e6, &c->residual_scale, err)) ||
-        (st = sy_json_real(c->path, c->json, "attention_multiplier", 0, 1e6, &c->attention_scale, err)) ||
+        (st = sy_json_real(c->path, c->json, "attention_multiplier", 1e-9, 1e6, &c->attention_scale, err)) ||
         (st = sy_json_real(c->path, c->json, "logits_scaling", 1e-6, 1e6, &logits, err)) ||
         (st = sy_json_real(c->path, c->json, "swiglu_alpha", 0, 1e6, &alpha, err)) ||
         (st = sy_json_real(c->path, c->json, "swiglu_limit", 0, 1e6, &limit, err)))
@@ -423,6 +447,7 @@ enum sy_status sy_config_read(const struct sy_checkpoint *ckpt, struct sy_config
         (st = sy_json_real(c->path, c->json, "clip_qkv", 1e-30, 1e30, &c->clip_qkv, err)) ||
         (st = read_said(c, "tie_word_embeddings", &c->tied, err)) ||
         (st = read_said(c, "attention_bias", &c->attention_bias, err)) ||
+        (st = read_said(c, "qkv_bias", &c->qkv_bias, err)) ||
         (st = read_said(c, "use_qk_norm", &c->qk_norm, err)) ||
         (st = read_said(c, "lm_head_bias", &c->lm_head_bias, err)) || (st = read_router(c, err)) ||
         (st = read_multipliers(c, err)))

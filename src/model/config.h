@@ -25,13 +25,13 @@ struct sy_config {
     const struct sy_family *family;
     /* 0 where the key is absent and a tensor decides. */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, vocab, n_experts, moe_width, width;
-    int top_k, max_context, window, sparse_step, n_groups, n_kept, n_shared, shared_width;
+    int top_k, max_context, window, max_window_layers, sparse_step, n_groups, n_kept, n_shared, shared_width;
     double norm_eps, clip_qkv, router_scale, jitter;
     double embedding_scale, residual_scale, logits_scale, attention_scale; /* attention_scale 0: the usual one */
     enum sy_router_kind router;
     struct sy_glu glu;
     bool normalise;
-    enum sy_said tied, attention_bias, qk_norm, lm_head_bias;
+    enum sy_said tied, attention_bias, qkv_bias, qk_norm, lm_head_bias;
     const json_t *layer_types, *mlp_only, *first_dense; /* NULL where not given */
     struct sy_rope rope;
     struct sy_quantization quantization;

@@ -22,6 +22,9 @@ struct sy_family {
     int group_best;             /* of a group's experts, those whose scores add up to its own */
     struct sy_glu glu;          /* swiglu_alpha, swiglu_limit */
     bool windowed;            /* sliding_window counts when use_sliding_window is absent */
+    bool alternating;         /* without layer_types, only even layers before max_window_layers have the window */
+    int window;               /* sliding_window where the key is absent, 0: none */
+    double attention_scale;   /* attention_multiplier, 0: head_dim^-0.5 */
     int top_k;                /* num_experts_per_tok */
     int max_context;          /* max_position_embeddings */
     double norm_eps;          /* rms_norm_eps */

@@ -122,6 +122,9 @@ static void unmake(struct made *m)
 #define QWEN    "Qwen3MoeForCausalLM"
 #define MIXTRAL "MixtralForCausalLM"
 #define OLMOE   "OlmoeForCausalLM"
+#define QWEN2   "Qwen2MoeForCausalLM"
+#define GRANITE "GraniteMoeForCausalLM"
+#define PHI     "PhimoeForCausalLM"
 
 static bool is_source(const struct sy_source *s, const char *name, int64_t slice, int64_t row, int n, int k)
 {
@@ -335,6 +338,112 @@ static void test_windows(void)
     ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 5,
        "Qwen3-MoE's window is on every layer");
     unmake(&m);
+    m = make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true}", NULL);
+    ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 0,
+       "Qwen2-MoE's is on every second layer");
+    unmake(&m);
+    m = make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":0}", NULL);
+    ok(!m.st && m.model->layers[0].window == 0, "of the first max_window_layers");
+    unmake(&m);
+    m = make(
+        list, QWEN2,
+        "{\"sliding_window\":5,\"use_sliding_window\":true,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+        NULL);
+    ok(!m.st && m.model->layers[0].window == 0 && m.model->layers[1].window == 5, "or by layer_types");
+    unmake(&m);
+    m = make(list, QWEN, "{\"use_sliding_window\":true}", NULL);
+    ok(!m.st && m.model->layers[0].window == 4096, "a window by default, once it is asked for");
+    unmake(&m);
+    free(list);
+}
+
+/* Granite-MoE's names and multipliers, and its shared MLP, whose gate and up are one matrix. */
+static void test_granite(void)
+{
+    struct tensor_list *list = make_list(FUSED, -1);
+    struct made m;
+
+    for (int i = 0; i < list->n; i++) {
+        char name[sizeof list->items[i].name];
+        const char *at = strstr(list->items[i].name, ".mlp.");
+        if (!at)
+            continue;
+        snprintf(name, sizeof name, "%.*s.block_sparse_moe.%s", (int)(at - list->items[i].name), list->items[i].name,
+                 strstr(at, "gate.weight") ? "router.weight" : at + strlen(".mlp."));
+        memcpy(list->items[i].name, name, sizeof name);
+    }
+    m = make(list, GRANITE, "{\"shared_intermediate_size\":0}", NULL);
+    if (!ok(!m.st && m.model->attention_scale == 1,
+            "names as transformers 5 has them; attention_multiplier is 1 by default"))
+        diag("%s", m.err.text);
+    unmake(&m);
+    m = make(list, GRANITE, "{\"attention_multiplier\":0.25,\"logits_scaling\":4}", NULL);
+    ok(!m.st && m.model->attention_scale == 0.25f && m.model->logits_scale == 0.25f, "and a key before that");
+    unmake(&m);
+    m = make(list, GRANITE, "{\"shared_intermediate_size\":3}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "is missing, but config.json gives the shared expert a width"),
+       "refused: a shared MLP that is not there (%s)", m.err.text);
+    unmake(&m);
+    for (int i = 0; i < L; i++) {
+        list_add(list, "BF16", 6, D, 0, "model.layers.%d.shared_mlp.input_linear.weight", i);
+        list_add(list, "BF16", D, 3, 0, "model.layers.%d.shared_mlp.output_linear.weight", i);
+    }
+    m = make(list, "GraniteMoeSharedForCausalLM", "{\"shared_intermediate_size\":3}", NULL);
+    if (!ok(!m.st, "a shared MLP"))
+        bail("%s", m.err.text);
+    const struct sy_expert_sources *x = &m.model->layers[1].shared;
+    ok(is_source(&x->gate, "model.layers.1.shared_mlp.input_linear.weight", 0, 0, 3, D) &&
+           is_source(&x->up, "model.layers.1.shared_mlp.input_linear.weight", 0, 3, 3, D) &&
+           is_source(&x->down, "model.layers.1.shared_mlp.output_linear.weight", 0, 0, D, 3) &&
+           m.model->shared_width == 3 && !m.model->layers[1].shared_gate.tensor,
+       "gate, up and down of it");
+    unmake(&m);
+    m = make(list, GRANITE, "{\"shared_intermediate_size\":4}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "has shape [6, 12], expected [8, 12] = [2 * width of the shared"),
+       "refused: one of another width (%s)", m.err.text);
+    unmake(&m);
+    free(list);
+}
+
+/* Biases that config.json denies or asks for in vain, and a shared expert without what weighs it. */
+static void test_denied(void)
+{
+    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
+    struct made m;
+
+    list_add(list, "BF16", V, 0, 0, "lm_head.bias");
+    m = make(list, PHI, "{\"num_experts_per_tok\":2,\"lm_head_bias\":false}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "lm_head.bias is there, but config.json has lm_head_bias false"),
+       "refused: a bias of the head that the config denies");
+    unmake(&m);
+    m = make(list, PHI, "{\"num_experts_per_tok\":2}", NULL);
+    ok(!m.st && m.model->lm_head_bias, "which is used where the config is silent");
+    unmake(&m);
+    list_drop(list, "lm_head.bias");
+    m = make(list, PHI, "{}", NULL);
+    ok(m.st == SY_ERR_DATA &&
+           strstr(m.err.text, "\"num_experts_per_tok\" is 3, but the router of PhimoeForCausalLM takes 2"),
+       "refused: three choices of a router that makes two");
+    unmake(&m);
+    list_add(list, "BF16", HQ * DH, 0, 0, "model.layers.0.self_attn.q_proj.bias");
+    m = make(list, QWEN2, "{\"qkv_bias\":false}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "q_proj.bias is there, but config.json has qkv_bias false"),
+       "refused: a bias of q that the config denies");
+    unmake(&m);
+    m = make(list, QWEN2, "{\"qkv_bias\":true}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "k_proj.bias is missing, but config.json has qkv_bias true"),
+       "refused: one of k that is not there");
+    unmake(&m);
+    list_drop(list, "model.layers.0.self_attn.q_proj.bias");
+    for (int i = 0; i < 3; i++)
+        list_add(list, "BF16", i < 2 ? 7 : D, i < 2 ? D : 7, 0, "model.layers.0.mlp.shared_expert.%s_proj.weight",
+                 i == 0   ? "gate"
+                 : i == 1 ? "up"
+                          : "down");
+    m = make(list, QWEN2, "{}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.shared_expert_gate.weight is missing, expected shape [1, 12]"),
+       "refused: a shared expert of Qwen2-MoE that nothing weighs");
+    unmake(&m);
     free(list);
 }
 
@@ -390,7 +499,7 @@ static const struct {
     {"{\"n_group\":4}", "groups of experts (n_group 4) are not supported for Qwen3MoeForCausalLM"},
     {"{\"scoring_func\":\"tanh\"}", "\"scoring_func\" is \"tanh\", supported: \"softmax\", \"sigmoid\""},
     {"{\"n_shared_experts\":1}", "shared_experts.gate_proj.weight is missing, but config.json has n_shared_experts"},
-    {"{\"shared_expert_intermediate_size\":8}", "is missing, but config.json has shared_expert_intermediate_size"},
+    {"{\"shared_expert_intermediate_size\":8}", "is missing, but config.json gives the shared expert a width"},
     {"{\"attn_logit_softcapping\":30.0}", "\"attn_logit_softcapping\" is 30"},
     {"{\"no_rope_layers\":[1]}", "\"no_rope_layers\" is an array of 1"},
     {"{\"hidden_size\":0}", "\"hidden_size\" is 0, expected an integer from 1 to 1048576"},
@@ -647,6 +756,8 @@ int main(void)
     test_defaults();
     test_optional();
     test_windows();
+    test_granite();
+    test_denied();
     test_aliases();
     test_refused();
     test_wrong();

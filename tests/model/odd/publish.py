@@ -2,7 +2,8 @@
 """publish.py - a model's weights and configuration as files, in the layout and style of a variant
 
 Layouts of experts: per_expert (mlp.experts.E.gate_proj ..), mixtral (block_sparse_moe.experts.E.w1 ..), fused (stacked, gate's
-half first), transposed (the same with outputs last), as_is (transformers' own names).
+half first), transposed (the same with outputs last), granite (as fused, under the names of Granite-MoE), as_is (transformers'
+own names).
 """
 import json
 
@@ -27,9 +28,21 @@ WRAPS = {
 }
 
 
+# What transformers calls the tensors of Granite-MoE's experts, and what they are published as.
+GRANITE = (('experts.gate_up_proj', 'input_linear.weight'), ('experts.down_proj', 'output_linear.weight'),
+           ('moe.router.weight', 'moe.router.layer.weight'))
+
+
 def pieces(name, t, v):
     """The published tensors (name, view) that hold a tensor of the model."""
     mixtral = v['layout'] == 'mixtral'
+    if v['layout'] == 'granite':
+        for inside, outside in GRANITE:
+            name = name.replace(inside, outside)
+        yield name, t
+        return
+    if v['layout'] != 'as_is':
+        name = name.replace('.block_sparse_moe.', '.mlp.').replace('.mlp.router.', '.mlp.gate.')
     if v['layout'] != 'as_is' and '.mlp.experts.' in name and t.dim() == 3:
         if v['layout'] == 'fused':
             yield name, t

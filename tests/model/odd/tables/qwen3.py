@@ -3,7 +3,7 @@
 import torch
 from transformers.models.qwen3_moe import modeling_qwen3_moe
 
-from odd.variant import BASE, YARN, rope, variant
+from odd.variant import BASE, FACTORS, LLAMA3, YARN, rope, variant
 
 QWEN = dict(BASE, model_type='qwen3_moe', head_dim=16, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=20,
             intermediate_size=56, norm_topk_prob=True, mlp_only_layers=[], decoder_sparse_step=1,
@@ -66,4 +66,17 @@ VARIANTS = {
     'qwen_fp8_channel': variant(QWEN, dict(attention_bias=True), quant='fp8_channel', shards=3),
     'qwen_int8': variant(QWEN, dict(hidden_size=44, moe_intermediate_size=37, mlp_only_layers=[0], intermediate_size=50),
                          quant='int8_channel'),
+    'qwen_hub': variant(QWEN, dict(num_key_value_heads=1), keys=dict(max_window_layers=2, use_sliding_window=False,
+                                                                     sliding_window=None, num_experts=7, num_local_experts=None)),
+    'qwen_window_unsaid': variant(QWEN, dict(use_sliding_window=True, sliding_window=4096), keys=dict(sliding_window=None)),
+    'qwen_dynamic': variant(QWEN, rope_parameters=rope(1e6, rope_type='dynamic', factor=2.0)),
+    'qwen_llama3': variant(QWEN, rope_parameters=rope(5e5, **LLAMA3), v4=False),
+    'qwen_transposed': variant(QWEN, dict(moe_intermediate_size=20), layout='transposed', shards=2),
+    'qwen_mixtral_names': variant(QWEN, dict(mlp_only_layers=[0]), layout='mixtral'),
+    'qwen_defaults': variant(QWEN, dict(num_experts=9, num_experts_per_tok=8, rms_norm_eps=1e-6, norm_topk_prob=False),
+                             keys=dict(num_experts_per_tok=None, rms_norm_eps=None, norm_topk_prob=None, mlp_only_layers=None,
+                                       decoder_sparse_step=None, rope_theta=None, tie_word_embeddings=None)),
+    'qwen_model_type': variant(QWEN, keys=dict(architectures=None), dtype='F16'),
+    'qwen_longrope': variant(QWEN, dict(head_dim=10), rope_parameters=rope(rope_type='longrope', factor=4.0,
+                                                                           original_max_position_embeddings=20, **FACTORS)),
 }
