@@ -86,6 +86,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/collective.c \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
+	%D%/comm/link.c \
 	%D%/comm/mpi.c \
 	%D%/comm/ring.c %D%/comm/ring.h \
 	%D%/comm/share.c \
@@ -100,6 +101,7 @@ libmoe_a_SOURCES = \
 	%D%/moe/plan.c %D%/moe/plan.h \
 	%D%/moe/dispatch.c \
 	%D%/moe/residency.h \
+	%D%/moe/exchange.c \
 	%D%/moe/experts.c \
 	%D%/moe/combine.c
 
@@ -134,6 +136,8 @@ libcli_a_SOURCES = \
 	%D%/cli/bench_report.c %D%/cli/bench_report.h \
 	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
 	%D%/cli/bench_tokenizer.c \
+	%D%/cli/bench_dispatch.c %D%/cli/bench_exchange.h %D%/cli/bench_exchange_report.c \
+	%D%/cli/bench_baseline.c %D%/cli/bench_link.c %D%/cli/bench_routing.c \
 	%D%/cli/chat_choice.c %D%/cli/chat_choice.h \
 	%D%/cli/chat_line.c %D%/cli/chat_line.h \
 	%D%/cli/cli.h \

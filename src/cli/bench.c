@@ -15,6 +15,8 @@
 #define LAYERS_OF_LAYER 4   /* of bench layer, when --layers does not say */
 #define READ_SECONDS    0.1 /* a probe of read bandwidth beside a repetition */
 #define CEILING_REPS    3   /* before a measurement; bench ceilings does --reps */
+#define LAYER_TOKENS    "1,8,32,128,512"
+#define DISPATCH_TOKENS "1,8,64,128,1024"
 #define PROBE_BYTES_MIN ((uint64_t)1 << 20)
 
 /* Options that only some measurements have. */
@@ -23,18 +25,23 @@ static const struct {
 } options[] = {
     {"shape", "layer model"},
     {"layers", "layer model"},
-    {"compute", "layer model"},
+    {"compute", "layer model dispatch"},
     {"vocab", "model"},
     {"prefill", "model"},
     {"decode", "model"},
     {"generate", "model"},
     {"context", "model"},
     {"prefill-chunk", "model"},
-    {"tokens", "layer"},
+    {"tokens", "layer dispatch"},
+    {"hidden", "dispatch"},
+    {"experts", "dispatch"},
+    {"active", "dispatch"},
+    {"routing", "dispatch"},
     {"max-tokens-per-step", "model"},
-    {"seed", "layer model"},
-    {"chunk-rows", "layer model"},
-    {"slots", "layer model"},
+    {"seed", "layer model dispatch"},
+    {"chunk-rows", "layer model dispatch"},
+    {"slots", "layer model dispatch"},
+    {"transport", "layer model dispatch"},
     {"probe-bytes", "ceilings layer model"},
     {"model", "tokenizer"},
     {"in", "tokenizer"},
@@ -99,7 +106,8 @@ static enum sy_status read_settings(struct sy_bench *bench, struct sy_error *err
 
     bench->measure = s->measure;
     if (!s->measure)
-        return sy_error_set(err, SY_ERR_USAGE, "bench: say what to measure: ceilings, layer, model or tokenizer");
+        return sy_error_set(err, SY_ERR_USAGE, "bench: say what to measure: ceilings, layer, model, dispatch or "
+                            "tokenizer");
     if (s->probe_bytes < PROBE_BYTES_MIN)
         return sy_error_set(err, SY_ERR_USAGE, "--probe-bytes: at least %" PRIu64 " bytes", PROBE_BYTES_MIN);
     bench->n_reps = (int)s->reps;
@@ -112,8 +120,11 @@ static enum sy_status read_settings(struct sy_bench *bench, struct sy_error *err
     if (!st && !strcmp(s->measure, "model"))
         st = sy_bench_cells_read(bench, SY_BENCH_DECODE, "decode", s->decode, err);
     if (!st && !strcmp(s->measure, "layer"))
-        st = sy_bench_cells_read(bench, SY_BENCH_LAYER, "tokens", s->tokens, err);
-    if (!st && sy_bench_has_shape(bench) && !bench->n_cells)
+        st = sy_bench_cells_read(bench, SY_BENCH_LAYER, "tokens", s->tokens ? s->tokens : LAYER_TOKENS, err);
+    bool dispatch = !strcmp(s->measure, "dispatch");
+    if (!st && dispatch)
+        st = sy_bench_cells_read(bench, SY_BENCH_DISPATCH, "tokens", s->tokens ? s->tokens : DISPATCH_TOKENS, err);
+    if (!st && (sy_bench_has_shape(bench) || dispatch) && !bench->n_cells)
         st = sy_error_set(err, SY_ERR_USAGE, "bench %s: nothing is left to measure", s->measure);
     return st;
 }
@@ -286,6 +297,8 @@ static enum sy_status measure(struct sy_bench *bench, struct sy_error *err)
         st = sy_bench_run_ceilings(bench, err);
     else if (!strcmp(bench->measure, "layer"))
         st = sy_bench_run_layer(bench, err);
+    else if (!strcmp(bench->measure, "dispatch"))
+        st = sy_bench_run_dispatch(bench, err);
     else if (!strcmp(bench->measure, "tokenizer"))
         st = sy_bench_run_tokenizer(bench, err);
     else

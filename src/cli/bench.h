@@ -5,7 +5,8 @@
  *   bench_cells    what is measured, from lists such as 512,2x256
  *   bench_probe    the machine's ceilings
  *   bench_roof     operations and bytes of a phase, and the least time they take
- *   bench_ceilings, bench_layer, bench_model, bench_tokenizer   the measurements
+ *   bench_ceilings, bench_layer, bench_model, bench_tokenizer, bench_dispatch   the measurements
+ *   bench_exchange.h   bench_dispatch with its routing, baselines, link and report
  *   bench_cpu      how busy other processes keep the machine
  *   bench_figures  medians and shares from the repetitions
  *   bench_report   a table for people; bench_json   a document for programs
@@ -23,13 +24,13 @@
 
 #define SY_BENCH_CELLS_MAX 64
 
-enum sy_bench_kind { SY_BENCH_PREFILL, SY_BENCH_DECODE, SY_BENCH_LAYER };
+enum sy_bench_kind { SY_BENCH_PREFILL, SY_BENCH_DECODE, SY_BENCH_LAYER, SY_BENCH_DISPATCH };
 
 /* One thing to measure. */
 struct sy_bench_cell {
     enum sy_bench_kind kind;
     int n_sequences; /* prefill, decode */
-    int n_tokens;    /* of each prompt; decode: before it decodes; layer: through the layer at once */
+    int n_tokens;    /* of each prompt; decode: before it decodes; layer: through it at once; dispatch: of each rank */
 };
 
 /* CPU time of this process, of everything on the machine, and time that passed. */
@@ -115,6 +116,7 @@ uint64_t sy_bench_random(uint64_t seed, uint64_t a, uint64_t b, uint64_t c, uint
 enum sy_status sy_bench_run_ceilings(struct sy_bench *bench, struct sy_error *err);
 enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err);
 enum sy_status sy_bench_run_model(struct sy_bench *bench, struct sy_error *err);
+enum sy_status sy_bench_run_dispatch(struct sy_bench *bench, struct sy_error *err);
 enum sy_status sy_bench_run_tokenizer(struct sy_bench *bench, struct sy_error *err);
 
 #endif

@@ -71,6 +71,9 @@ const char *sy_bench_cell_name(const struct sy_bench_cell *cell, char *out, size
     case SY_BENCH_DECODE:
         snprintf(out, out_bytes, "decode %d", cell->n_sequences);
         break;
+    case SY_BENCH_DISPATCH:
+        snprintf(out, out_bytes, "dispatch %d", cell->n_tokens);
+        break;
     case SY_BENCH_LAYER:
         snprintf(out, out_bytes, "layer %d", cell->n_tokens);
         break;

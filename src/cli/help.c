@@ -53,14 +53,15 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "job can start.\n",
         "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"},
     [SY_COMMAND_BENCH] = {
-        "bench", "measure this machine, an expert layer, a whole model or a tokenizer",
-        "switchyard bench ceilings|layer|model|tokenizer [OPTION]...",
+        "bench", "measure this machine, a layer, a model, the network or a tokenizer",
+        "switchyard bench ceilings|layer|model|dispatch|tokenizer [OPTION]...",
         "Shows how fast something runs and how fast it could at most. Weights are random\n"
         "and made in memory from a named shape, so that layer and model need no checkpoint.\n"
         "\n"
         "  ceilings  bytes read and operations done per second by 1, 2, 4, ... threads\n"
         "  layer     one layer of experts: router, dispatch, experts, combine\n"
         "  model     prefill and decode of a whole model\n"
+        "  dispatch  rows to experts on other ranks and results back, without a model\n"
         "  tokenizer text to ids by --model DIR on one core; --in FILE is plain text, or\n"
         "            lines as score reads them if its name ends in .jsonl\n"
         "\n"
@@ -85,6 +86,15 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "90 % of those of the machine that the project's figures come from, or when other\n"
         "processes kept the CPUs busy (the column others).\n"
         "\n"
+        "dispatch moves the rows of one layer by the engine's transports, then by\n"
+        "MPI_Alltoallv with the packing and unpacking that it needs, then copies as many\n"
+        "bytes with memcpy on every rank at once; and so on in turn. Its experts return what\n"
+        "they get. Columns: rows that the busiest rank sends to others; the slowest rank's\n"
+        "time in the median, 99th percentile and longest of all iterations; those rows over\n"
+        "that time; rows of all choices, this rank's own too, over it, as published tables\n"
+        "of such libraries count; the other ways' medians, and how many times as long\n"
+        "MPI_Alltoallv takes, and as memcpy it takes here.\n"
+        "\n"
         "Shapes: small (8 layers, hidden 1024, 32 experts top-4), olmoe (OLMoE-1B-7B),\n"
         "slice (8 layers and a sixth of the vocabulary of Qwen3-30B-A3B), qwen3-30b-a3b,\n"
         "qwen3-235b-a22b, qwen3-coder-480b-a35b, mixtral-8x7b, mixtral-8x22b. --layers and\n"
@@ -93,6 +103,7 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "  switchyard bench model --shape olmoe --decode 1,8,32 --json olmoe.json\n"
         "  mpirun -n 2 switchyard bench model --shape slice --threads 1 --prefill 2x256\n"
         "  switchyard bench layer --shape mixtral-8x7b --layers 2 --tokens 1,64\n"
+        "  mpirun -n 8 switchyard bench dispatch --tokens 128 --routing zipf\n"
         "  switchyard bench tokenizer -m DIR -i texts.jsonl\n"},
 };
 

@@ -20,8 +20,8 @@ struct sy_settings {
     bool resume, chat;
     int64_t truncate;
     /* measurements */
-    const char *measure, *shape, *prefill, *decode, *tokens, *json;
-    int64_t layers, vocab, generate, context, reps;
+    const char *measure, *shape, *prefill, *decode, *tokens, *json, *routing;
+    int64_t layers, vocab, generate, context, reps, hidden, experts, active;
     uint64_t probe_bytes;
     /* sampling */
     int64_t max_tokens, top_k, seed;

@@ -315,6 +315,28 @@ void sy_group_set_timeout(struct sy_group *group, int64_t timeout_ms)
     group->timeout_ms = timeout_ms;
 }
 
+void sy_group_guard(struct sy_group *group, const char *what)
+{
+    char late[160];
+
+    snprintf(late, sizeof late, "switchyard: %s: some ranks of the job did not come\n", what);
+    watchdog_begin(watchdog_seconds(group->timeout_ms, 1), sy_status_exit_code(SY_ERR_PEER), late);
+}
+
+void sy_group_unguard(void)
+{
+    watchdog_end();
+}
+
+enum sy_status sy_group_alltoallv(struct sy_group *group, const void *send, const int *send_bytes, const int *send_at,
+                                  void *recv, const int *recv_bytes, const int *recv_at, struct sy_error *err)
+{
+    int rc = MPI_Alltoallv(send, send_bytes, send_at, MPI_BYTE, recv, recv_bytes, recv_at, MPI_BYTE,
+                           group->comm[CHANNEL_WORLD]);
+
+    return rc == MPI_SUCCESS ? SY_OK : sy_mpi_error(err, rc, "MPI_Alltoallv");
+}
+
 int64_t sy_group_timeout_ms(const struct sy_group *group)
 {
     return group->timeout_ms;

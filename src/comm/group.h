@@ -8,6 +8,7 @@
 #ifndef SY_COMM_GROUP_H
 #define SY_COMM_GROUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,6 +57,20 @@ enum sy_status sy_group_allgather(struct sy_group *group, const void *mine, size
  * once a step: in[] keep their capacity, and nothing is allocated once they have grown. */
 enum sy_status sy_group_gather(struct sy_group *group, int root, const struct sy_buf *mine, struct sy_buf *in,
                                struct sy_error *err);
+
+/* Between these two a process that waits inside MPI for longer than the deadline ends with the exit code of SY_ERR_PEER and a
+ * line that begins with what. */
+void sy_group_guard(struct sy_group *group, const char *what);
+void sy_group_unguard(void);
+
+/* MPI_Alltoallv of bytes, for comparison only: it waits inside MPI. */
+enum sy_status sy_group_alltoallv(struct sy_group *group, const void *send, const int *send_bytes, const int *send_at,
+                                  void *recv, const int *recv_bytes, const int *recv_at, struct sy_error *err);
+
+/* n messages of MPI from rank a to rank b, four at a time; with answer one at a time, every second one from b to a.
+ * buffer: [bytes]. *seconds on these two ranks; the others return at once. */
+enum sy_status sy_group_link(struct sy_group *group, int a, int b, void *buffer, size_t bytes, int n, bool answer,
+                             double *seconds, struct sy_error *err);
 
 /* A block of bytes that all ranks of a node share. Every rank of the job calls it with the same bytes; the node's first
  * rank makes it (memfd: not bounded by /dev/shm), the others map it. Where it cannot be shared each rank gets a private

@@ -37,8 +37,7 @@ static int first_row(const struct sy_moe *moe, int source)
     return source * moe->config.max_tokens;
 }
 
-/* Where the rows of a token of this rank begin. */
-static uint8_t *own_row(const struct sy_moe *moe, int token)
+uint8_t *sy_dispatch_own(const struct sy_moe *moe, int token)
 {
     return moe->rows_in + (size_t)(first_row(moe, moe->rank) + token) * moe->rows.row_bytes;
 }
@@ -56,16 +55,11 @@ static void enqueue_own(struct sy_moe *moe)
     self->sent_last = self->received_last = true;
 }
 
-void sy_dispatch_begin(struct sy_moe *moe, const float *h)
+void sy_dispatch_start(struct sy_moe *moe)
 {
-    const struct sy_moe_config *config = &moe->config;
-    int64_t begin_ns = sy_clock_ns();
-
-    config->kernels->convert(config->queue, own_row(moe, 0), config->wire, h, SY_F32,
-                             (size_t)moe->T * (size_t)config->hidden);
     moe->n_pairs = moe->n_pending = moe->n_out = 0;
-    moe->arrival_ns = begin_ns;
-    moe->n_slots = sy_placement_n_local(config->placement, moe->layer, moe->rank);
+    moe->arrival_ns = sy_clock_ns();
+    moe->n_slots = sy_placement_n_local(moe->config.placement, moe->layer, moe->rank);
     memset(moe->slot_head, 0xff, (size_t)moe->n_slots * sizeof(int));
     memset(moe->slot_count, 0, (size_t)moe->n_slots * sizeof(int));
     for (int p = 0; p < moe->n_ranks; p++)
@@ -74,6 +68,16 @@ void sy_dispatch_begin(struct sy_moe *moe, const float *h)
             .n_outstanding = sy_plan_n_pairs(&moe->plan, p),
         };
     enqueue_own(moe);
+}
+
+void sy_dispatch_begin(struct sy_moe *moe, const float *h)
+{
+    const struct sy_moe_config *config = &moe->config;
+    int64_t begin_ns = sy_clock_ns();
+
+    config->kernels->convert(config->queue, sy_dispatch_own(moe, 0), config->wire, h, SY_F32,
+                             (size_t)moe->T * (size_t)config->hidden);
+    sy_dispatch_start(moe);
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
 }
 
@@ -96,7 +100,7 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
 
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
-        uint8_t *from = own_row(moe, (int)plan->row_token[row]);
+        uint8_t *from = sy_dispatch_own(moe, (int)plan->row_token[row]);
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
         moe->iov[2 + i] = (struct iovec){from, moe->rows.row_bytes};
         if (write && !st)

@@ -12,8 +12,6 @@
 
 #define NAMES_MAX 4 /* ranks listed in a message */
 
-static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err);
-
 /* Whatever can move now, in both directions; in between, experts whose rows are here, if those may run. */
 static enum sy_status move(struct sy_moe *moe, bool may_compute, bool *moved, struct sy_error *err)
 {
@@ -75,7 +73,7 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
             continue;
         }
         if (!sy_wait_pause(&wait))
-            return overdue(moe, err);
+            return sy_moe_overdue(moe, err);
         moe->times.wait_ns += sy_clock_ns() - begin_ns;
     }
     sy_combine_finish(moe, x);
@@ -97,8 +95,7 @@ static bool owes(const struct sy_moe *moe, int p, enum owed what)
     return what == OWED_TOKENS ? !peer->received_last : peer->n_outstanding > 0;
 }
 
-/* The deadline has passed: say who is being waited for, and where the first one's ring stands. */
-static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err)
+enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err)
 {
     static const char *const names[N_OWED] = {"tokens", "expert results", "credit to send"};
     struct sy_fabric *fabric = moe->config.fabric;

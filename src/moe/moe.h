@@ -154,6 +154,15 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
  * returned by the layer. For sy_pool_poll(). */
 void sy_moe_nudge(void *moe);
 
+/* The deadline has passed: who is being waited for, and where the first one's ring stands. Returns SY_ERR_PEER. */
+enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err);
+
+/* ---- exchange.c: dispatch and combine alone, for measurements. Collective, errors as sy_moe_layer() ---- */
+/* The T rows of sy_dispatch_own() go to the experts of ids [T, K]; returns when all rows for this rank's experts are here. */
+enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err);
+/* Every expert returns the rows that it got; results [T * K] hold them when this returns. */
+enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err);
+
 /* ---- router.c ---- */
 void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
 
@@ -163,7 +172,11 @@ void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
 void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
 
 /* ---- dispatch.c ---- */
+/* Where the wire row of a token of this rank is. */
+uint8_t *sy_dispatch_own(const struct sy_moe *moe, int token);
+/* Round h to this rank's own rows, and start; or start with the rows that are there. */
 void sy_dispatch_begin(struct sy_moe *moe, const float *h);
+void sy_dispatch_start(struct sy_moe *moe);
 /* Send what credit allows; take in what has come and let the network move. *moved is set when anything happened. */
 enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
 enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);

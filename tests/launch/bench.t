@@ -147,6 +147,36 @@ switchyard_ranks 2 bench tokenizer --model "$demo" --in "$SY_TMP/plain"
 is "2 ranks: refused" "$rc" 64
 has "2 ranks: message" "$(cat "$SY_TMP/err")" "start it without mpirun"
 
+# ---- dispatch ----
+
+for transport in shm mpi; do
+    switchyard_ranks 3 bench dispatch --hidden 96 --experts 7 --active 3 --tokens 1,20 --reps 1 --chunk-rows 4 \
+        --transport $transport --json "$json"
+    is "dispatch, $transport: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    has "dispatch, $transport: the table" "$(cat "$SY_TMP/out")" "alltoallv us"
+    has "dispatch, $transport: the transport" "$(value transports)" "$transport"
+    between "dispatch, $transport" link.bytes_per_s 1e4 1e13
+    between "dispatch, $transport" mpi_link.half_trip_s 1e-8 1
+    for cell in 0 1; do
+        for way in ours alltoallv memcpy; do
+            for direction in dispatch combine; do
+                between "dispatch, $transport" cells.$cell.$direction.$way.p50_s 1e-9 10
+            done
+        done
+    done
+    is "dispatch, $transport: tokens" "$(value cells.1.tokens)" 20
+    # No more than 20 rows to each of the 2 others, and no fewer than leave one of them out.
+    between "dispatch, $transport" cells.1.dispatch.row_bytes_sent $((20 * 192)) $((40 * 192))
+done
+switchyard_ranks 3 bench dispatch --hidden 96 --experts 7 --active 2 --tokens 16 --reps 1 --compute f32 --routing one \
+    --json "$json"
+is "dispatch, one: the first rank has the experts of all" "$(value cells.0.combine.row_bytes_sent)" $((16 * 2 * 96 * 4))
+is "dispatch, one: a row each" "$(value cells.0.dispatch.row_bytes_sent)" $((16 * 96 * 4))
+switchyard_ranks 2 bench dispatch --hidden 64 --experts 8 --active 2 --tokens 9 --reps 1 --routing zipf
+is "dispatch, zipf: exit code" "$rc" 0
+switchyard bench dispatch --hidden 64 --tokens 9 --reps 1
+is "dispatch, one rank: exit code" "$rc" 0
+
 # ---- what is refused ----
 
 wrong() { # EXIT-CODE MESSAGE-PART ARGUMENT...
@@ -170,6 +200,10 @@ wrong 64 "--decode: expected" model --decode 1,
 wrong 64 "--decode: expected" model --decode 2x3
 wrong 64 "--prefill: expected" model --prefill 0
 wrong 64 "nothing is left" model --prefill none --decode none
+wrong 64 "--active 9 of --experts 8" dispatch --active 9 --experts 8
+wrong 64 "--tokens: expected" dispatch --tokens 1x2
+wrong 64 "bench dispatch has no --shape" dispatch --shape small
+wrong 71 "take fewer --tokens" dispatch --tokens 1000000 --hidden 1048576
 wrong 64 "--probe-bytes" ceilings --probe-bytes 1K
 wrong 64 "bench model has no --model" model --model x
 wrong 64 "unknown option --prompt" model --prompt x
