@@ -125,8 +125,10 @@ static enum sy_status check_choices(const struct binder *b)
     return SY_OK;
 }
 
-/* Sources of all experts together may not need more than about 100 MiB, whatever a checkpoint claims. */
-#define EXPERTS_TOTAL_MAX (1 << 20)
+/* Sources of all experts together may not need more than about 100 MiB, whatever a checkpoint claims; a few kilobytes of
+ * header can claim a lot. The largest public models have some 25 000. */
+#define EXPERTS_TOTAL_MAX (1 << 17)
+_Static_assert(EXPERTS_TOTAL_MAX * sizeof(struct sy_expert_sources) <= 128 << 20, "a source has grown");
 
 static enum sy_status bind_moe(struct binder *b, const struct router_names *names, const struct sy_tensor *router,
                                struct sy_layer_sources *l)

@@ -746,6 +746,22 @@ static void test_absurd(void)
        "the router's own size bounds the number of experts");
     unmake(&m);
     free(list);
+
+    list = calloc(1, sizeof *list);
+    list_add(list, "BF16", V, D, 0, "model.embed_tokens.weight");
+    list_add(list, "BF16", D, 0, 0, "model.norm.weight");
+    for (int i = 0; i < 33; i++)
+        add_layer(list, i, FUSED, false);
+    for (int i = 0; i < list->n; i++) {
+        struct tensor_spec *t = &list->items[i];
+        if (t->n_dims == 3 || strstr(t->name, "mlp.gate.weight"))
+            t->dims[0] = 4096;
+    }
+    m = make(list, QWEN, "{\"num_hidden_layers\":33,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
+    ok(m.st == SY_ERR_DATA && strstr(m.err.text, "over 131072 experts in all layers"),
+       "and all layers' together have a limit (%s)", m.err.text);
+    unmake(&m);
+    free(list);
 }
 
 int main(void)
