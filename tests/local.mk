@@ -100,13 +100,16 @@ EXTRA_DIST += %D%/model/check-odd %D%/model/make_odd.py %D%/model/odd/oracle.py 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
 sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t \
 	%D%/fuzz/template.t
-tests_fuzz_safetensors_t_SOURCES = %D%/fuzz/fuzz_safetensors.c %D%/fuzz/replay.c
-tests_fuzz_config_t_SOURCES = %D%/fuzz/fuzz_config.c %D%/fuzz/replay.c
+sy_fuzz_model = %D%/fuzz/shards.c %D%/fuzz/shards.h %D%/fuzz/bound.c %D%/fuzz/bound.h
+tests_fuzz_safetensors_t_SOURCES = %D%/fuzz/fuzz_safetensors.c %D%/fuzz/replay.c $(sy_fuzz_model)
+tests_fuzz_config_t_SOURCES = %D%/fuzz/fuzz_config.c %D%/fuzz/replay.c $(sy_fuzz_model)
 tests_fuzz_tokenizer_t_SOURCES = %D%/fuzz/fuzz_tokenizer.c %D%/fuzz/replay.c
 tests_fuzz_jsonl_t_SOURCES = %D%/fuzz/fuzz_jsonl.c %D%/fuzz/replay.c
 tests_fuzz_template_t_SOURCES = %D%/fuzz/fuzz_template.c %D%/fuzz/replay.c
-EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/config.dict %D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict \
-	%D%/fuzz/template.dict
+# What only the fuzzer itself is linked with.
+sy_fuzz_mutators = %D%/fuzz/mutate.c %D%/fuzz/mutate.h %D%/fuzz/mutate_json.c %D%/fuzz/mutate_text.c
+EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/make_seeds.py %D%/fuzz/config.dict \
+	%D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict %D%/fuzz/template.dict %D%/fuzz/tokenizer.dict
 
 # Options, progress and rings.
 sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t

@@ -7,24 +7,21 @@
  *   i  the text of an index
  *   m  a metadata block as it is
  *   t  parts separated by "\n--\n": config.json, index (empty: none), then shards "NAME SIZE-OF-DATA\nHEADER"
+ *   l  the same parts, but shards are "NAME\nLIST" with lists as shards.h has them. "{}" as the index makes one that fits.
+ *      What can be bound is loaded; the first byte is the seed of its data.
  * What is accepted is checked again here in another way.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bound.h"
 #include "model/checkpoint.h"
-#include "model/meta.h"
 #include "model/safetensors.h"
 #include "model/shard_index.h"
+#include "shards.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
 
 /* A failure has its status and a sentence. */
 static void check_error(enum sy_status st, const struct sy_error *err)
@@ -108,7 +105,8 @@ static void parse_index(const char *text, size_t n)
     sy_shard_index_fini(&index);
 }
 
-static void parse_meta(const uint8_t *meta, size_t n)
+/* NULL when it is refused. */
+static struct sy_checkpoint *parse_meta(const uint8_t *meta, size_t n)
 {
     struct sy_checkpoint *ckpt;
     struct sy_error err = SY_ERROR_INIT;
@@ -118,7 +116,7 @@ static void parse_meta(const uint8_t *meta, size_t n)
     if (st) {
         check_error(st, &err);
         promise(!ckpt);
-        return;
+        return NULL;
     }
     const struct sy_tensor *tensors = sy_checkpoint_tensors(ckpt, &n_tensors);
     for (size_t i = 0; i < n_tensors; i++) {
@@ -127,28 +125,10 @@ static void parse_meta(const uint8_t *meta, size_t n)
         promise(sy_checkpoint_find(ckpt, tensors[i].name) == &tensors[i]);
         promise(!strncmp(sy_checkpoint_shard_path(ckpt, tensors[i].shard), "d/", 2));
     }
-    sy_checkpoint_close(ckpt);
+    return ckpt;
 }
 
-/* The next part up to the separator; returns its length and moves *at behind it. */
-static size_t next_part(const uint8_t *data, size_t size, size_t *at)
-{
-    size_t begin = *at;
-    const uint8_t *end = memmem(data + begin, size - begin, "\n--\n", 4);
-    size_t n = end ? (size_t)(end - data) - begin : size - begin;
-
-    *at = end ? begin + n + 4 : size;
-    return n;
-}
-
-static void append(struct sy_buf *meta, enum sy_meta_kind kind, const char *name, const uint8_t *bytes, size_t n,
-                   uint64_t file_bytes)
-{
-    struct sy_meta_record record = {kind, name, strlen(name), bytes, n, file_bytes};
-
-    promise(sy_meta_append(meta, &record));
-}
-
+/* A shard of mode t. */
 static void append_shard(struct sy_buf *meta, const uint8_t *part, size_t n)
 {
     const uint8_t *line = memchr(part, '\n', n);
@@ -161,27 +141,81 @@ static void append_shard(struct sy_buf *meta, const uint8_t *part, size_t n)
         sscanf(first, "%31s %u", name, &data_bytes);
     }
     uint8_t *head = make_head(part + at, n - at);
-    append(meta, SY_META_SHARD, name, head, n - at + 8, n - at + 8 + data_bytes);
+    shards_append(meta, SY_META_SHARD, name, head, n - at + 8, n - at + 8 + data_bytes);
     free(head);
 }
 
-static void parse_parts(const uint8_t *data, size_t size)
+/* A shard of mode l; its tensors go into the index too. */
+static void append_list(struct sy_buf *meta, struct sy_buf *index, const uint8_t *part, size_t n)
 {
-    struct sy_buf meta = SY_BUF_INIT;
-    size_t at = 0, begin = 0, n = next_part(data, size, &at);
+    const uint8_t *line = memchr(part, '\n', n);
+    size_t at = line ? (size_t)(line - part) : n;
+    char name[64];
+    struct sy_buf head = SY_BUF_INIT;
+    struct sy_safetensors st;
 
-    append(&meta, SY_META_CONFIG, "config.json", data, n, n);
+    snprintf(name, sizeof name, "%.*s", at < 60 ? (int)at : 60, (const char *)part);
+    uint64_t file_bytes = shards_head((const char *)part + at, n - at, &head);
+    shards_append(meta, SY_META_SHARD, name, head.data, head.len, file_bytes);
+    if (!sy_safetensors_parse(name, head.data, head.len, file_bytes, 0, &st, NULL)) {
+        for (size_t i = 0; i < st.n_tensors; i++)
+            sy_buf_printf(index, "%s\"%s\":\"%s\"", index->len ? "," : "", st.tensors[i].name, name);
+        sy_safetensors_fini(&st);
+    }
+    sy_buf_fini(&head);
+}
+
+static void bind(struct sy_checkpoint *ckpt, uint64_t seed)
+{
+    struct sy_model *model = NULL;
+    struct sy_error err = SY_ERROR_INIT;
+    enum sy_status st = sy_model_create(ckpt, &model, &err);
+
+    if (st) {
+        check_error(st, &err);
+        promise(!model);
+        return;
+    }
+    bound_check(model);
+    bound_load(ckpt, model, seed);
+    sy_model_destroy(model);
+}
+
+/* Modes t and l. */
+static void parse_parts(const uint8_t *data, size_t size, bool lists, uint64_t seed)
+{
+    struct sy_buf meta = SY_BUF_INIT, shards = SY_BUF_INIT, index = SY_BUF_INIT, all = SY_BUF_INIT;
+    size_t at = 0, begin = 0, n = shards_part(data, size, &at);
+
+    shards_append(&meta, SY_META_CONFIG, "config.json", data, n, n);
     begin = at;
-    n = next_part(data, size, &at);
-    if (n)
-        append(&meta, SY_META_INDEX, "model.safetensors.index.json", data + begin, n, n);
+    n = shards_part(data, size, &at);
+    const uint8_t *given = data + begin;
+    size_t n_given = n;
     while (at < size) {
         begin = at;
-        n = next_part(data, size, &at);
-        append_shard(&meta, data + begin, n);
+        n = shards_part(data, size, &at);
+        if (lists)
+            append_list(&shards, &index, data + begin, n);
+        else
+            append_shard(&shards, data + begin, n);
     }
-    parse_meta(meta.data, meta.len);
+    if (lists && n_given == 2 && !memcmp(given, "{}", 2)) {
+        sy_buf_printf(&all, "{\"weight_map\":{%.*s}}", (int)index.len, index.len ? (char *)index.data : "");
+        given = all.data;
+        n_given = all.len;
+    }
+    if (n_given)
+        shards_append(&meta, SY_META_INDEX, "model.safetensors.index.json", given, n_given, n_given);
+    promise(sy_buf_append(&meta, shards.data, shards.len));
+    struct sy_checkpoint *ckpt = parse_meta(meta.data, meta.len);
+    if (ckpt && lists)
+        bind(ckpt, seed);
+    sy_checkpoint_close(ckpt);
     sy_buf_fini(&meta);
+    sy_buf_fini(&shards);
+    sy_buf_fini(&index);
+    sy_buf_fini(&all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -200,9 +234,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (mode == 'i') {
         parse_index((const char *)data, size);
     } else if (mode == 'm') {
-        parse_meta(data, size);
+        sy_checkpoint_close(parse_meta(data, size));
     } else if (mode == 't') {
-        parse_parts(data, size);
+        parse_parts(data, size, false, 0);
+    } else if (mode == 'l' && size) {
+        parse_parts(data + 1, size - 1, true, data[0]);
     }
     return 0;
 }

@@ -56,7 +56,7 @@ planted "number of dimensions not limited" safetensors src/model/safetensors.c \
     '/n_dims == SY_TENSOR_DIMS_MAX/s/if (.*)/if (false)/' 'h\014\0\0\0%s' "$header"
 planted "shard names may leave the folder" safetensors src/model/shard_index.c \
     '/strncmp(at, "\.\.", 2)/s/if (.*)/if (false)/' 'i%s' "$index"
-planted "more experts for a token than there are" config src/model/bind.c \
+planted "more experts for a token than there are" config src/model/bind_mlp.c \
     '/router.top_k > m->n_experts/s/if (.*)/if (false)/' '%s' "$config"
 seconds=10
 planted "nothing changed" safetensors src/model/safetensors.c '' 'h\014\0\0\0%s' "$header"

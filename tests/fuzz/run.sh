@@ -29,35 +29,26 @@ dir=${SY_FUZZ_DIR:-$top/build/fuzz}
 clang=${CLANG:-clang}
 seeds=$top/tests/data/fuzz/$name
 
-# What each harness is linked with; coverage is counted over the parser's files.
-common="src/base/buf.c src/base/clock.c src/base/file.c src/base/json.c src/base/log.c src/base/status.c
-    src/base/utf8.c"
+# Which files hold the parser: coverage is counted over them. All harnesses are linked with all of these folders.
+sources="src/base/*.c src/model/*.c src/chat/*.c kernels/dtype.c kernels/ref/*.c kernels/cpu/pack.c kernels/cpu/queue.c
+    tests/fuzz/shards.c tests/fuzz/bound.c"
 heads="src/model/safetensors.c src/model/scan.c src/model/shard_index.c src/model/meta.c src/model/checkpoint.c"
-describe="src/model/config.c src/model/families.c src/model/bind.c src/model/model.c src/model/rope.c"
+describe="src/model/config*.c src/model/families.c src/model/bind*.c src/model/quantization.c src/model/source.c
+    src/model/model.c src/model/rope.c"
 case $name in
-safetensors)
-    parser=$heads
-    sources=kernels/dtype.c
-    ;;
-config)
-    parser=$describe
-    sources="$heads kernels/dtype.c"
-    ;;
+safetensors) parser="$heads $describe src/model/shard.c src/model/load.c" ;;
+config) parser=$describe ;;
 tokenizer)
     parser="src/model/tokenizer.c src/model/tokenizer_read.c src/model/tiktoken.c src/model/added.c
         src/model/normalizer.c src/model/nfc.c src/model/pretokenizer.c src/model/pretokenizer_read.c
         src/model/pattern.c src/model/bpe.c src/model/vocab.c src/model/postprocessor.c
         src/model/decoder.c src/model/bytelevel.c src/model/detokenizer.c"
-    sources=
     ;;
 jsonl)
     parser="src/cli/batch.c src/cli/chat_line.c"
-    sources=src/cli/render.c
+    sources="$sources $parser src/cli/render.c"
     ;;
-template)
-    parser=$(cd "$top" && echo src/chat/*.c)
-    sources=
-    ;;
+template) parser="src/chat/*.c" ;;
 *) usage ;;
 esac
 
@@ -66,16 +57,21 @@ mkdir -p "$dir/corpus/$name"
 # build FILE FLAGS SOURCE...: the harness, with other sources than its own
 build() {
     out=$1
-    flags=$2
+    flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -ffp-contract=off -Isrc -I. -Ikernels -Itopo -Itests -Itests/fuzz $2
+        $(pkg-config --cflags jansson libpcre2-8 libutf8proc)"
     shift 2
+    rm -rf "$out-objects"
+    mkdir -p "$out-objects"
     (
         cd "$top"
-        # shellcheck disable=SC2046,SC2086 # lists of words
-        "$clang" -std=gnu11 -D_GNU_SOURCE -g -O1 $flags -ffp-contract=off -Isrc -I. -Ikernels -Itopo -Itests \
-            $(pkg-config --cflags jansson libpcre2-8 libutf8proc) "$@" "tests/fuzz/fuzz_$name.c" \
-            $common $sources $parser -o "$out" \
-            $(pkg-config --libs jansson libpcre2-8 libutf8proc) -lpthread -lm
+        # shellcheck disable=SC2086 # lists of words, and patterns
+        for source in $sources "tests/fuzz/fuzz_$name.c" "$@"; do
+            echo "-c $source -o $out-objects/$(echo "$source" | tr / _).o"
+        done | xargs -P "$(nproc)" -L 1 "$clang" $flags
+        # shellcheck disable=SC2046,SC2086
+        "$clang" $flags "$out-objects"/*.o -o "$out" $(pkg-config --libs jansson libpcre2-8 libutf8proc) -lpthread -lm
     )
+    rm -rf "$out-objects"
 }
 
 # Beside clang there may be tools with its version in their names, or in a folder of their own.
@@ -93,7 +89,7 @@ tool() {
 
 # Functions that read files, which no input of a harness can reach.
 io='read_.*|check_plain|exists_in|open_shard|size_fail|sy_tokenizer_open'
-io="$io|sy_checkpoint_(read|fetch|verify|verify_headers|bytes_read)"
+io="$io|sy_checkpoint_(read|verify|verify_headers|bytes_read)"
 
 # Lines of the parser that the inputs in $seeds reach.
 measure() {
@@ -121,8 +117,9 @@ if [ -n "$coverage" ]; then
     exit 0
 fi
 
-build "$dir/$name" "-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all"
+build "$dir/$name" "-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all" tests/fuzz/mutate.c \
+    tests/fuzz/mutate_json.c tests/fuzz/mutate_text.c
 dict=$top/tests/fuzz/$name.dict
 [ ! -f "$dict" ] || set -- -dict="$dict" "$@"
 exec "$dir/$name" -max_total_time="$seconds" -artifact_prefix="$dir/$name-" -timeout=10 \
-    -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 "$@" "$dir/corpus/$name" "$seeds"
+    -rss_limit_mb=2048 -malloc_limit_mb=512 -max_len=8192 -print_final_stats=1 "$@" "$dir/corpus/$name" "$seeds"
