@@ -18,6 +18,9 @@
 #define WIDTH_MAX (1 << 24)
 #define VOCAB_MAX (1 << 28)
 #define CONTEXT_MAX (1 << 30)
+/* A head of latent attention has two matrices of its own to lay out, which may be tiny, so that a small file could ask for
+ * gigabytes of tables. DeepSeek-V3 has 7808 heads in all layers. */
+#define MLA_HEADS_MAX (1 << 17)
 
 /* Keys of other architectures that change the arithmetic, and the value with which they do not. */
 static const struct {
@@ -194,6 +197,10 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
         return st;
     if (!c->n_layers || !c->hidden || !c->n_heads)
         return missing(c, !c->n_layers ? "num_hidden_layers" : !c->hidden ? "hidden_size" : "num_attention_heads", err);
+    if (c->mla.kv_lora_rank && c->n_layers * c->n_heads > MLA_HEADS_MAX)
+        return sy_error_set(err, SY_ERR_DATA,
+                            "%s: %d heads of latent attention in each of %d layers, the limit is %d in all layers",
+                            c->path, c->n_heads, c->n_layers, MLA_HEADS_MAX);
     if (!c->n_kv_heads)
         c->n_kv_heads = c->n_heads;
     if (c->n_heads % c->n_kv_heads)

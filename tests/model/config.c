@@ -532,6 +532,9 @@ static const struct {
     {"{\"rms_norm_eps\":-1}", "\"rms_norm_eps\" is -1"},
     {"{\"clip_qkv\":0}", "\"clip_qkv\" is 0"},
     {"{\"kv_lora_rank\":8,\"qk_rope_head_dim\":4,\"v_head_dim\":4}", "\"qk_nope_head_dim\" is missing"},
+    {"{\"kv_lora_rank\":1,\"qk_rope_head_dim\":2,\"qk_nope_head_dim\":1,\"v_head_dim\":1,\"num_hidden_layers\":33,"
+     "\"num_attention_heads\":4096}",
+     "4096 heads of latent attention in each of 33 layers, the limit is 131072 in all layers"},
     {"{\"kv_lora_rank\":8,\"qk_nope_head_dim\":4,\"v_head_dim\":4}", "\"qk_rope_head_dim\" is missing"},
     {"{\"kv_lora_rank\":8,\"qk_nope_head_dim\":4,\"qk_rope_head_dim\":4}", "\"v_head_dim\" is missing"},
     {"{\"kv_lora_rank\":-8}", "\"kv_lora_rank\" is -8"},
