@@ -54,7 +54,7 @@ tests_mpi_golden_np1_t_SOURCES = %D%/mpi/golden.c
 tests_mpi_golden_np2_t_SOURCES = %D%/mpi/golden.c
 tests_mpi_golden_np3_t_SOURCES = %D%/mpi/golden.c
 sy_shell_tests_light += %D%/mpi/first_layer.t
-sy_shell_tests += %D%/mpi/exact.t
+sy_shell_tests += %D%/mpi/exact.t %D%/mpi/exact_families.t
 check_PROGRAMS += %D%/mpi/exact_hash
 tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c
 

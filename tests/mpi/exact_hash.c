@@ -2,10 +2,11 @@
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
  * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; one setting, with this transport
+ *        mpirun -n R exact_hash --each DIR...        one setting for each of many checkpoints
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
  * alone, in a batch with others, and in a KV cache so small that it is preempted. Each run prints a line
- *   f32 ranks=3 chunk=7 prefill=16 threads=2 shm slots=3 mode=batch preemptions=0 hash=0123456789abcdef
+ *   f32 ranks=3 chunk=7 prefill=16 threads=2 shm slots=3 model=demo mode=batch preemptions=0 hash=0123456789abcdef
  * The hash covers the bits of the logits of every prompt and decode position. exact.t compares the lines. The last line is
  * the negative control, with the combine's order reversed.
  */
@@ -23,7 +24,7 @@
 #define N_OTHERS 6
 #define TARGET   1000
 
-#define ONE_SHAPE 3 /* the setting that stands for all when a transport is given */
+#define ONE_SHAPE 3 /* the setting that stands for all when a transport or several checkpoints are given */
 
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
 
@@ -123,7 +124,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     struct sy_session *session;
     struct hash hash;
     int vocab = fixture->model->vocab;
-    char label[160];
+    char label[320];
 
     sy_session_config_init(&config);
     config.compute = setting->compute;
@@ -143,10 +144,10 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
         return st;
     for (int p = 0; p < n_prefill && !st; p++) {
         sy_session_set_prefill_chunk(session, prefill_chunks[p]);
-        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d",
+        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d model=%s",
                  setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
                  sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads, setting->transport,
-                 setting->n_slots);
+                 setting->n_slots, strrchr(fixture->dir, '/') + 1);
         if (setting->small_cache) {
             st = run(group, session, vocab, &hash, PREEMPTED, label, err);
         } else {
@@ -161,41 +162,57 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     return st;
 }
 
-int main(int argc, char **argv)
+static const struct setting shapes[] = {
+    {.chunk_rows = 1, .n_threads = 1, .n_slots = 4, .transport = "mpi"},
+    {.chunk_rows = 1, .n_threads = 2, .n_slots = 2, .transport = "shm"},
+    {.chunk_rows = 7, .n_threads = 1, .n_slots = 2, .transport = "mpi"},
+    {.chunk_rows = 7, .n_threads = 2, .n_slots = 3, .transport = "shm"},
+    {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm"},
+    {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = "mpi"},
+    {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = "shm", .small_cache = true},
+    {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .reverse_k = true},
+};
+
+/* One checkpoint in all settings, or in one. transport: NULL for the setting's own. */
+static enum sy_status run_dir(struct sy_group *group, const char *dir, bool one, const char *transport,
+                              struct sy_error *err)
 {
     static const int prefill[] = {16, 512};
-    static const struct setting shapes[] = {
-        {.chunk_rows = 1, .n_threads = 1, .n_slots = 4, .transport = "mpi"},
-        {.chunk_rows = 1, .n_threads = 2, .n_slots = 2, .transport = "shm"},
-        {.chunk_rows = 7, .n_threads = 1, .n_slots = 2, .transport = "mpi"},
-        {.chunk_rows = 7, .n_threads = 2, .n_slots = 3, .transport = "shm"},
-        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm"},
-        {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = "mpi"},
-        {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = "shm", .small_cache = true},
-        {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .reverse_k = true},
-    };
-    const int n_shapes = (int)(sizeof shapes / sizeof *shapes);
-    const int begin = argc > 2 ? ONE_SHAPE : 0, end = argc > 2 ? ONE_SHAPE + 1 : n_shapes;
-    struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
-    struct sy_error err = SY_ERROR_INIT;
+    const int begin = one ? ONE_SHAPE : 0, end = one ? ONE_SHAPE + 1 : (int)(sizeof shapes / sizeof *shapes);
     struct fixture fixture;
-    enum sy_status st = fixture_open(&fixture, argc > 1 ? argv[1] : "tests/data/demo") ? SY_OK : SY_ERR_DATA;
 
+    if (!fixture_open(&fixture, dir))
+        return sy_error_set(err, SY_ERR_DATA, "%s does not open", dir);
+    enum sy_status st = SY_OK;
     for (int compute = 0; compute < 2; compute++) {
         for (int i = begin; i < end && !st; i++) {
             struct setting setting = shapes[i];
             int first = setting.reverse_k ? 1 : 0;
             setting.compute = (enum sy_compute)compute;
-            if (argc > 2)
-                setting.transport = argv[2];
-            st = run_setting(group, &fixture, &setting, prefill + first, 2 - first, &err);
+            if (transport)
+                setting.transport = transport;
+            st = run_setting(group, &fixture, &setting, prefill + first, 2 - first, err);
         }
     }
+    fixture_close(&fixture);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct sy_group *group = tap_mpi_begin(&argc, &argv, 60000);
+    struct sy_error err = SY_ERROR_INIT;
+    enum sy_status st = SY_OK;
+
+    if (argc > 1 && !strcmp(argv[1], "--each"))
+        for (int i = 2; i < argc && !st; i++)
+            st = run_dir(group, argv[i], true, NULL, &err);
+    else
+        st = run_dir(group, argc > 1 ? argv[1] : "tests/data/demo", argc > 2, argc > 2 ? argv[2] : NULL, &err);
     if (st) {
         fprintf(stderr, "exact_hash: %s\n", err.text);
         sy_group_abort(group, 1);
     }
-    fixture_close(&fixture);
     sy_group_fini(group);
     return 0;
 }
