@@ -4,6 +4,7 @@
 noinst_LIBRARIES += libbase.a libmodel.a libcomm.a libmoe.a libengine.a libchat.a
 
 libbase_a_SOURCES = \
+	%D%/base/amount.c %D%/base/amount.h \
 	%D%/base/arena.c %D%/base/arena.h \
 	%D%/base/buf.c %D%/base/buf.h \
 	%D%/base/clock.c %D%/base/clock.h \

@@ -112,7 +112,8 @@ EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/m
 	%D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict %D%/fuzz/template.dict %D%/fuzz/tokenizer.dict
 
 # Options, progress and rings.
-sy_unit_tests += %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t
+sy_unit_tests += %D%/unit/amount.t %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t
+tests_unit_amount_t_SOURCES = %D%/unit/amount.c
 tests_unit_options_t_SOURCES = %D%/unit/options.c
 tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/amount.h"
 #include "base/clock.h"
 
 #define FIRST_NS 2000000000LL
@@ -40,16 +41,12 @@ void sy_progress_begin(struct sy_progress *progress, const char *label, const ch
 }
 
 /* "1.23 GB" for bytes, plain numbers for the rest. */
-static int amount(char *out, size_t out_bytes, double n, const char *unit)
+static void amount(char *out, size_t out_bytes, double n, const char *unit)
 {
-    static const char *const steps[] = {"B", "kB", "MB", "GB", "TB"};
-    int step = 0;
-
     if (strcmp(unit, "B"))
-        return snprintf(out, out_bytes, "%.0f %s", n, unit);
-    for (; n >= 1000 && step < 4; step++)
-        n /= 1000;
-    return snprintf(out, out_bytes, step ? "%.2f %s" : "%.0f %s", n, steps[step]);
+        snprintf(out, out_bytes, "%.0f %s", n, unit);
+    else
+        sy_amount_bytes(n, out, out_bytes);
 }
 
 void sy_progress_format(const struct sy_progress *progress, uint64_t done, double seconds, char *out, size_t out_bytes)

@@ -1,33 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  * bench_cells.c - what is measured, from the lists of the command line
  */
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/amount.h"
 #include "cli/bench.h"
 
 #define COUNT_MAX 1000000
-
-/* A number of 1 to COUNT_MAX, and where it ends; NULL when there is none. */
-static const char *read_count(const char *text, int *out)
-{
-    char *end;
-    long n = strtol(text, &end, 10);
-
-    if (*text < '0' || *text > '9' || n < 1 || n > COUNT_MAX)
-        return NULL;
-    *out = (int)n;
-    return end;
-}
 
 /* One item of a list, up to a comma or the end. */
 static const char *read_cell(const char *text, struct sy_bench_cell *cell)
 {
     int first, second = 0;
-    const char *end = read_count(text, &first);
+    const char *end = sy_amount_read(text, COUNT_MAX, &first);
 
     if (end && *end == 'x' && cell->kind == SY_BENCH_PREFILL)
-        end = read_count(end + 1, &second);
+        end = sy_amount_read(end + 1, COUNT_MAX, &second);
     if (!end || (*end && *end != ','))
         return NULL;
     cell->n_sequences = second || cell->kind == SY_BENCH_DECODE ? first : 1;

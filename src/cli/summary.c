@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/amount.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/render.h"
@@ -16,19 +17,6 @@
 static double rate(uint64_t n, double seconds)
 {
     return seconds > 0 ? (double)n / seconds : 0;
-}
-
-/* "1.23 MB", steps of 1000 */
-static const char *bytes_text(uint64_t bytes, char *out, size_t out_bytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    double n = (double)bytes;
-    int unit = 0;
-
-    for (; n >= 1000 && unit < 5; unit++)
-        n /= 1000;
-    snprintf(out, out_bytes, unit ? "%.2f %s" : "%.0f %s", n, units[unit]);
-    return out;
 }
 
 static double phases_s(const struct sy_session_stats *stats)
@@ -60,12 +48,13 @@ void sy_summary_print(const struct sy_summary *s)
     sy_log(SY_LOG_INFO, "decode: %" PRIu64 " tokens, %.1f tokens/s", stats->decode_tokens,
            rate(stats->decode_tokens, stats->decode_s));
     sy_log(SY_LOG_INFO, "moved between ranks: %s (planned %s) in %" PRIu64 " steps; %" PRIu64 " preemptions",
-           bytes_text(stats->wire_bytes, moved, sizeof moved),
-           bytes_text(stats->wire_bytes_planned, planned, sizeof planned), stats->n_steps, stats->n_preemptions);
+           sy_amount_bytes((double)stats->wire_bytes, moved, sizeof moved),
+           sy_amount_bytes((double)stats->wire_bytes_planned, planned, sizeof planned), stats->n_steps,
+           stats->n_preemptions);
     if (s->n_ranks > 1)
         sy_log(SY_LOG_INFO, "read from the checkpoint: %s to %s a rank",
-               bytes_text(stats->load_bytes_min, low, sizeof low),
-               bytes_text(stats->load_bytes_max, high, sizeof high));
+               sy_amount_bytes((double)stats->load_bytes_min, low, sizeof low),
+               sy_amount_bytes((double)stats->load_bytes_max, high, sizeof high));
     for (int i = 0; i < SY_N_PHASES && at < sizeof text; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %.1f %%", i ? ", " : "",
                                sy_phase_name((enum sy_phase)i), all > 0 ? 100 * stats->phase_s[i] / all : 0);

@@ -54,7 +54,7 @@ int main(void)
            "bytes, in steps of 1000");
     is_str(format("B", 1000, 999, 1), "switchyard: loading: 999 B of 1.00 kB, 999 B/s, 0 s left", "few bytes");
     is_str(format("B", 10, 20, 1), "switchyard: loading: 20 B of 10 B, 20 B/s", "more than there was to be");
-    has_str(format("B", UINT64_MAX, UINT64_MAX / 2, 1e-3), "9223372.04 TB of 18446744.07 TB", "far too many");
+    has_str(format("B", UINT64_MAX, UINT64_MAX / 2, 1e-3), "9223.37 PB of 18446.74 PB", "far too many");
 
     has_str(drawn(SY_PROGRESS_ALWAYS, true, 10000000000), "\rswitchyard: loading: 1.00 kB of 2.00 kB",
             "a line is drawn");
