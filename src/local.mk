@@ -37,7 +37,9 @@ libmodel_a_SOURCES = \
 	%D%/model/bind.c %D%/model/bind.h %D%/model/bind_private.h \
 	%D%/model/bind_attention.c %D%/model/bind_experts.c %D%/model/bind_mla.c %D%/model/bind_mlp.c \
 	%D%/model/bind_tensor.c \
+	%D%/model/keys.c %D%/model/keys.h \
 	%D%/model/model.c %D%/model/model.h \
+	%D%/model/anatomy.c %D%/model/anatomy.h \
 	%D%/model/tokenizer.c %D%/model/tokenizer.h %D%/model/tokenizer_impl.h \
 	%D%/model/tokenizer_read.c \
 	%D%/model/tiktoken.c %D%/model/tiktoken.h \
@@ -111,6 +113,7 @@ libengine_a_SOURCES = \
 	%D%/engine/attention.c %D%/engine/attention.h \
 	%D%/engine/mla.c \
 	%D%/engine/forward.c %D%/engine/forward.h \
+	%D%/engine/holding.c %D%/engine/holding.h \
 	%D%/engine/kvcache.c %D%/engine/kvcache.h \
 	%D%/engine/protocol.c %D%/engine/protocol.h \
 	%D%/engine/sampler.c %D%/engine/sampler.h \
@@ -124,6 +127,7 @@ libengine_a_SOURCES = \
 # The subcommands. A library, so that tests can have a look.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
+	%D%/cli/anatomy.c %D%/cli/anatomy.h \
 	%D%/cli/batch.c %D%/cli/batch.h \
 	%D%/cli/bench.c %D%/cli/bench.h \
 	%D%/cli/bench_cells.c \

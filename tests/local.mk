@@ -81,7 +81,7 @@ tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D
 
 # Checkpoints and the description of a model.
 sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t \
-	%D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t
+	%D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t %D%/model/anatomy.t %D%/model/keys.t
 sy_folder = %D%/model/folder.c %D%/model/folder.h
 tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
 tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
@@ -91,6 +91,8 @@ tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
 tests_model_load_t_SOURCES = %D%/model/load.c $(sy_folder)
 tests_model_quantization_t_SOURCES = %D%/model/quantization.c $(sy_folder)
+tests_model_anatomy_t_SOURCES = %D%/model/anatomy.c $(sy_folder)
+tests_model_keys_t_SOURCES = %D%/model/keys.c
 EXTRA_DIST += %D%/model/check-odd %D%/model/make_odd.py %D%/model/odd/oracle.py %D%/model/odd/publish.py \
 	%D%/model/odd/quantise.py %D%/model/odd/variant.py %D%/model/odd/tables/deepseek_v2.py \
 	%D%/model/odd/tables/deepseek_v3.py %D%/model/odd/tables/glm4.py %D%/model/odd/tables/gpt_oss.py \
@@ -154,9 +156,10 @@ tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 # Whole runs of the program, with small programs that look into what it writes.
 sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t \
 	%D%/launch/greedy.t
-sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/drain.t %D%/launch/faults.t \
+sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/doctor.t %D%/launch/drain.t %D%/launch/faults.t \
 	%D%/launch/measure_load.t %D%/launch/score.t
-check_PROGRAMS += %D%/launch/jsonl %D%/launch/tensors
+check_PROGRAMS += %D%/launch/hollow %D%/launch/jsonl %D%/launch/tensors
+tests_launch_hollow_SOURCES = %D%/launch/hollow.c
 tests_launch_jsonl_SOURCES = %D%/launch/jsonl.c
 tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-
 /* jansson recurses per level, so depth is bounded before it sees the text. */
 static bool depth_within(const char *text, size_t len, int max_depth)
 {
@@ -47,6 +46,42 @@ enum sy_status sy_json_parse(const char *name, const char *text, size_t len, int
     return SY_OK;
 }
 
+/* {address of an object: {key: true}} */
+static _Thread_local json_t *watching;
+
+static const char *address(const json_t *object, char out[32])
+{
+    snprintf(out, 32, "%p", (const void *)object);
+    return out;
+}
+
+void sy_json_watch(json_t *asked)
+{
+    watching = asked;
+}
+
+bool sy_json_asked(const json_t *asked, const json_t *object, const char *key)
+{
+    char text[32];
+
+    return json_object_get(json_object_get(asked, address(object, text)), key) != NULL;
+}
+
+json_t *sy_json_get(const json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key), *keys;
+    char text[32];
+
+    if (!value || !watching)
+        return value;
+    keys = json_object_get(watching, address(object, text));
+    if (!keys && !json_object_set_new(watching, text, json_object()))
+        keys = json_object_get(watching, text);
+    /* Without memory for the note the key counts as one that nobody asked for. */
+    json_object_set_new(keys, key, json_true());
+    return value;
+}
+
 const char *sy_json_show(const json_t *value, char *out, size_t out_bytes)
 {
     switch (json_typeof(value)) {
@@ -81,7 +116,7 @@ const char *sy_json_show(const json_t *value, char *out, size_t out_bytes)
 enum sy_status sy_json_int(const char *name, const json_t *object, const char *key, int64_t min, int64_t max,
                            int64_t *out, struct sy_error *err)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = sy_json_get(object, key);
     char shown[80];
 
     if (!value || json_is_null(value))
@@ -103,7 +138,7 @@ enum sy_status sy_json_int(const char *name, const json_t *object, const char *k
 enum sy_status sy_json_real(const char *name, const json_t *object, const char *key, double min, double max,
                             double *out, struct sy_error *err)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = sy_json_get(object, key);
     char shown[80];
 
     if (!value || json_is_null(value))
@@ -118,7 +153,7 @@ enum sy_status sy_json_real(const char *name, const json_t *object, const char *
 
 enum sy_status sy_json_bool(const char *name, const json_t *object, const char *key, bool *out, struct sy_error *err)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = sy_json_get(object, key);
     char shown[80];
 
     if (!value || json_is_null(value))

@@ -7,6 +7,7 @@
 #define SY_BASE_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,16 @@
  * Errors: SY_ERR_DATA "name:line:column: ..." */
 enum sy_status sy_json_parse(const char *name, const char *text, size_t len, int max_depth, json_t **root,
                              struct sy_error *err);
+
+/* object[key], NULL when there is none (or no object). */
+json_t *sy_json_get(const json_t *object, const char *key);
+
+/* Which keys a program reads, as opposed to those that are there. Until sy_json_watch(NULL), this thread notes in asked, an
+ * empty object of the caller's, every key that sy_json_get(), _int(), _real() and _bool() find, and the object it is in. */
+void sy_json_watch(json_t *asked);
+
+/* Whether a key of an object was noted. */
+bool sy_json_asked(const json_t *asked, const json_t *object, const char *key);
 
 /* object[key] as an integer in [min, max]. A missing or null key leaves *out as it is (the default). A wrong type or
  * value is SY_ERR_DATA "name: key is X, expected an integer from min to max". */

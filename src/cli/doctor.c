@@ -7,10 +7,13 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
+#include "base/amount.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/anatomy.h"
 #include "cli/setup.h"
 #include "cli/version.h"
+#include "engine/holding.h"
 #include "model/tokenizer.h"
 
 #define BARRIERS 100
@@ -134,64 +137,61 @@ static enum sy_status time_barriers(struct sy_setup *setup, double *us, struct s
     return st;
 }
 
-/* Bytes by type, as they are in the files; those of matrices are as many in memory. */
-static void print_types(const struct sy_setup *setup)
+/* Rank 0: what the checkpoint is, before anybody judges whether it fits here. */
+static enum sy_status describe(const struct sy_setup *setup, struct sy_error *err)
 {
-    const struct sy_quantization *quantization = &setup->model->quantization;
+    int n_shards = sy_checkpoint_n_shards(setup->ckpt);
+    struct sy_tokenizer *tok = NULL;
+    double bytes = 0;
+    char shown[32];
     size_t n_tensors;
     const struct sy_tensor *tensors = sy_checkpoint_tensors(setup->ckpt, &n_tensors);
-    char shown[80];
+    enum sy_status st = sy_tokenizer_open(setup->settings->model, &tok, err);
 
-    printf("weights: %s;", sy_quantization_show(quantization, shown, sizeof shown));
-    for (int type = 0, n = 0; type < SY_N_DTYPES; type++) {
-        uint64_t bytes = 0;
-        for (size_t i = 0; i < n_tensors; i++)
-            bytes += tensors[i].dtype == (enum sy_dtype)type ? tensors[i].bytes : 0;
-        if (bytes)
-            printf("%s %s %.1f MB", n++ ? "," : "", sy_dtype_name((enum sy_dtype)type), (double)bytes * 1e-6);
-    }
-    printf("%s\n", quantization->method ? "; activations are not quantised" : "");
-}
-
-/* What this rank finds wrong with the checkpoint on its node. */
-static enum sy_status check_checkpoint(const struct sy_setup *setup, struct sy_error *err)
-{
-    int n_local = sy_group_node_size(setup->group);
-    struct rlimit files;
-    uint64_t bytes = 0;
-    size_t n_tensors;
-
-    enum sy_status st = sy_checkpoint_verify_headers(setup->ckpt, err);
     if (st)
         return st;
-    const struct sy_tensor *tensors = sy_checkpoint_tensors(setup->ckpt, &n_tensors);
     for (size_t i = 0; i < n_tensors; i++)
-        bytes += tensors[i].bytes;
-    int n_shards = sy_checkpoint_n_shards(setup->ckpt);
+        bytes += (double)tensors[i].bytes;
+    printf("checkpoint: %s, %zu tensors in %d file%s, %s, headers the same on all ranks; tokenizer: %s\n",
+           setup->model->architecture, n_tensors, n_shards, n_shards == 1 ? "" : "s",
+           sy_amount_bytes(bytes, shown, sizeof shown), tok ? "found" : "none (token ids only)");
+    sy_tokenizer_close(tok);
+    return sy_anatomy_print(setup, setup->settings->ranks, err);
+}
+
+/* Whether this rank may open the files, and its node has room for what its ranks will hold. */
+static enum sy_status check_room(const struct sy_setup *setup, struct sy_error *err)
+{
+    int n_local = sy_group_node_size(setup->group), n_shards = sy_checkpoint_n_shards(setup->ckpt);
+    struct sy_holding holding;
+    struct rlimit files;
+
     if (!getrlimit(RLIMIT_NOFILE, &files) && files.rlim_cur < (rlim_t)n_shards + FILES_SPARE)
         return sy_error_set(err, SY_ERR_SYSTEM,
                             "the checkpoint has %d files, but this process may open only %llu; raise it with ulimit -n",
                             n_shards, (unsigned long long)files.rlim_cur);
-    /* Experts are spread over the ranks evenly, so a node holds at least its ranks' part of all weights. */
-    uint64_t need = bytes / (uint64_t)setup->n_ranks * (uint64_t)n_local;
+    enum sy_status st = sy_holding_count(setup->model, setup->kernels, setup->n_ranks, &holding, err);
+    if (st)
+        return st;
+    uint64_t need = holding.dense_bytes + (uint64_t)n_local * holding.expert_bytes_most;
     if (need > setup->machine.memory_free_bytes)
         return sy_error_set(err, SY_ERR_SYSTEM,
-                            "the %d rank%s of this node need%s at least %.1f GB for weights, but %.1f GB are free; use "
-                            "more nodes",
+                            "the %d rank%s of this node need%s %.1f GB for weights, but %.1f GB are free; use more "
+                            "nodes",
                             n_local, n_local == 1 ? "" : "s", n_local == 1 ? "s" : "", (double)need * 1e-9,
                             (double)setup->machine.memory_free_bytes * 1e-9);
-    if (setup->rank)
-        return SY_OK;
-    struct sy_tokenizer *tok = NULL;
-    st = sy_tokenizer_open(setup->settings->model, &tok, err);
+    return SY_OK;
+}
+
+static enum sy_status check_checkpoint(struct sy_setup *setup, struct sy_error *err)
+{
+    enum sy_status st = sy_setup_model(setup, err);
+
     if (!st)
-        printf("checkpoint: %s, %zu tensors in %d files, %.2f GB, headers the same on all ranks; tokenizer: %s\n",
-               setup->model->architecture, n_tensors, n_shards, (double)bytes * 1e-9,
-               tok ? "found" : "none (token ids only)");
+        st = sy_setup_agree(setup, sy_checkpoint_verify_headers(setup->ckpt, err), err);
     if (!st)
-        print_types(setup);
-    sy_tokenizer_close(tok);
-    return st;
+        st = sy_setup_agree(setup, setup->rank ? SY_OK : describe(setup, err), err);
+    return st ? st : sy_setup_agree(setup, check_room(setup, err), err);
 }
 
 static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, struct sy_error *err)
@@ -213,9 +213,7 @@ static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, s
     }
     st = compare_versions(setup, all, err);
     if (!st && setup->settings->model)
-        st = sy_setup_model(setup, err);
-    if (!st && setup->settings->model)
-        st = sy_setup_agree(setup, check_checkpoint(setup, err), err);
+        st = check_checkpoint(setup, err);
     if (setup->rank == 0) {
         if (st)
             printf("verdict: not ready: %s\n", err->text);

@@ -49,9 +49,16 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "doctor", "check every rank before a job: versions, cores, memory, checkpoint",
         "switchyard doctor [--model DIR] [OPTION]...",
         "Prints one table of all ranks and a verdict. With --model the headers of all\n"
-        "checkpoint files are read on every rank and compared. The exit code is 0 when a\n"
-        "job can start.\n",
-        "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"},
+        "checkpoint files are read on every rank and compared, and the model is described:\n"
+        "shapes, parameters and bytes by part and type, KV cache, what each rank would\n"
+        "hold, tensors that are not loaded, keys of config.json that are not known. No\n"
+        "weights are read. The exit code is 0 when a job can start.\n"
+        "\n"
+        "Active parameters leave out the experts that a token does not go to, and nothing\n"
+        "else. Bytes of parts are those in the files; what a rank holds is as it will lie\n"
+        "in memory.\n",
+        "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"
+        "  switchyard doctor -m DIR --ranks 1,2,4,8,16\n"},
     [SY_COMMAND_BENCH] = {
         "bench", "measure this machine, a layer, a model, the network or a tokenizer",
         "switchyard bench ceilings|layer|model|dispatch|tokenizer [OPTION]...",

@@ -43,6 +43,10 @@ const struct sy_option sy_settings_table[] = {
     {"summary", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, JOB, AT(summary), "Job",
      "Write the closing summary as JSON too."},
 
+    {"ranks", 0, SY_OPTION_STRING, NULL, "LIST", NULL, 0, 0, DOCTOR, AT(ranks), "Job",
+     "Numbers of ranks, as 1,2,4: show what each of so many ranks would hold of --model. Without it: of as many as "
+     "there are."},
+
     {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model|dispatch|tokenizer", 0, 0, BENCH, AT(measure),
      "Measurement", "What to measure; the word after bench says the same."},
     {"shape", 0, SY_OPTION_STRING, "small", "NAME", NULL, 0, 0, BENCH, AT(shape), "Measurement",

@@ -16,7 +16,7 @@ enum sy_command { SY_COMMAND_RUN, SY_COMMAND_SCORE, SY_COMMAND_DOCTOR, SY_COMMAN
 
 struct sy_settings {
     /* job */
-    const char *model, *prompt, *in, *out, *logits, *summary;
+    const char *model, *prompt, *in, *out, *logits, *summary, *ranks;
     bool resume, chat;
     int64_t truncate;
     /* measurements */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "cli/anatomy.h"
 #include "cli/signals.h"
 
 /* Idle compute threads spin this long where each has a core. */
@@ -181,15 +182,9 @@ enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err)
 
 static void announce(const struct sy_setup *setup)
 {
-    const struct sy_model *m = setup->model;
-    int64_t total, active;
-
     if (setup->rank)
         return;
-    sy_model_parameters(m, &total, &active);
-    sy_log(SY_LOG_INFO, "model %s: %s, %.3g B parameters (%.3g B active), %d layers, %d experts, top-%d, context %d",
-           sy_checkpoint_dir(setup->ckpt), m->architecture, (double)total * 1e-9, (double)active * 1e-9, m->n_layers,
-           m->n_experts, m->top_k, m->max_context);
+    sy_anatomy_say(setup);
     int n_nodes = sy_group_n_nodes(setup->group);
     sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, instruction set %s, compute %s", setup->n_ranks,
            setup->n_ranks == 1 ? "" : "s", n_nodes, n_nodes == 1 ? "" : "s", setup->n_threads,

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/amount.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/holding.h"
 #include "engine/session_private.h"
 
 #define NUDGE_US             50 /* between two looks at the network while kernels run */
@@ -28,20 +30,6 @@ void sy_session_config_init(struct sy_session_config *config)
 static enum sy_dtype wire_type(const struct sy_session *session)
 {
     return session->config.compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16;
-}
-
-static int slots_of(const void *ctx, int layer)
-{
-    const struct sy_session *session = ctx;
-
-    return sy_placement_n_local(session->placement, layer, session->rank);
-}
-
-static int expert_in(const void *ctx, int layer, int slot)
-{
-    const struct sy_session *session = ctx;
-
-    return sy_placement_expert_at(session->placement, layer, session->rank, slot);
 }
 
 static size_t default_kv_bytes(const struct sy_session *session)
@@ -143,12 +131,10 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
     st = sy_placement_even(model->n_layers, model->n_experts, session->n_ranks, &session->placement, err);
     if (st)
         return st;
-    struct sy_shard_experts experts = {slots_of, expert_in, session,
-                                       (model->n_experts + session->n_ranks - 1) / session->n_ranks};
-    st = sy_shard_create(model, session->config.kernels, &experts, &session->shard, err);
+    st = sy_holding_shard(model, session->config.kernels, session->placement, session->rank, &session->shard, err);
     if (st)
         return st;
-    session->residency = (struct sy_residency){model->n_layers, experts.max_slots, session->shard->experts};
+    session->residency = (struct sy_residency){model->n_layers, session->shard->max_slots, session->shard->experts};
     if (!session->config.kv_bytes_max)
         session->config.kv_bytes_max = default_kv_bytes(session);
     struct sy_moe_config moe = moe_config(session);
@@ -242,24 +228,26 @@ static void say_memory(const struct sy_session *session)
     const struct sy_kv_cache *cache = &session->cache;
     size_t full = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_FULL);
     size_t windowed = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_WINDOW);
-    char shown[80];
+    char shown[80], dense[32], experts[32], kv[32], buffers[32];
 
-    if (session->rank == 0 && windowed)
+    if (session->rank)
+        return;
+    if (windowed)
         sy_log(SY_LOG_INFO,
                "KV cache: %zu bytes for each token of a sequence in %d layers, and %zu for each of its last %d in %d "
                "layers with a window",
                full, cache->plan.n_layers[SY_KV_FULL], windowed, cache->plan.window,
                cache->plan.n_layers[SY_KV_WINDOW]);
-    else if (session->rank == 0)
+    else
         sy_log(SY_LOG_INFO, "KV cache: %zu bytes for each token of a sequence", full);
-    if (session->rank == 0)
-        sy_log(
-            SY_LOG_INFO,
-            "memory: dense weights %.1f MB a node, experts %.1f MB, KV cache up to %.1f MB (%d pages of %d tokens) and "
-            "buffers up to %.1f MB a rank",
-            (double)need->dense_bytes * 1e-6, (double)need->expert_bytes * 1e-6, (double)need->kv_bytes * 1e-6,
-            session->n_pages, SY_KV_PAGE, (double)need->buffer_bytes * 1e-6);
-    if (session->rank == 0 && session->model->quantization.method)
+    sy_log(SY_LOG_INFO,
+           "memory: dense weights %s a node, experts %s, KV cache up to %s (%d pages of %d tokens) and buffers up to "
+           "%s a rank",
+           sy_amount_bytes((double)need->dense_bytes, dense, sizeof dense),
+           sy_amount_bytes((double)need->expert_bytes, experts, sizeof experts),
+           sy_amount_bytes((double)need->kv_bytes, kv, sizeof kv), session->n_pages, SY_KV_PAGE,
+           sy_amount_bytes((double)need->buffer_bytes, buffers, sizeof buffers));
+    if (session->model->quantization.method)
         sy_log(SY_LOG_INFO,
                "weights: %s, in memory as published and decoded as they are multiplied; activations are not quantised",
                sy_quantization_show(&session->model->quantization, shown, sizeof shown));

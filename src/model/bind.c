@@ -49,22 +49,25 @@ static bool has_suffix(const char *name, const char *suffix)
     return n >= s && !strcmp(name + n - s, suffix);
 }
 
-/* Whether leaving a tensor out would change what the model computes: all of the decoder's own modules would; layers after
- * the last (multi-token prediction) and other modules (vision) are extras. */
-static bool matters(const struct binder *b, const char *name)
+/* All of the decoder's own modules matter; layers after the last and other modules (vision) are extras. */
+const char *sy_bind_aside(const struct sy_model *model, const char *name)
 {
     static const char *const modules[] = {"model.embed_tokens.", "model.norm.", "lm_head."};
     static const char layers[] = "model.layers.";
 
     for (int i = 0; i < 3; i++)
         if (!strncmp(name, modules[i], strlen(modules[i])))
-            return true;
+            return NULL;
     if (strncmp(name, layers, strlen(layers)))
-        return false;
-    return strtoull(name + strlen(layers), NULL, 10) < (unsigned long long)b->model->n_layers &&
-           !has_suffix(name, ".rotary_emb.inv_freq") && /* recomputed; old versions saved it */
-           !(b->model->quantization.method && (has_suffix(name, ".input_scale") || has_suffix(name, ".k_scale") ||
-                                               has_suffix(name, ".v_scale"))); /* of activations and KV caches */
+        return "not of the text decoder";
+    if (strtoull(name + strlen(layers), NULL, 10) >= (unsigned long long)model->n_layers)
+        return "multi-token prediction, after the last layer";
+    if (has_suffix(name, ".rotary_emb.inv_freq"))
+        return "made here"; /* old versions saved it */
+    if (model->quantization.method && (has_suffix(name, ".input_scale") || has_suffix(name, ".k_scale") ||
+                                       has_suffix(name, ".v_scale")))
+        return "scales of activations and KV caches, which are not quantised";
+    return NULL;
 }
 
 /* Matrices that become one must have one type, and their scales serve the same numbers of inputs. */
@@ -101,7 +104,7 @@ static enum sy_status check_unused(const struct binder *b)
 {
     for (size_t i = 0; i < b->n_tensors; i++) {
         const struct sy_tensor *t = &b->tensors[i];
-        if (!b->used[i] && matters(b, t->name))
+        if (!b->used[i] && !sy_bind_aside(b->model, t->name))
             return sy_error_set(b->err, SY_ERR_DATA,
                                 "%s: tensor %.200s has no place in %s as supported; leaving it out would "
                                 "change the result",

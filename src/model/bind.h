@@ -13,4 +13,7 @@
 enum sy_status sy_model_bind(struct sy_model *model, const struct sy_config *config, const struct sy_checkpoint *ckpt,
                              struct sy_error *err);
 
+/* Why a tensor that nothing asked for may be left out; NULL where that would change what the model computes. */
+const char *sy_bind_aside(const struct sy_model *model, const char *name);
+
 #endif

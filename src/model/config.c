@@ -49,7 +49,7 @@ static enum sy_status check_foreign(const struct sy_config *c, struct sy_error *
     char shown[80];
 
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
-        const json_t *value = json_object_get(c->json, foreign[i].key);
+        const json_t *value = sy_json_get(c->json, foreign[i].key);
         if (!value || json_is_null(value) || json_is_false(value) ||
             (json_is_number(value) && json_number_value(value) == foreign[i].number) ||
             (json_is_string(value) && foreign[i].text && !strcmp(json_string_value(value), foreign[i].text)))
@@ -57,7 +57,7 @@ static enum sy_status check_foreign(const struct sy_config *c, struct sy_error *
         return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, which %s does not support here", c->path,
                             foreign[i].key, sy_json_show(value, shown, sizeof shown), c->family->architecture);
     }
-    const json_t *act = json_object_get(c->json, "hidden_act");
+    const json_t *act = sy_json_get(c->json, "hidden_act");
     if (act && !json_is_null(act) &&
         (!json_is_string(act) || (strcmp(json_string_value(act), "silu") && strcmp(json_string_value(act), "swish"))))
         return sy_error_set(err, SY_ERR_DATA, "%s: \"hidden_act\" is %s, supported: \"silu\"", c->path,
@@ -101,7 +101,7 @@ static enum sy_status read_alias(const struct sy_config *c, const char *const *k
 static enum sy_status read_word(const struct sy_config *c, const char *key, const char *const *words, int n_words,
                                 int *out, struct sy_error *err)
 {
-    const json_t *value = json_object_get(c->json, key);
+    const json_t *value = sy_json_get(c->json, key);
     char shown[80], known[160] = "";
 
     if (!value || json_is_null(value))
@@ -119,7 +119,7 @@ static enum sy_status read_word(const struct sy_config *c, const char *key, cons
 
 static enum sy_status read_said(const struct sy_config *c, const char *key, enum sy_said *out, struct sy_error *err)
 {
-    const json_t *value = json_object_get(c->json, key);
+    const json_t *value = sy_json_get(c->json, key);
     bool yes = false;
     enum sy_status st = sy_json_bool(c->path, c->json, key, &yes, err);
 
@@ -244,8 +244,8 @@ static enum sy_status add_eos(struct sy_config *c, const char *path, const json_
 static enum sy_status read_tokens(struct sy_config *c, const struct sy_checkpoint *ckpt, struct sy_error *err)
 {
     const json_t *generation = sy_checkpoint_generation_config(ckpt);
-    const json_t *eos = generation ? json_object_get(generation, "eos_token_id") : NULL;
-    const json_t *bos = generation ? json_object_get(generation, "bos_token_id") : NULL;
+    const json_t *eos = generation ? sy_json_get(generation, "eos_token_id") : NULL;
+    const json_t *bos = generation ? sy_json_get(generation, "bos_token_id") : NULL;
     char path[PATH_MAX], shown[80];
     enum sy_status st = SY_OK;
     bool overridden = eos && !json_is_null(eos);
@@ -253,9 +253,9 @@ static enum sy_status read_tokens(struct sy_config *c, const struct sy_checkpoin
     snprintf(path, sizeof path, "%.4000s/%s", sy_checkpoint_dir(ckpt),
              overridden ? "generation_config.json" : "config.json");
     if (!overridden)
-        eos = json_object_get(c->json, "eos_token_id");
+        eos = sy_json_get(c->json, "eos_token_id");
     if (!bos || json_is_null(bos))
-        bos = json_object_get(c->json, "bos_token_id");
+        bos = sy_json_get(c->json, "bos_token_id");
     if (!eos && c->family->eos >= 0 && token_id(c, c->family->eos) >= 0)
         c->eos[c->n_eos++] = c->family->eos;
     if (json_is_array(eos)) {
@@ -279,14 +279,14 @@ static enum sy_status read_tokens(struct sy_config *c, const struct sy_checkpoin
  * and has no use for max_window_layers there, so neither has this; in Qwen2-MoE it has (configuration_qwen2_moe.py). */
 static enum sy_status read_window(struct sy_config *c, struct sy_error *err)
 {
-    const json_t *types = json_object_get(c->json, "layer_types");
+    const json_t *types = sy_json_get(c->json, "layer_types");
     bool use = c->family->windowed;
     int64_t max_layers = 28;
     char shown[80];
     enum sy_status st = sy_json_bool(c->path, c->json, "use_sliding_window", &use, err);
 
     if (!st && use) {
-        c->window = json_object_get(c->json, "sliding_window") ? 0 : c->family->window;
+        c->window = sy_json_get(c->json, "sliding_window") ? 0 : c->family->window;
         st = read_int(c, "sliding_window", CONTEXT_MAX, &c->window, err);
     }
     if (!st && c->family->alternating)
@@ -326,7 +326,7 @@ int sy_config_window(const struct sy_config *c, int layer)
 /* Keys that say which layers have experts. */
 static enum sy_status read_sparsity(struct sy_config *c, struct sy_error *err)
 {
-    const json_t *only = json_object_get(c->json, "mlp_only_layers");
+    const json_t *only = sy_json_get(c->json, "mlp_only_layers");
     char shown[80];
     int64_t unused = 0;
     enum sy_status st;
@@ -344,7 +344,7 @@ static enum sy_status read_sparsity(struct sy_config *c, struct sy_error *err)
     if ((st = read_int(c, "decoder_sparse_step", INT_MAX, &c->sparse_step, err)) ||
         (st = sy_json_int(c->path, c->json, "first_k_dense_replace", 0, LAYERS_MAX, &unused, err)))
         return st;
-    c->first_dense = json_object_get(c->json, "first_k_dense_replace");
+    c->first_dense = sy_json_get(c->json, "first_k_dense_replace");
     return SY_OK;
 }
 

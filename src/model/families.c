@@ -182,9 +182,9 @@ static enum sy_status unsupported(const char *path, const char *key, const char 
 enum sy_status sy_family_find(const char *path, const json_t *config, const struct sy_family **family,
                               struct sy_error *err)
 {
-    const json_t *list = json_object_get(config, "architectures");
+    const json_t *list = sy_json_get(config, "architectures");
     const json_t *first = json_is_array(list) ? json_array_get(list, 0) : NULL;
-    const json_t *type = json_object_get(config, "model_type");
+    const json_t *type = sy_json_get(config, "model_type");
     const json_t *value = first ? first : type;
     const char *key = first ? "architectures[0]" : "model_type";
     char shown[80];

@@ -8,8 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "model/bind.h"
 #include "model/config.h"
+#include "model/keys.h"
+
+/* Read the keys, and note which were not read. */
+static enum sy_status read_config(const struct sy_checkpoint *ckpt, struct sy_config *c, struct sy_model *m,
+                                  struct sy_error *err)
+{
+    struct sy_buf names = SY_BUF_INIT;
+    json_t *asked = json_object();
+
+    sy_json_watch(asked);
+    enum sy_status st = asked ? sy_config_read(ckpt, c, err) : SY_ERR_SYSTEM;
+    sy_json_watch(NULL);
+    if (!st)
+        m->n_ignored = sy_keys_ignored(sy_checkpoint_config(ckpt), asked, &names);
+    json_decref(asked);
+    m->ignored = (char *)names.data;
+    if (!asked || m->n_ignored < 0)
+        return sy_error_set(err, SY_ERR_SYSTEM, "%s: no memory for its keys", sy_checkpoint_dir(ckpt));
+    return st;
+}
 
 enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model **out, struct sy_error *err)
 {
@@ -22,7 +43,7 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
         st = sy_error_set(err, SY_ERR_SYSTEM, "%s: no memory for the model's description", sy_checkpoint_dir(ckpt));
         goto err_free;
     }
-    if ((st = sy_config_read(ckpt, c, err)))
+    if ((st = read_config(ckpt, c, m, err)))
         goto err_free;
     snprintf(m->architecture, sizeof m->architecture, "%s", c->family->architecture);
     m->n_layers = c->n_layers;
@@ -77,54 +98,8 @@ void sy_model_destroy(struct sy_model *model)
     for (int i = 0; model->layers && i < model->n_layers; i++)
         free(model->layers[i].experts);
     free(model->layers);
+    free(model->ignored);
     free(model);
-}
-
-static int64_t elements(const struct sy_tensor *t)
-{
-    int64_t n = t ? 1 : 0;
-
-    for (int i = 0; t && i < t->n_dims; i++)
-        n *= t->dims[i];
-    return n;
-}
-
-static int64_t source_elements(const struct sy_source *s)
-{
-    return s->tensor ? (int64_t)s->n * s->k : 0;
-}
-
-static int64_t mlp_elements(const struct sy_expert_sources *x)
-{
-    return source_elements(&x->gate) + source_elements(&x->up) + source_elements(&x->down) +
-           source_elements(&x->gate_bias) + source_elements(&x->up_bias) + source_elements(&x->down_bias);
-}
-
-void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active)
-{
-    int64_t all = source_elements(&model->embed) + elements(model->final_norm) + elements(model->final_norm_bias) +
-                  elements(model->lm_head_bias),
-            idle = 0;
-
-    if (!model->tied)
-        all += source_elements(&model->lm_head);
-    for (int i = 0; i < model->n_layers; i++) {
-        const struct sy_layer_sources *l = &model->layers[i];
-        all += elements(l->attention_norm) + elements(l->mlp_norm) + elements(l->q_norm) + elements(l->k_norm) +
-               elements(l->q_bias) + elements(l->sinks) + elements(l->k_bias) + elements(l->v_bias) +
-               elements(l->o_bias) + source_elements(&l->q) + source_elements(&l->k) + source_elements(&l->v) +
-               source_elements(&l->o) +
-               elements(l->attention_norm_bias) + elements(l->mlp_norm_bias) + source_elements(&l->router) +
-               elements(l->router_bias) + elements(l->correction) + mlp_elements(&l->dense) + mlp_elements(&l->shared) +
-               source_elements(&l->shared_gate) + source_elements(&l->q_a) + source_elements(&l->q_b) +
-               source_elements(&l->kv_a) + source_elements(&l->kv_b) + elements(l->q_a_norm) + elements(l->kv_a_norm);
-        if (!l->moe)
-            continue;
-        all += model->n_experts * mlp_elements(&l->experts[0]);
-        idle += (model->n_experts - model->top_k) * mlp_elements(&l->experts[0]);
-    }
-    *total = all;
-    *active = all - idle;
 }
 
 struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype kv_dtype)

@@ -98,6 +98,8 @@ struct sy_model {
     int n_eos;
     int32_t eos[SY_EOS_MAX];
     int32_t bos; /* -1: none */
+    int n_ignored; /* keys of config.json that nothing here knows */
+    char *ignored; /* their names, "a, b.c" (keys.h); NULL: none */
 
     struct sy_source embed, lm_head; /* [V, D]; lm_head.tensor == embed.tensor when tied */
     const struct sy_tensor *final_norm, *final_norm_bias, *lm_head_bias;
@@ -112,7 +114,7 @@ enum sy_status sy_model_create(const struct sy_checkpoint *ckpt, struct sy_model
 
 void sy_model_destroy(struct sy_model *model);
 
-/* Parameters in all, and those that one token uses. */
+/* Parameters in all, and those that one token uses: all but the experts that it does not go to. anatomy.c */
 void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *active);
 
 /* What a layer's cache holds of a token, for a cache type; base and stride are the cache's. */
@@ -120,6 +122,9 @@ struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype
 
 /* Bytes of K and V of one token in all layers for a cache type. */
 size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype);
+
+/* As config.json has it ("yarn"). rope.c */
+const char *sy_rope_kind_name(enum sy_rope_kind kind);
 
 /* The longest sequence that turns by the first part of the table; INT_MAX unless the model has LongRoPE, which turns all
  * positions of a sequence by other factors once it is longer than the original context. */

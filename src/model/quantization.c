@@ -58,11 +58,11 @@ static enum sy_status read_block(const char *path, const char *key, const json_t
 
 static enum sy_status read_fp8(const char *path, const json_t *q, struct sy_quantization *out, struct sy_error *err)
 {
-    const json_t *fmt = json_object_get(q, "fmt");
+    const json_t *fmt = sy_json_get(q, "fmt");
 
     if (fmt && !json_is_null(fmt) && !is_word(fmt, (const char *const[]){"e4m3", "float8_e4m3fn", NULL}))
         return unsupported(path, "fmt", fmt, "\"e4m3\"", err);
-    return read_block(path, "weight_block_size", json_object_get(q, "weight_block_size"), out, err);
+    return read_block(path, "weight_block_size", sy_json_get(q, "weight_block_size"), out, err);
 }
 
 /* What one of "config_groups" says of weights. */
@@ -71,8 +71,8 @@ static enum sy_status read_group(const char *path, const json_t *weights, struct
 {
     static const char *const types[] = {"int", "float", NULL};
     static const char *const strategies[] = {"channel", "tensor", "block", NULL};
-    const json_t *bits = json_object_get(weights, "num_bits"), *type = json_object_get(weights, "type");
-    const json_t *strategy = json_object_get(weights, "strategy"), *symmetric = json_object_get(weights, "symmetric");
+    const json_t *bits = sy_json_get(weights, "num_bits"), *type = sy_json_get(weights, "type");
+    const json_t *strategy = sy_json_get(weights, "strategy"), *symmetric = sy_json_get(weights, "symmetric");
 
     if (!weights || json_is_null(weights))
         return SY_OK;
@@ -84,15 +84,15 @@ static enum sy_status read_group(const char *path, const json_t *weights, struct
         return unsupported(path, "strategy", strategy, "\"channel\", \"tensor\", \"block\"", err);
     if (json_is_false(symmetric))
         return unsupported(path, "symmetric", symmetric, "true", err);
-    return read_block(path, "block_structure", json_object_get(weights, "block_structure"), out, err);
+    return read_block(path, "block_structure", sy_json_get(weights, "block_structure"), out, err);
 }
 
 static enum sy_status read_compressed(const char *path, const json_t *q, struct sy_quantization *out,
                                       struct sy_error *err)
 {
     static const char *const formats[] = {"int-quantized", "float-quantized", "naive-quantized", NULL};
-    const json_t *format = json_object_get(q, "format"), *groups = json_object_get(q, "config_groups"), *group;
-    const json_t *sparse = json_object_get(json_object_get(q, "sparsity_config"), "format");
+    const json_t *format = sy_json_get(q, "format"), *groups = sy_json_get(q, "config_groups"), *group;
+    const json_t *sparse = sy_json_get(sy_json_get(q, "sparsity_config"), "format");
     enum sy_status st = SY_OK;
     const char *name;
 
@@ -102,17 +102,19 @@ static enum sy_status read_compressed(const char *path, const json_t *q, struct 
         return unsupported(path, "sparsity_config.format", sparse, "\"dense\"", err);
     if (!json_is_object(groups) || !json_object_size(groups))
         return unsupported(path, "config_groups", groups, "an object of groups", err);
-    json_object_foreach ((json_t *)groups, name, group)
-        if ((st = read_group(path, json_object_get(group, "weights"), out, err)))
+    json_object_foreach ((json_t *)groups, name, group) {
+        group = sy_json_get(groups, name); /* so that it counts as asked for */
+        if ((st = read_group(path, sy_json_get(group, "weights"), out, err)))
             return st;
+    }
     return st;
 }
 
 enum sy_status sy_quantization_read(const char *path, const json_t *config, struct sy_quantization *out,
                                     struct sy_error *err)
 {
-    const json_t *q = json_object_get(config, "quantization_config");
-    const json_t *method = json_object_get(q, "quant_method");
+    const json_t *q = sy_json_get(config, "quantization_config");
+    const json_t *method = sy_json_get(q, "quant_method");
 
     *out = (struct sy_quantization){SY_QUANTIZATION_NONE, 0, 0};
     if (!q || json_is_null(q))

@@ -42,6 +42,16 @@ static const struct {
     {"short_mscale", 8},    {"long_mscale", 8},
 };
 
+/* The first of a kind's names is its own. */
+const char *sy_rope_kind_name(enum sy_rope_kind kind)
+{
+    size_t i = 0;
+
+    while (types[i].kind != kind)
+        i++;
+    return types[i].name;
+}
+
 static enum sy_status check_keys(const struct sy_config *c, const char *where, json_t *dict, unsigned takes,
                                  struct sy_error *err)
 {
@@ -63,12 +73,12 @@ static enum sy_status check_keys(const struct sy_config *c, const char *where, j
 static enum sy_status read_kind(const struct sy_config *c, const char *where, json_t *dict, enum sy_rope_kind *kind,
                                 struct sy_error *err)
 {
-    const json_t *type = json_object_get(dict, "rope_type");
+    const json_t *type = sy_json_get(dict, "rope_type");
     char shown[80], known[100] = "";
     size_t i = 0;
 
     if (!type || json_is_null(type))
-        type = json_object_get(dict, "type");
+        type = sy_json_get(dict, "type");
     for (; type && !json_is_null(type) && i < N_TYPES; i++) {
         if (json_is_string(type) && !strcmp(json_string_value(type), types[i].name))
             break;
@@ -159,7 +169,7 @@ static enum sy_status read_factors(const struct sy_config *c, const char *where,
     size_t n = (size_t)rope->rotary_dim / 2;
     char shown[80];
 
-    *out = json_object_get(dict, key);
+    *out = sy_json_get(dict, key);
     if (!json_is_array(*out) || json_array_size(*out) != n)
         return sy_error_set(err, SY_ERR_DATA, "%s: %s.%s is %s, expected an array of %zu numbers", c->path, where, key,
                             *out ? sy_json_show(*out, shown, sizeof shown) : "missing", n);
@@ -224,14 +234,14 @@ static enum sy_status read_scaling(const struct sy_config *c, const char *where,
 enum sy_status sy_rope_read(const struct sy_config *c, struct sy_rope *rope, struct sy_error *err)
 {
     const char *where = "rope_scaling";
-    json_t *dict = json_object_get(c->json, where);
+    json_t *dict = sy_json_get(c->json, where);
     double partial = 1;
     char shown[80];
     enum sy_status st;
 
     if (!dict || json_is_null(dict) || (json_is_object(dict) && !json_object_size(dict))) {
         where = "rope_parameters";
-        dict = json_object_get(c->json, where);
+        dict = sy_json_get(c->json, where);
     }
     if (dict && !json_is_null(dict) && !json_is_object(dict))
         return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, expected an object", c->path, where,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/holding.h"
 #include "fixture.h"
 #include "tap.h"
 #include "tap_mpi.h"
@@ -33,6 +34,21 @@ static double share(const struct sy_model *model, int rank, int n_ranks)
     int mine = (model->n_experts * (rank + 1) + n_ranks - 1) / n_ranks - begin;
     return (double)sy_dtype_bytes(model->dtype) *
            ((double)(total - experts) / n_ranks + (double)expert * mine * model->n_moe_layers);
+}
+
+/* Whether this rank needs what one process says that each of so many ranks would hold. */
+static bool holds_as_said(struct sy_group *group, const struct sy_model *model, const struct sy_session_config *config)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_memory_need need;
+    struct sy_holding said;
+
+    if (sy_session_need(group, model, config, &need, &err) ||
+        sy_holding_count(model, config->kernels, sy_group_size(group), &said, &err))
+        return false;
+    return need.dense_bytes == said.dense_bytes &&
+           (need.expert_bytes == said.expert_bytes_most || need.expert_bytes == said.expert_bytes_least) &&
+           (sy_group_rank(group) || need.expert_bytes == said.expert_bytes_most);
 }
 
 static enum sy_status submit_some(struct sy_session *session, struct sy_error *err)
@@ -70,6 +86,7 @@ int main(int argc, char **argv)
     config.kernels = fixture_kernels();
     config.chunk_rows = 7;
     config.kv_bytes_max = 8 << 20;
+    ok_all(holds_as_said(group, fixture.model, &config), "each rank needs the bytes that doctor tells of");
     long long before = bytes_read();
     enum sy_status st = sy_session_create(group, fixture.ckpt, fixture.model, &config, &session, &err);
     double read = (double)(bytes_read() - before), mine = share(fixture.model, rank, n_ranks);

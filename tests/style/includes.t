@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # includes.t - includes go one way: cli, then chat and engine, moe, then comm, model, kernels and topo, then base
 #
-# Also: only src/cli/main.c ends the process or reads the environment, and only src/comm/group.c has communicators.
+# Also: only src/cli/main.c ends the process or reads the environment, only src/comm/group.c has communicators, and keys of
+# config.json are looked up in one way.
 
 # shellcheck source=tests/sh-tap.sh
 . "${SY_SRCDIR:-.}/tests/sh-tap.sh"
@@ -76,8 +77,14 @@ names() { # REGEX FILE
         grep -v -E ':[0-9]+:[ ]*(/?\*|//)'
 }
 
+# config.json is read with sy_json_get() and its kin, which note the keys that were asked for (src/model/keys.h).
+unnoticed_keys() {
+    product_files | xargs grep -l -E '"model/(config|families|quantization)\.h"' | xargs grep -n -E 'json_object_get'
+}
+
 check "includes against the direction of the layers" against_the_layers
 is "a planted pair of wrong includes is found" "$(planted)" 2
 check "exit and getenv outside src/cli/main.c" calls 'exit|getenv|secure_getenv|environ' src/cli/main.c
 check "communicators outside src/comm/group.c" names 'MPI_COMM_WORLD|MPI_Comm' src/comm/group.c
+check "keys of config.json that are read without a note" unnoticed_keys
 done_testing
