@@ -26,5 +26,6 @@ for folder in "$@"; do
             diag "$(cat "$SY_TMP/one")"
     done
 done
-is "each checkpoint and compute type has a hash of its own" "$(sed 's/.*hash=//' "$lines" | sort -u | grep -c .)" $((2 * $#))
+n_hashes=$(sed 's/.*hash=//' "$lines" | sort -u | grep -c .)
+is "each checkpoint and compute type has a hash of its own" "$n_hashes" $((2 * $#))
 done_testing
