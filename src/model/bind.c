@@ -13,11 +13,33 @@
 
 #include "model/bind_private.h"
 
+/* Where the language model's tensors are: as they are named where it is published alone, or as part of a multimodal model. */
+static void find_root(struct binder *b)
+{
+    static const char *const roots[][2] = {{"model.", ""},
+                                           {"model.language_model.", ""},
+                                           {"language_model.model.", "language_model."},
+                                           {"language.model.", "language."}};
+    char name[64];
+
+    b->model->root = roots[0][0];
+    b->model->outer = roots[0][1];
+    for (int i = 3; i > 0; i--) {
+        snprintf(name, sizeof name, "%sembed_tokens.weight", roots[i][0]);
+        if (sy_checkpoint_find(b->ckpt, name)) {
+            b->model->root = roots[i][0];
+            b->model->outer = roots[i][1];
+        }
+    }
+    snprintf(b->prefix, sizeof b->prefix, "%s", b->model->root);
+}
+
 static enum sy_status bind_ends(struct binder *b)
 {
     struct sy_model *m = b->model;
     int64_t dims[2] = {b->config->vocab ? b->config->vocab : SY_BIND_ANY, m->hidden};
-    const struct sy_tensor *embed = sy_bind_look(b, "model.embed_tokens.weight");
+    find_root(b);
+    const struct sy_tensor *embed = sy_bind_look(b, "embed_tokens.weight");
     enum sy_status st = sy_bind_check(b, embed, false, 2, dims, "[vocab_size, hidden_size]");
 
     if (st)
@@ -25,9 +47,10 @@ static enum sy_status bind_ends(struct binder *b)
     m->vocab = (int)embed->dims[0];
     m->dtype = embed->dtype;
     m->embed = sy_source_rows(embed, 0, 0, m->vocab);
-    m->norm = sy_bind_look(b, "model.norm.bias") ? SY_NORM_LAYER : SY_NORM_RMS;
-    if ((st = sy_bind_norm(b, "model.norm", &m->final_norm, &m->final_norm_bias)))
+    m->norm = sy_bind_look(b, "norm.bias") ? SY_NORM_LAYER : SY_NORM_RMS;
+    if ((st = sy_bind_norm(b, "norm", &m->final_norm, &m->final_norm_bias)))
         return st;
+    snprintf(b->prefix, sizeof b->prefix, "%s", b->model->outer);
     const struct sy_tensor *head_bias = sy_bind_look(b, "lm_head.bias");
     if (!head_bias && b->config->lm_head_bias == SY_SAID_YES)
         return sy_bind_missing(b, b->name, "but config.json has lm_head_bias true");
@@ -49,18 +72,25 @@ static bool has_suffix(const char *name, const char *suffix)
     return n >= s && !strcmp(name + n - s, suffix);
 }
 
+/* What follows a beginning in a name, NULL where it begins otherwise. */
+static const char *past(const char *name, const char *beginning)
+{
+    size_t n = strlen(beginning);
+
+    return strncmp(name, beginning, n) ? NULL : name + n;
+}
+
 /* All of the decoder's own modules matter; layers after the last and other modules (vision) are extras. */
 const char *sy_bind_aside(const struct sy_model *model, const char *name)
 {
-    static const char *const modules[] = {"model.embed_tokens.", "model.norm.", "lm_head."};
-    static const char layers[] = "model.layers.";
+    const char *inner = past(name, model->root), *outer = past(name, model->outer);
+    const char *layer = inner ? past(inner, "layers.") : NULL;
 
-    for (int i = 0; i < 3; i++)
-        if (!strncmp(name, modules[i], strlen(modules[i])))
-            return NULL;
-    if (strncmp(name, layers, strlen(layers)))
+    if ((outer && past(outer, "lm_head.")) || (inner && (past(inner, "embed_tokens.") || past(inner, "norm."))))
+        return NULL;
+    if (!layer)
         return "not of the text decoder";
-    if (strtoull(name + strlen(layers), NULL, 10) >= (unsigned long long)model->n_layers)
+    if (strtoull(layer, NULL, 10) >= (unsigned long long)model->n_layers)
         return "multi-token prediction, after the last layer";
     if (has_suffix(name, ".rotary_emb.inv_freq"))
         return "made here"; /* old versions saved it */
@@ -122,7 +152,7 @@ static enum sy_status bind_all(struct binder *b)
     if (!m->layers)
         return sy_error_set(b->err, SY_ERR_SYSTEM, "%s: no memory for the table of layers", sy_checkpoint_dir(b->ckpt));
     for (int i = 0; !st && i < m->n_layers; i++) {
-        snprintf(b->prefix, sizeof b->prefix, "model.layers.%d.", i);
+        snprintf(b->prefix, sizeof b->prefix, "%slayers.%d.", b->model->root, i);
         m->layers[i].window = sy_config_window(b->config, i);
         st = sy_bind_attention(b, i, &m->layers[i]);
         if (!st)

@@ -20,18 +20,18 @@ enum sy_status sy_bind_norm(struct binder *b, const char *name, const struct sy_
     return sy_bind_vector(b, t, b->model->hidden, "hidden_size, as the final norm has a bias", bias);
 }
 
-/* A bias is used when it is there. qkv_bias says nothing of o_proj, and attention_bias is true of some models without one. */
-static enum sy_status bias(struct binder *b, const char *proj, int n, const struct sy_tensor **out)
+/* qkv_bias says nothing of o_proj, and attention_bias is true of some models without one there. */
+enum sy_status sy_bind_bias(struct binder *b, const char *module, bool needed, int n, const struct sy_tensor **out)
 {
-    const struct sy_tensor *t = sy_bind_look(b, "self_attn.%s_proj.bias", proj);
-    bool is_o = *proj == 'o', by_qkv = !is_o && b->config->attention_bias == SY_NOT_SAID;
+    const struct sy_tensor *t = sy_bind_look(b, "self_attn.%s.bias", module);
+    bool by_qkv = needed && b->config->attention_bias == SY_NOT_SAID;
     enum sy_said said = by_qkv ? b->config->qkv_bias : b->config->attention_bias;
     const char *key = by_qkv ? "qkv_bias" : "attention_bias";
     char why[64];
 
     *out = NULL;
     snprintf(why, sizeof why, "but config.json has %s true", key);
-    if (!t && said == SY_SAID_YES && !is_o)
+    if (!t && said == SY_SAID_YES && needed)
         return sy_bind_missing(b, b->name, why);
     if (t && said == SY_SAID_NO)
         return sy_error_set(b->err, SY_ERR_DATA, "%s: tensor %s is there, but config.json has %s false",
@@ -90,8 +90,10 @@ enum sy_status sy_bind_attention(struct binder *b, int layer, struct sy_layer_so
                              "[num_key_value_heads * head_dim, hidden_size]", &l->v)) ||
         (st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.o_proj.weight"), m->hidden, q,
                              "[hidden_size, num_attention_heads * head_dim]", &l->o)) ||
-        (st = bias(b, "q", q, &l->q_bias)) || (st = bias(b, "k", kv, &l->k_bias)) ||
-        (st = bias(b, "v", kv, &l->v_bias)) || (st = bias(b, "o", m->hidden, &l->o_bias)))
+        (st = sy_bind_bias(b, "q_proj", true, q, &l->q_bias)) ||
+        (st = sy_bind_bias(b, "k_proj", true, kv, &l->k_bias)) ||
+        (st = sy_bind_bias(b, "v_proj", true, kv, &l->v_bias)) ||
+        (st = sy_bind_bias(b, "o_proj", false, m->hidden, &l->o_bias)))
         return st;
     const struct sy_tensor *sinks = sy_bind_look(b, "self_attn.sinks");
     if (sinks && (st = sy_bind_vector(b, sinks, m->n_heads, "num_attention_heads", &l->sinks)))

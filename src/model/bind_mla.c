@@ -9,6 +9,7 @@ enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *m, struct sy
     int q = m->n_heads * m->head_dim, kv = m->n_heads * (mla->qk_nope_head_dim + mla->v_head_dim);
     enum sy_status st;
 
+    /* Nothing has a bias after the latents. */
     if (mla->q_lora_rank) {
         if ((st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_a_proj.weight"), mla->q_lora_rank, m->hidden,
                                  "[q_lora_rank, hidden_size]", &l->q_a)) ||
@@ -16,7 +17,8 @@ enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *m, struct sy
                                  &l->q_a_norm)) ||
             (st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_b_proj.weight"), q, mla->q_lora_rank,
                                  "[num_attention_heads * (qk_nope_head_dim + qk_rope_head_dim), q_lora_rank]",
-                                 &l->q_b)))
+                                 &l->q_b)) ||
+            (st = sy_bind_bias(b, "q_a_proj", true, mla->q_lora_rank, &l->q_bias)))
             return st;
     } else if ((st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.q_proj.weight"), q, m->hidden,
                                     "[num_attention_heads * (qk_nope_head_dim + qk_rope_head_dim), hidden_size]",
@@ -29,7 +31,9 @@ enum sy_status sy_bind_mla(struct binder *b, const struct sy_model *m, struct sy
         (st = sy_bind_vector(b, sy_bind_look(b, "self_attn.kv_a_layernorm.weight"), mla->kv_lora_rank, "kv_lora_rank",
                              &l->kv_a_norm)) ||
         (st = sy_bind_matrix(b, sy_bind_look(b, "self_attn.kv_b_proj.weight"), kv, mla->kv_lora_rank,
-                             "[num_attention_heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]", &l->kv_b)))
+                             "[num_attention_heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]", &l->kv_b)) ||
+        (st = sy_bind_bias(b, "kv_a_proj_with_mqa", true, mla->kv_lora_rank + mla->qk_rope_head_dim, &l->k_bias)) ||
+        (st = sy_bind_bias(b, "o_proj", true, m->hidden, &l->o_bias)))
         return st;
     return sy_bind_matrix(b, sy_bind_look(b, "self_attn.o_proj.weight"), m->hidden, m->n_heads * mla->v_head_dim,
                           "[hidden_size, num_attention_heads * v_head_dim]", &l->o);

@@ -21,7 +21,7 @@ struct binder {
     size_t n_tensors;
     bool *used; /* [n_tensors] */
     int64_t n_experts_total;
-    char prefix[40]; /* "model.layers.3." or "" */
+    char prefix[48];          /* root, outer, or root + "layers.3." */
     char name[SY_BIND_NAME_MAX];
     struct sy_error *err;
 };
@@ -56,6 +56,9 @@ enum sy_status sy_bind_matrix(struct binder *b, const struct sy_tensor *t, int n
  * is bound first. bind_attention.c */
 enum sy_status sy_bind_norm(struct binder *b, const char *name, const struct sy_tensor **weight,
                             const struct sy_tensor **bias);
+
+/* self_attn.MODULE.bias of n, used when it is there; needed: it must be, where attention_bias is true. bind_attention.c */
+enum sy_status sy_bind_bias(struct binder *b, const char *module, bool needed, int n, const struct sy_tensor **out);
 
 /* The norms and projections of a layer. bind_attention.c */
 enum sy_status sy_bind_attention(struct binder *b, int layer, struct sy_layer_sources *l);

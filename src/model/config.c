@@ -29,7 +29,6 @@ static const struct {
     const char *text;
 } foreign[] = {
     {"use_expert_bias", 0, NULL},
-    {"moe_layer_freq", 1, NULL},
     {"attn_logit_softcapping", 0, NULL},
     {"final_logit_softcapping", 0, NULL},
     {"query_pre_attn_scalar", 0, NULL},
@@ -117,14 +116,39 @@ static enum sy_status read_word(const struct sy_config *c, const char *key, cons
                         sy_json_show(value, shown, sizeof shown), known);
 }
 
-static enum sy_status read_said(const struct sy_config *c, const char *key, enum sy_said *out, struct sy_error *err)
+static enum sy_status read_said(const struct sy_config *c, const json_t *json, const char *key, enum sy_said *out,
+                                struct sy_error *err)
 {
-    const json_t *value = sy_json_get(c->json, key);
+    const json_t *value = sy_json_get(json, key);
     bool yes = false;
-    enum sy_status st = sy_json_bool(c->path, c->json, key, &yes, err);
+    enum sy_status st = sy_json_bool(c->path, json, key, &yes, err);
 
     *out = !value || json_is_null(value) ? SY_NOT_SAID : yes ? SY_SAID_YES : SY_SAID_NO;
     return st;
+}
+
+/* A multimodal model says it of itself, of its language model or of both; where they differ, the tensors decide. */
+static enum sy_status read_tied(struct sy_config *c, struct sy_error *err)
+{
+    static const char key[] = "tie_word_embeddings";
+    enum sy_said whole;
+    enum sy_status st;
+
+    if ((st = read_said(c, c->json, key, &c->tied, err)) || (st = read_said(c, c->whole, key, &whole, err)))
+        return st;
+    if (c->tied == SY_NOT_SAID)
+        c->tied = whole;
+    else if (whole != SY_NOT_SAID && whole != c->tied)
+        c->tied = SY_NOT_SAID;
+    return SY_OK;
+}
+
+/* The value of a key that a multimodal model may have beside its language model's keys or among them. */
+static const json_t *either(const struct sy_config *c, const char *key)
+{
+    const json_t *value = sy_json_get(c->json, key);
+
+    return value && !json_is_null(value) ? value : sy_json_get(c->whole, key);
 }
 
 static enum sy_status missing(const struct sy_config *c, const char *key, struct sy_error *err)
@@ -175,6 +199,7 @@ static enum sy_status read_shared_width(struct sy_config *c, struct sy_error *er
 
 static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
 {
+    int64_t n_shared = 0;
     static const char *const experts[] = {"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"};
     static const char *const top_k[] = {"num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"};
     enum sy_status st;
@@ -189,12 +214,13 @@ static enum sy_status read_shape(struct sy_config *c, struct sy_error *err)
         (st = read_int(c, "vocab_size", VOCAB_MAX, &c->vocab, err)) ||
         (st = read_int(c, "moe_intermediate_size", WIDTH_MAX, &c->moe_width, err)) ||
         (st = read_int(c, "intermediate_size", WIDTH_MAX, &c->width, err)) ||
-        (st = read_int(c, "n_shared_experts", EXPERTS_MAX, &c->n_shared, err)) ||
+        (st = sy_json_int(c->path, c->json, "n_shared_experts", 0, EXPERTS_MAX, &n_shared, err)) ||
         (st = read_shared_width(c, err)) ||
         (st = read_int(c, "max_position_embeddings", CONTEXT_MAX, &c->max_context, err)) ||
         (st = read_alias(c, experts, 4, EXPERTS_MAX, &c->n_experts, err)) ||
         (st = read_alias(c, top_k, 4, EXPERTS_MAX, &c->top_k, err)) || (st = read_mla(c, err)))
         return st;
+    c->n_shared = (int)n_shared;
     if (!c->n_layers || !c->hidden || !c->n_heads)
         return missing(c, !c->n_layers ? "num_hidden_layers" : !c->hidden ? "hidden_size" : "num_attention_heads", err);
     if (c->mla.kv_lora_rank && c->n_layers * c->n_heads > MLA_HEADS_MAX)
@@ -253,9 +279,9 @@ static enum sy_status read_tokens(struct sy_config *c, const struct sy_checkpoin
     snprintf(path, sizeof path, "%.4000s/%s", sy_checkpoint_dir(ckpt),
              overridden ? "generation_config.json" : "config.json");
     if (!overridden)
-        eos = sy_json_get(c->json, "eos_token_id");
+        eos = either(c, "eos_token_id");
     if (!bos || json_is_null(bos))
-        bos = sy_json_get(c->json, "bos_token_id");
+        bos = either(c, "bos_token_id");
     if (!eos && c->family->eos >= 0 && token_id(c, c->family->eos) >= 0)
         c->eos[c->n_eos++] = c->family->eos;
     if (json_is_array(eos)) {
@@ -281,7 +307,7 @@ static enum sy_status read_window(struct sy_config *c, struct sy_error *err)
 {
     const json_t *types = sy_json_get(c->json, "layer_types");
     bool use = c->family->windowed;
-    int64_t max_layers = 28;
+    int64_t max_layers = c->family->alternating;
     char shown[80];
     enum sy_status st = sy_json_bool(c->path, c->json, "use_sliding_window", &use, err);
 
@@ -342,6 +368,7 @@ static enum sy_status read_sparsity(struct sy_config *c, struct sy_error *err)
         c->mlp_only = only;
     }
     if ((st = read_int(c, "decoder_sparse_step", INT_MAX, &c->sparse_step, err)) ||
+        (st = read_int(c, "moe_layer_freq", INT_MAX, &c->layer_freq, err)) ||
         (st = sy_json_int(c->path, c->json, "first_k_dense_replace", 0, LAYERS_MAX, &unused, err)))
         return st;
     c->first_dense = sy_json_get(c->json, "first_k_dense_replace");
@@ -350,11 +377,16 @@ static enum sy_status read_sparsity(struct sy_config *c, struct sy_error *err)
 
 enum sy_said sy_config_moe(const struct sy_config *c, int layer, const char **key)
 {
-    enum sy_said said = c->mlp_only || c->sparse_step || json_is_integer(c->first_dense) ? SY_SAID_YES : SY_NOT_SAID;
+    bool speaks = c->mlp_only || c->sparse_step || c->layer_freq > 1 || json_is_integer(c->first_dense);
+    enum sy_said said = speaks ? SY_SAID_YES : SY_NOT_SAID;
 
     *key = c->sparse_step ? "decoder_sparse_step" : c->mlp_only ? "mlp_only_layers" : "first_k_dense_replace";
     if (c->sparse_step && (layer + 1) % c->sparse_step)
         said = SY_SAID_NO;
+    if (c->layer_freq > 1 && layer % c->layer_freq) {
+        *key = "moe_layer_freq";
+        said = SY_SAID_NO;
+    }
     for (size_t i = 0; c->mlp_only && i < json_array_size(c->mlp_only); i++) {
         if (json_integer_value(json_array_get(c->mlp_only, i)) == layer) {
             *key = "mlp_only_layers";
@@ -380,6 +412,9 @@ static enum sy_status read_groups(struct sy_config *c, struct sy_error *err)
         (st = read_int(c, "topk_group", SY_GROUPS_MAX, &c->n_kept, err)) ||
         (st = read_word(c, "topk_method", methods, 3, &method, err)))
         return st;
+    if (c->n_groups > 1 && c->family->group_best && (c->family->group_best == 1) == (method == 2))
+        return sy_error_set(err, SY_ERR_DATA, "%s: \"topk_method\" \"%s\" is not supported for %s", c->path,
+                            methods[method], c->family->architecture);
     if (!c->family->group_best && c->n_groups > 1)
         return sy_error_set(err, SY_ERR_DATA, "%s: groups of experts (n_group %d) are not supported for %s", c->path,
                             c->n_groups, c->family->architecture);
@@ -437,26 +472,41 @@ static enum sy_status read_multipliers(struct sy_config *c, struct sy_error *err
     return SY_OK;
 }
 
+/* Multimodal models keep the keys of their language model in an object of one of these names. */
+static void find_text(struct sy_config *c, const json_t *config)
+{
+    static const char *const names[] = {"text_config", "language_config", "llm_config"};
+
+    c->json = c->whole = config;
+    for (int i = 0; i < 3 && c->json == config && !sy_json_get(config, "num_hidden_layers"); i++) {
+        size_t n = strlen(c->path);
+        if (json_is_object(sy_json_get(config, names[i]))) {
+            c->json = sy_json_get(config, names[i]);
+            snprintf(c->path + n, sizeof c->path - n, ": %s", names[i]);
+        }
+    }
+}
+
 enum sy_status sy_config_read(const struct sy_checkpoint *ckpt, struct sy_config *c, struct sy_error *err)
 {
     enum sy_status st;
 
     memset(c, 0, sizeof *c);
     snprintf(c->path, sizeof c->path, "%.4000s/config.json", sy_checkpoint_dir(ckpt));
-    c->json = sy_checkpoint_config(ckpt);
+    find_text(c, sy_checkpoint_config(ckpt));
     if ((st = sy_family_find(c->path, c->json, &c->family, err)) || (st = check_foreign(c, err)) ||
-        (st = sy_quantization_read(c->path, c->json, &c->quantization, err)) ||
+        (st = sy_quantization_read(c->path, either(c, "quantization_config"), &c->quantization, err)) ||
         (st = read_shape(c, err)) || (st = read_window(c, err)) || (st = read_sparsity(c, err)) ||
         (st = read_tokens(c, ckpt, err)))
         return st;
     c->norm_eps = c->family->norm_eps;
     if ((st = sy_json_real(c->path, c->json, "rms_norm_eps", 0, 1, &c->norm_eps, err)) ||
         (st = sy_json_real(c->path, c->json, "clip_qkv", 1e-30, 1e30, &c->clip_qkv, err)) ||
-        (st = read_said(c, "tie_word_embeddings", &c->tied, err)) ||
-        (st = read_said(c, "attention_bias", &c->attention_bias, err)) ||
-        (st = read_said(c, "qkv_bias", &c->qkv_bias, err)) ||
-        (st = read_said(c, "use_qk_norm", &c->qk_norm, err)) ||
-        (st = read_said(c, "lm_head_bias", &c->lm_head_bias, err)) || (st = read_router(c, err)) ||
+        (st = read_tied(c, err)) ||
+        (st = read_said(c, c->json, "attention_bias", &c->attention_bias, err)) ||
+        (st = read_said(c, c->json, "qkv_bias", &c->qkv_bias, err)) ||
+        (st = read_said(c, c->json, "use_qk_norm", &c->qk_norm, err)) ||
+        (st = read_said(c, c->json, "lm_head_bias", &c->lm_head_bias, err)) || (st = read_router(c, err)) ||
         (st = read_multipliers(c, err)))
         return st;
     return sy_rope_read(c, &c->rope, err);

@@ -21,11 +21,13 @@ enum sy_said { SY_NOT_SAID = -1, SY_SAID_NO, SY_SAID_YES };
 
 struct sy_config {
     char path[PATH_MAX]; /* of config.json, for messages */
-    const json_t *json;
+    const json_t *json;  /* the keys of the language model */
+    const json_t *whole; /* the file, where those are in an object of it */
     const struct sy_family *family;
     /* 0 where the key is absent and a tensor decides. */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, vocab, n_experts, moe_width, width;
-    int top_k, max_context, window, max_window_layers, sparse_step, n_groups, n_kept, n_shared, shared_width;
+    int top_k, max_context, window, max_window_layers, sparse_step, layer_freq;
+    int n_groups, n_kept, n_shared, shared_width;
     double norm_eps, clip_qkv, router_scale, jitter;
     double embedding_scale, residual_scale, logits_scale, attention_scale; /* attention_scale 0: the usual one */
     enum sy_router_kind router;

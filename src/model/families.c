@@ -3,6 +3,7 @@
  */
 #include "model/families.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,7 +58,7 @@ static const struct sy_family families[] = {
         .router = SY_ROUTER_SOFTMAX,
         .normalise = false,
         .windowed = false,
-        .alternating = true,
+        .alternating = 28,
         .window = 4096,
         .top_k = 4,
         .max_context = 32768,
@@ -84,6 +85,7 @@ static const struct sy_family families[] = {
     {
         .architecture = "DeepseekV3ForCausalLM",
         .model_type = "deepseek_v3",
+        .other_type = "kimi_k2",
         .router = SY_ROUTER_SIGMOID,
         .normalise = true,
         .windowed = false,
@@ -102,6 +104,9 @@ static const struct sy_family families[] = {
         .normalise = false,
         .windowed = true,
         .glu = {.alpha = 1.702f, .limit = 7},
+        .alternating = INT_MAX,
+        .window = 128,
+        .rope_needed = true,
         .top_k = 4,
         .max_context = 131072,
         .norm_eps = 1e-5,
@@ -140,6 +145,8 @@ static const struct sy_family families[] = {
     {
         .architecture = "Glm4MoeForCausalLM",
         .model_type = "glm4_moe",
+        .other_type = "glm4v_moe_text",
+        .partial = 0.5,
         .router = SY_ROUTER_SIGMOID,
         .normalise = true,
         .windowed = false,
@@ -148,6 +155,33 @@ static const struct sy_family families[] = {
         .max_context = 131072,
         .norm_eps = 1e-5,
         .rope_theta = 1e4,
+        .eos = -1,
+        .bos = -1,
+    },
+    {
+        .architecture = "Glm4MoeLiteForCausalLM",
+        .model_type = "glm4_moe_lite",
+        .router = SY_ROUTER_SIGMOID,
+        .normalise = true,
+        .windowed = false,
+        .group_best = 2,
+        .top_k = 4,
+        .max_context = 202752,
+        .norm_eps = 1e-5,
+        .rope_theta = 1e4,
+        .eos = 1,
+        .bos = 0,
+    },
+    {
+        .architecture = "Qwen3VLMoeForConditionalGeneration",
+        .model_type = "qwen3_vl_moe_text",
+        .router = SY_ROUTER_SOFTMAX,
+        .normalise = true,
+        .windowed = false,
+        .top_k = 4,
+        .max_context = 128000,
+        .norm_eps = 1e-6,
+        .rope_theta = 5e5,
         .eos = -1,
         .bos = -1,
     },
@@ -193,7 +227,9 @@ enum sy_status sy_family_find(const char *path, const json_t *config, const stru
         return sy_error_set(err, SY_ERR_DATA, "%s: neither \"architectures\" nor \"model_type\" names the architecture",
                             path);
     for (size_t i = 0; json_is_string(value) && i < N_FAMILIES; i++) {
-        if (!strcmp(json_string_value(value), first ? families[i].architecture : families[i].model_type)) {
+        const char *text = json_string_value(value), *other = families[i].other_type;
+        if (!strcmp(text, first ? families[i].architecture : families[i].model_type) ||
+            (!first && other && !strcmp(text, other))) {
             *family = &families[i];
             return SY_OK;
         }

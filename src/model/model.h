@@ -64,7 +64,7 @@ struct sy_layer_sources {
     const struct sy_tensor *attention_norm, *mlp_norm;            /* [D] */
     const struct sy_tensor *attention_norm_bias, *mlp_norm_bias;  /* NULL without */
     struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
-    const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without */
+    const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without; MLA: q_a's, kv_a's, NULL, o's */
     const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
     const struct sy_tensor *sinks;                                /* [Hq], NULL without */
     struct sy_source q_a, q_b, kv_a, kv_b;        /* MLA: [q_lora, D], [Hq*(nope+rope), q_lora], [kv_lora+rope, D],
@@ -81,6 +81,7 @@ struct sy_layer_sources {
 
 struct sy_model {
     char architecture[80];
+    const char *root, *outer; /* of tensors' names: "model.", "" of lm_head; longer in multimodal models */
     int n_layers, n_moe_layers, hidden, n_heads, n_kv_heads, head_dim, vocab;
     int n_experts, top_k, expert_width, dense_width, shared_width; /* shared_width 0: no shared expert */
     int max_context; /* max_position_embeddings */

@@ -110,10 +110,9 @@ static enum sy_status read_compressed(const char *path, const json_t *q, struct 
     return st;
 }
 
-enum sy_status sy_quantization_read(const char *path, const json_t *config, struct sy_quantization *out,
+enum sy_status sy_quantization_read(const char *path, const json_t *q, struct sy_quantization *out,
                                     struct sy_error *err)
 {
-    const json_t *q = sy_json_get(config, "quantization_config");
     const json_t *method = sy_json_get(q, "quant_method");
 
     *out = (struct sy_quantization){SY_QUANTIZATION_NONE, 0, 0};

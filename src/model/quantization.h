@@ -25,7 +25,8 @@ struct sy_quantization {
     int block_n, block_k; /* 0: no blocks are named */
 };
 
-/* quantization_config of a config.json. path is for messages. SY_ERR_DATA with the key, what it is and what is supported. */
+/* config: the quantization_config of a config.json, or NULL. path is for messages. SY_ERR_DATA with the key, what it is and
+ * what is supported. */
 enum sy_status sy_quantization_read(const char *path, const json_t *config, struct sy_quantization *quantization,
                                     struct sy_error *err);
 

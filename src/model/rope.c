@@ -40,6 +40,7 @@ static const struct {
     {"low_freq_factor", 4}, {"high_freq_factor", 4},
     {"short_factor", 8},    {"long_factor", 8},
     {"short_mscale", 8},    {"long_mscale", 8},
+    {"mrope_section", 1},   {"mrope_interleaved", 1}, /* of pictures; text has one position in all */
 };
 
 /* The first of a kind's names is its own. */
@@ -235,7 +236,7 @@ enum sy_status sy_rope_read(const struct sy_config *c, struct sy_rope *rope, str
 {
     const char *where = "rope_scaling";
     json_t *dict = sy_json_get(c->json, where);
-    double partial = 1;
+    double partial = c->family->partial > 0 ? c->family->partial : 1;
     char shown[80];
     enum sy_status st;
 
@@ -243,6 +244,11 @@ enum sy_status sy_rope_read(const struct sy_config *c, struct sy_rope *rope, str
         where = "rope_parameters";
         dict = sy_json_get(c->json, where);
     }
+    if (!dict && c->family->rope_needed && !sy_json_get(c->json, "rope_scaling"))
+        return sy_error_set(err, SY_ERR_DATA,
+                            "%s: \"rope_parameters\" is missing, and so is \"rope_scaling\"; %s needs "
+                            "one",
+                            c->path, c->family->architecture);
     if (dict && !json_is_null(dict) && !json_is_object(dict))
         return sy_error_set(err, SY_ERR_DATA, "%s: \"%s\" is %s, expected an object", c->path, where,
                             sy_json_show(dict, shown, sizeof shown));

@@ -171,20 +171,24 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     const struct sy_model *model = shard->model;
     const struct sy_layer_sources *from = &model->layers[l];
     struct sy_layer_weights *to = &shard->layers[l];
+    const struct sy_mla *mla = &model->mla;
     int nq = model->n_heads * model->head_dim, nkv = model->n_kv_heads * model->head_dim;
+    int n_first[] = {nq, nkv, nkv}, n_latent[] = {mla->q_lora_rank ? mla->q_lora_rank : nq,
+                                                 mla->kv_lora_rank + mla->qk_rope_head_dim};
     bool full = model->qk_norm == SY_QK_NORM_FULL;
     const struct sy_expert_sources *dense = from->moe ? &from->shared : &from->dense;
 
     to->attention_norm = add_vector(shard, from->attention_norm, model->hidden);
     to->attention_norm_bias = add_vector(shard, from->attention_norm_bias, model->hidden);
-    if (model->mla.kv_lora_rank)
+    if (mla->kv_lora_rank)
         lay_out_mla(shard, from, to);
     else
         to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
                              (const struct sy_source *[]){&from->q, &from->k, &from->v});
     struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
                                  sy_source_vector(from->v_bias)};
-    to->qkv.bias = add_vectors(shard, false, 3, biases, (int[]){nq, nkv, nkv});
+    to->qkv.bias = mla->kv_lora_rank ? add_vectors(shard, false, 2, biases, n_latent)
+                                     : add_vectors(shard, false, 3, biases, n_first);
     to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
     to->o = add_matrix(shard, false, sy_source_dtype(&from->o), 1, 1, (const struct sy_source *[]){&from->o});
