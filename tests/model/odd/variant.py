@@ -7,6 +7,7 @@ NOTHING = ('\0',)
 
 BASE = dict(vocab_size=101, hidden_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, bos_token_id=1,
             eos_token_id=2, pad_token_id=0, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=False)
+PRIMES = dict(hidden_size=37, num_attention_heads=5, num_key_value_heads=5, head_dim=6, vocab_size=89, num_hidden_layers=3)
 LLAMA3 = dict(rope_type='llama3', factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32)
 FACTORS = dict(short_factor=[1.0, 1.1, 1.25, 1.6, 2.5], long_factor=[1.0, 1.7, 3.0, 6.5, 20.0])
 YARN = dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=32)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Granite-MoE, and the same with a shared MLP"""
-from odd.variant import BASE, LLAMA3, YARN, rope, variant
+from odd.variant import BASE, LLAMA3, PRIMES, YARN, rope, variant
 
 GRANITE = dict(BASE, model_type='granitemoe', num_local_experts=7, num_experts_per_tok=3, intermediate_size=20,
                embedding_multiplier=6.0, logits_scaling=3.0, residual_multiplier=0.3, attention_multiplier=0.2,
@@ -35,4 +35,8 @@ VARIANTS = {
     'granite_shared_as_saved': variant(SHARED, ONES, layout='as_is', v4=False, dtype='F16'),
     'granite_shared_fp8': variant(SHARED, dict(hidden_size=136, intermediate_size=72, shared_intermediate_size=140),
                                   quant='fp8_channel'),
+    'granite_primes': variant(GRANITE, dict(PRIMES, num_local_experts=11, num_experts_per_tok=5, intermediate_size=17)),
+    'granite_many_experts': variant(GRANITE, dict(num_local_experts=40, num_experts_per_tok=8, intermediate_size=8,
+                                                  num_hidden_layers=4), v4=False),
+    'granite_wrapped': variant(GRANITE, wrap='kimi', drop=('lm_head.weight',), keys=dict(architectures=None)),
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mixtral and OLMoE"""
-from odd.variant import BASE, FACTORS, LLAMA3, YARN, rope, variant
+from odd.variant import BASE, FACTORS, LLAMA3, PRIMES, YARN, rope, variant
 
 MIXTRAL = dict(BASE, model_type='mixtral', num_local_experts=5, num_experts_per_tok=2, intermediate_size=28,
                _architecture='MixtralForCausalLM', _layout='mixtral', _rope=rope(1e6))
@@ -26,6 +26,7 @@ VARIANTS = {
     'mixtral_as_saved': variant(MIXTRAL, layout='as_is', v4=False, shards=3),
     'mixtral_transposed': variant(MIXTRAL, dict(intermediate_size=20), layout='transposed'),
     'mixtral_llama3': variant(MIXTRAL, rope_parameters=rope(5e5, **LLAMA3)),
+    'mixtral_primes': variant(MIXTRAL, dict(PRIMES, num_local_experts=11, intermediate_size=17), dtype='F32', v4=False),
     'olmoe_clip': variant(OLMOE, dict(num_experts=11, clip_qkv=0.7, num_key_value_heads=2)),
     'olmoe_normalised': variant(OLMOE, dict(norm_topk_prob=True, tie_word_embeddings=True, eos_token_id=[2, 5]), dtype='F32'),
     'olmoe_yarn': variant(OLMOE, rope_parameters=rope(1e4, **YARN, mscale=0.7, mscale_all_dim=1.0), shards=2),
@@ -45,4 +46,6 @@ VARIANTS = {
     'olmoe_window_ignored': variant(OLMOE, keys=dict(sliding_window=4)),
     'olmoe_longrope': variant(OLMOE, rope_parameters=rope(rope_type='longrope', attention_factor=1.2,
                                                           original_max_position_embeddings=9, **FACTORS), v4=False),
+    'olmoe_deep': variant(OLMOE, dict(num_hidden_layers=6, num_experts=64, num_experts_per_tok=8, intermediate_size=8,
+                                      vocab_size=61)),
 }

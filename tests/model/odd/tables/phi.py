@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Phi-3.5-MoE"""
-from odd.variant import BASE, FACTORS, rope, variant
+from odd.variant import BASE, FACTORS, PRIMES, rope, variant
 
 PHI = dict(BASE, model_type='phimoe', num_local_experts=6, num_experts_per_tok=2, intermediate_size=28, attention_bias=True,
            lm_head_bias=True, router_jitter_noise=0.01, _architecture='PhimoeForCausalLM', _layout='mixtral', _rope=rope(1e4))
@@ -43,4 +43,6 @@ VARIANTS = {
     'phi_long_window': variant(PHI, dict(sliding_window=7), rope_parameters=long_rope(20), patch=by_length, shards=2),
     'phi_fp8_block': variant(PHI, dict(hidden_size=200, num_attention_heads=5, num_key_value_heads=5, intermediate_size=72),
                              quant='fp8_block'),
+    'phi_primes': variant(PHI, dict(PRIMES, num_local_experts=11, intermediate_size=17), v4=False),
+    'phi_wrapped': variant(PHI, rope_parameters=long_rope(20), patch=by_length, wrap='deepseek_vl', v4=False),
 }

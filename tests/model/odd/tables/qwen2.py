@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Qwen2-MoE"""
-from odd.variant import BASE, YARN, rope, variant
+from odd.variant import BASE, PRIMES, YARN, rope, variant
 
 QWEN2 = dict(BASE, model_type='qwen2_moe', num_experts=7, num_experts_per_tok=3, moe_intermediate_size=20, intermediate_size=56,
              shared_expert_intermediate_size=36, norm_topk_prob=False, mlp_only_layers=[], decoder_sparse_step=1,
@@ -33,4 +33,8 @@ VARIANTS = {
     'qwen2_fp8_block': variant(QWEN2, dict(hidden_size=200, moe_intermediate_size=136, shared_expert_intermediate_size=140,
                                            num_attention_heads=5, num_key_value_heads=5), quant='fp8_block'),
     'qwen2_int8': variant(QWEN2, dict(hidden_size=44, num_attention_heads=2, moe_intermediate_size=37), quant='int8_channel'),
+    'qwen2_primes': variant(QWEN2, dict(PRIMES, num_experts=11, num_experts_per_tok=5, moe_intermediate_size=17,
+                                        shared_expert_intermediate_size=19), v4=False),
+    'qwen2_many_experts': variant(QWEN2, dict(num_experts=60, moe_intermediate_size=4, num_hidden_layers=4), shards=4),
+    'qwen2_wrapped': variant(QWEN2, dict(WINDOWS, eos_token_id=[2, 7]), wrap='internvl', shards=2),
 }

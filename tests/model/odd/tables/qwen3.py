@@ -3,7 +3,7 @@
 import torch
 from transformers.models.qwen3_moe import modeling_qwen3_moe
 
-from odd.variant import BASE, FACTORS, LLAMA3, YARN, rope, variant
+from odd.variant import BASE, FACTORS, LLAMA3, PRIMES, YARN, rope, variant
 
 QWEN = dict(BASE, model_type='qwen3_moe', head_dim=16, num_experts=7, num_experts_per_tok=3, moe_intermediate_size=20,
             intermediate_size=56, norm_topk_prob=True, mlp_only_layers=[], decoder_sparse_step=1,
@@ -79,4 +79,10 @@ VARIANTS = {
     'qwen_model_type': variant(QWEN, keys=dict(architectures=None), dtype='F16'),
     'qwen_longrope': variant(QWEN, dict(head_dim=10), rope_parameters=rope(rope_type='longrope', factor=4.0,
                                                                            original_max_position_embeddings=20, **FACTORS)),
+    'qwen_primes': variant(QWEN, dict(PRIMES, num_experts=11, num_experts_per_tok=5, moe_intermediate_size=17), shards=2),
+    'qwen_many_experts': variant(QWEN, dict(num_experts=131, num_experts_per_tok=16, moe_intermediate_size=4), dtype='F16'),
+    'qwen_large_heads': variant(QWEN, dict(head_dim=256, num_attention_heads=3, num_key_value_heads=1), v4=False),
+    'qwen_small_heads': variant(QWEN, dict(head_dim=2, num_attention_heads=16, num_key_value_heads=8)),
+    'qwen_wrapped': variant(QWEN, dict(tie_word_embeddings=True), wrap='language_model', layout='transposed', v4=False,
+                            keys=dict(architectures=None), drop=('lm_head.weight',)),
 }
