@@ -39,6 +39,13 @@ enum sy_dtype {
     SY_I8,
     SY_F8_E4M3,
     SY_F8_E5M2,
+    SY_F64, /* this and the next six: in files beside a language model, never computed with */
+    SY_I16,
+    SY_U16,
+    SY_U32,
+    SY_U64,
+    SY_BOOL,
+    SY_F8_E8M0,
     SY_MXFP4, /* 4-bit floats (E2M1), two in a byte, the first in its low half; no type of safetensors */
     SY_N_DTYPES,
 };

@@ -80,12 +80,15 @@ tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D%/kernels/common.h
 
 # Checkpoints and the description of a model.
-sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/rope.t %D%/model/bind.t \
-	%D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t %D%/model/anatomy.t %D%/model/keys.t
+sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/families.t \
+	%D%/model/rope.t %D%/model/bind.t %D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t \
+	%D%/model/anatomy.t %D%/model/keys.t
 sy_folder = %D%/model/folder.c %D%/model/folder.h
 tests_model_safetensors_t_SOURCES = %D%/model/safetensors.c $(sy_folder)
 tests_model_checkpoint_t_SOURCES = %D%/model/checkpoint.c $(sy_folder)
-tests_model_config_t_SOURCES = %D%/model/config.c $(sy_folder)
+sy_small = $(sy_folder) %D%/model/small.c %D%/model/small.h
+tests_model_config_t_SOURCES = %D%/model/config.c $(sy_small)
+tests_model_families_t_SOURCES = %D%/model/families.c $(sy_small)
 tests_model_rope_t_SOURCES = %D%/model/rope.c
 tests_model_bind_t_SOURCES = %D%/model/bind.c $(sy_folder)
 tests_model_synthetic_t_SOURCES = %D%/model/synthetic.c
@@ -96,8 +99,8 @@ tests_model_keys_t_SOURCES = %D%/model/keys.c
 EXTRA_DIST += %D%/model/check-odd %D%/model/make_odd.py %D%/model/odd/oracle.py %D%/model/odd/publish.py \
 	%D%/model/odd/quantise.py %D%/model/odd/variant.py %D%/model/odd/tables/deepseek_v2.py \
 	%D%/model/odd/tables/deepseek_v3.py %D%/model/odd/tables/glm4.py %D%/model/odd/tables/gpt_oss.py \
-	%D%/model/odd/tables/hybrids.py %D%/model/odd/tables/mixtral_olmoe.py %D%/model/odd/tables/qwen3.py \
-	%D%/model/odd/tables/granite.py %D%/model/odd/tables/phi.py %D%/model/odd/tables/qwen2.py
+	%D%/model/odd/tables/hybrids.py %D%/model/odd/tables/multimodal.py %D%/model/odd/tables/mixtral_olmoe.py \
+	%D%/model/odd/tables/qwen3.py %D%/model/odd/tables/granite.py %D%/model/odd/tables/phi.py %D%/model/odd/tables/qwen2.py
 
 # Corpora of the fuzz harnesses, replayed. tests/fuzz/run.sh does the fuzzing.
 sy_unit_tests += %D%/fuzz/safetensors.t %D%/fuzz/config.t %D%/fuzz/tokenizer.t %D%/fuzz/jsonl.t \

@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "kernels.h"
 
-#define SY_TENSOR_DIMS_MAX 4
+#define SY_TENSOR_DIMS_MAX 8 /* vision towers have convolutions of 5 */
 
 /* Limits on hostile input. */
 #define SY_CONFIG_BYTES_MAX ((size_t)4 << 20)

@@ -46,7 +46,7 @@ planted() {
     rm -rf "$SY_TMP/top/build/corpus"
 }
 
-header='{"a":{"dtype":"BF16","shape":[1,1,2,3],"data_offsets":[0,12]}}'
+header='{"a":{"dtype":"BF16","shape":[1,1,1,1,1,1,2,3],"data_offsets":[0,12]}}'
 # The first name is one dot away from leaving.
 index='{"weight_map":{"a":".../m1.safetensors","b":"m2.safetensors"}}'
 config='{"architectures":["Qwen3MoeForCausalLM"],"hidden_size":4,"num_hidden_layers":1,"num_attention_heads":2,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * config.c - tests of the model description: what keys and tensors decide, and what is refused with which words
  *
- * One small checkpoint is made again and again with a key or a tensor changed.
+ * small.h has the checkpoint that is changed.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -9,115 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
-#include "folder.h"
 #include "model/model.h"
+#include "small.h"
 #include "tap.h"
-
-enum { L = 2, D = 12, HQ = 4, HKV = 2, DH = 4, E = 5, F = 7, DENSE = 9, V = 20 };
-
-/* The parts that differ between the publishers' layouts. */
-enum layout { SPLIT_QWEN, SPLIT_MIXTRAL, FUSED };
-
-static void add_layer(struct tensor_list *t, int i, enum layout layout, bool dense)
-{
-    const char *module = layout == SPLIT_MIXTRAL ? "block_sparse_moe" : "mlp";
-
-    list_add(t, "BF16", D, 0, 0, "model.layers.%d.input_layernorm.weight", i);
-    list_add(t, "BF16", D, 0, 0, "model.layers.%d.post_attention_layernorm.weight", i);
-    list_add(t, "BF16", HQ * DH, D, 0, "model.layers.%d.self_attn.q_proj.weight", i);
-    list_add(t, "BF16", HKV * DH, D, 0, "model.layers.%d.self_attn.k_proj.weight", i);
-    list_add(t, "BF16", HKV * DH, D, 0, "model.layers.%d.self_attn.v_proj.weight", i);
-    list_add(t, "BF16", D, HQ * DH, 0, "model.layers.%d.self_attn.o_proj.weight", i);
-    if (dense) {
-        list_add(t, "BF16", DENSE, D, 0, "model.layers.%d.mlp.gate_proj.weight", i);
-        list_add(t, "BF16", DENSE, D, 0, "model.layers.%d.mlp.up_proj.weight", i);
-        list_add(t, "BF16", D, DENSE, 0, "model.layers.%d.mlp.down_proj.weight", i);
-        return;
-    }
-    list_add(t, "BF16", E, D, 0, "model.layers.%d.%s.gate.weight", i, module);
-    if (layout == FUSED) {
-        list_add(t, "BF16", E, 2 * F, D, "model.layers.%d.mlp.experts.gate_up_proj", i);
-        list_add(t, "BF16", E, D, F, "model.layers.%d.mlp.experts.down_proj", i);
-    }
-    for (int e = 0; e < E && layout != FUSED; e++) {
-        bool m = layout == SPLIT_MIXTRAL;
-        list_add(t, "BF16", F, D, 0, "model.layers.%d.%s.experts.%d.%s.weight", i, module, e, m ? "w1" : "gate_proj");
-        list_add(t, "BF16", F, D, 0, "model.layers.%d.%s.experts.%d.%s.weight", i, module, e, m ? "w3" : "up_proj");
-        list_add(t, "BF16", D, F, 0, "model.layers.%d.%s.experts.%d.%s.weight", i, module, e, m ? "w2" : "down_proj");
-    }
-}
-
-static struct tensor_list *make_list(enum layout layout, int dense_layer)
-{
-    struct tensor_list *t = calloc(1, sizeof *t);
-
-    list_add(t, "BF16", V, D, 0, "model.embed_tokens.weight");
-    list_add(t, "BF16", D, 0, 0, "model.norm.weight");
-    list_add(t, "BF16", V, D, 0, "lm_head.weight");
-    for (int i = 0; i < L; i++)
-        add_layer(t, i, layout, i == dense_layer);
-    return t;
-}
-
-/* The keys of the base checkpoint with an object of changes laid over; null there removes a key. */
-static json_t *make_config(const char *architecture, const char *changes)
-{
-    json_t *config = json_pack("{s:[s] s:s s:i s:i s:i s:i s:i s:i s:i s:i s:i s:i s:b}", "architectures", architecture,
-                               "model_type", "ignored", "hidden_size", D, "num_hidden_layers", L, "num_attention_heads",
-                               HQ, "num_key_value_heads", HKV, "head_dim", DH, "vocab_size", V, "num_local_experts", E,
-                               "num_experts_per_tok", 3, "moe_intermediate_size", F, "intermediate_size", DENSE,
-                               "tie_word_embeddings", 0);
-    json_t *over, *value;
-    const char *key;
-    struct sy_error err = SY_ERROR_INIT;
-
-    if (!config || sy_json_parse("changes", changes, strlen(changes), 16, &over, &err))
-        bail("the test's own config: %s", err.text);
-    json_object_foreach (over, key, value) {
-        if (json_is_null(value))
-            json_object_del(config, key);
-        else
-            json_object_set(config, key, value);
-    }
-    json_decref(over);
-    return config;
-}
-
-/* A model made from a list, a config and a generation config (NULL: none). The checkpoint must outlive it. */
-struct made {
-    const char *dir;
-    struct sy_checkpoint *ckpt;
-    struct sy_model *model;
-    struct sy_error err;
-    enum sy_status st;
-};
-
-static struct made make(struct tensor_list *list, const char *architecture, const char *changes, const char *generation)
-{
-    struct made m = {.dir = folder_make(), .err = SY_ERROR_INIT};
-    json_t *config = make_config(architecture, changes);
-    char *text = json_dumps(config, 0);
-
-    folder_text(m.dir, "config.json", text);
-    if (generation)
-        folder_text(m.dir, "generation_config.json", generation);
-    list_write(list, m.dir, "model.safetensors");
-    m.st = folder_open(m.dir, &m.ckpt, &m.err);
-    if (m.st)
-        bail("the test's own checkpoint: %s", m.err.text);
-    m.st = sy_model_create(m.ckpt, &m.model, &m.err);
-    free(text);
-    json_decref(config);
-    return m;
-}
-
-static void unmake(struct made *m)
-{
-    sy_model_destroy(m->model);
-    sy_checkpoint_close(m->ckpt);
-    folder_remove(m->dir);
-}
 
 #define QWEN    "Qwen3MoeForCausalLM"
 #define MIXTRAL "MixtralForCausalLM"
@@ -151,8 +45,8 @@ static void test_layouts(void)
     for (size_t i = 0; i < 3; i++) {
         for (int a = 0; a < 3; a++) {
             const char *architecture = a == 0 ? QWEN : a == 1 ? MIXTRAL : OLMOE;
-            struct tensor_list *list = make_list(layouts[i].layout, -1);
-            struct made m = make(list, architecture, "{}", NULL);
+            struct tensor_list *list = small_list(layouts[i].layout, -1);
+            struct small m = small_make(list, architecture, "{}", NULL);
             if (!ok(!m.st, "%s with layout %s", architecture, layouts[i].what)) {
                 diag("%s", m.err.text);
             } else {
@@ -162,7 +56,7 @@ static void test_layouts(void)
                        is_source(&x->down, layouts[i].down, layouts[i].slice, 0, D, F),
                    "gate, up and down of the last expert");
             }
-            unmake(&m);
+            small_unmake(&m);
             free(list);
         }
     }
@@ -170,8 +64,8 @@ static void test_layouts(void)
 
 static void test_shapes(void)
 {
-    struct tensor_list *list = make_list(SPLIT_QWEN, 1);
-    struct made m = make(list, QWEN, "{\"mlp_only_layers\":[1]}", NULL);
+    struct tensor_list *list = small_list(SPLIT_QWEN, 1);
+    struct small m = small_make(list, QWEN, "{\"mlp_only_layers\":[1]}", NULL);
     int64_t total, active;
 
     if (!ok(!m.st, "experts in layer 0, a dense MLP in layer 1"))
@@ -198,26 +92,26 @@ static void test_shapes(void)
     is_int(total, 2 * V * D + D + 2 * attention + E * D + E * 3 * F * D + 3 * DENSE * D, "parameters in all");
     is_int(total - active, (E - 3) * 3 * F * D, "parameters that one token leaves out");
     is_int((int64_t)sy_model_kv_bytes(x, SY_BF16), 2 * L * HKV * DH * 2, "bytes of K and V of one token");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
 static void test_fused_cut(void)
 {
-    struct tensor_list *list = make_list(FUSED, -1);
-    struct made m;
+    struct tensor_list *list = small_list(FUSED, -1);
+    struct small m;
 
     list_find(list, "model.layers.0.mlp.experts.gate_up_proj")->dims[1] = 2 * F + 1;
-    m = make(list, QWEN, "{}", NULL);
+    m = small_make(list, QWEN, "{}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "has shape [5, 15, 12], expected [5, 14, 12]"),
        "refused: an odd number of fused gate and up rows (%s)", m.err.text);
-    unmake(&m);
+    small_unmake(&m);
     list_find(list, "model.layers.0.mlp.experts.gate_up_proj")->dims[1] = D;
     list_find(list, "model.layers.0.mlp.experts.gate_up_proj")->dims[2] = 2 * F;
-    m = make(list, QWEN, "{}", NULL);
+    m = small_make(list, QWEN, "{}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "down_proj has shape [5, 12, 7], expected [5, 7, 12]"),
        "refused: gate and up stored transposed, but down not (%s)", m.err.text);
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
@@ -234,10 +128,10 @@ static void test_defaults(void)
         {MIXTRAL, true, 1e-5, 1e6, 2, 1, 3, 131072},
         {OLMOE, false, 1e-5, 1e4, -1, -1, 0, 4096}, /* its eos, 50279, is not in this vocabulary */
     };
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
 
     for (int i = 0; i < 3; i++) {
-        struct made m = make(list, rows[i].architecture, "{\"sliding_window\":3}", NULL);
+        struct small m = small_make(list, rows[i].architecture, "{\"sliding_window\":3}", NULL);
         if (m.st)
             bail("%s", m.err.text);
         const struct sy_model *x = m.model;
@@ -252,8 +146,8 @@ static void test_defaults(void)
         ok(x->router.scale == 1 && x->clip_qkv == 0 && x->qk_norm == SY_QK_NORM_NONE && !x->layers[0].q_bias &&
                x->rope.rotary_dim == DH && x->rope.kind == SY_ROPE_DEFAULT,
            "%s: nothing else", rows[i].architecture);
-        unmake(&m);
-        m = make(list, rows[i].architecture,
+        small_unmake(&m);
+        m = small_make(list, rows[i].architecture,
                  "{\"norm_topk_prob\":true,\"rms_norm_eps\":0.25,\"rope_theta\":77,\"sliding_window\":9,\"use_sliding_"
                  "window\":true,"
                  "\"clip_qkv\":6.5,\"routed_scaling_factor\":2.5,\"max_position_embeddings\":99,\"partial_rotary_"
@@ -267,12 +161,12 @@ static void test_defaults(void)
                x->clip_qkv == 6.5f && x->router.scale == 2.5f && x->max_context == 99 && x->rope.rotary_dim == 2 &&
                x->n_eos == 2 && x->eos[1] == 5 && x->bos == 6,
            "%s: keys go before defaults", rows[i].architecture);
-        unmake(&m);
-        m = make(list, rows[i].architecture,
+        small_unmake(&m);
+        m = small_make(list, rows[i].architecture,
                  "{\"norm_topk_prob\":false,\"sliding_window\":9,\"use_sliding_window\":false}", NULL);
         ok(!m.st && !m.model->router.normalise && m.model->layers[0].window == 0, "%s: and false is a value",
            rows[i].architecture);
-        unmake(&m);
+        small_unmake(&m);
     }
     free(list);
 }
@@ -280,8 +174,8 @@ static void test_defaults(void)
 /* Presence and shape of optional tensors. */
 static void test_optional(void)
 {
-    struct tensor_list *list = make_list(SPLIT_MIXTRAL, -1);
-    struct made m;
+    struct tensor_list *list = small_list(SPLIT_MIXTRAL, -1);
+    struct small m;
 
     for (int i = 0; i < L; i++) {
         list_add(list, "F32", DH, 0, 0, "model.layers.%d.self_attn.q_norm.weight", i);
@@ -289,13 +183,13 @@ static void test_optional(void)
         list_add(list, "F32", HQ * DH, 0, 0, "model.layers.%d.self_attn.q_proj.bias", i);
         list_add(list, "F32", HKV * DH, 0, 0, "model.layers.%d.self_attn.v_proj.bias", i);
     }
-    m = make(list, MIXTRAL, "{}", NULL);
+    m = small_make(list, MIXTRAL, "{}", NULL);
     ok(!m.st && m.model->qk_norm == SY_QK_NORM_HEAD && m.model->layers[1].q_norm->dtype == SY_F32,
        "per-head qk-norm in FP32");
     ok(!m.st && m.model->layers[1].q_bias && !m.model->layers[1].k_bias && m.model->layers[1].v_bias &&
            !m.model->layers[1].o_bias,
        "biases of q and v alone");
-    unmake(&m);
+    small_unmake(&m);
     for (int i = 0; i < L; i++) {
         char name[80];
         snprintf(name, sizeof name, "model.layers.%d.self_attn.q_norm.weight", i);
@@ -303,65 +197,65 @@ static void test_optional(void)
         snprintf(name, sizeof name, "model.layers.%d.self_attn.k_norm.weight", i);
         list_find(list, name)->dims[0] = HKV * DH;
     }
-    m = make(list, MIXTRAL, "{}", NULL);
+    m = small_make(list, MIXTRAL, "{}", NULL);
     ok(!m.st && m.model->qk_norm == SY_QK_NORM_FULL, "qk-norm over the full width");
-    unmake(&m);
+    small_unmake(&m);
     list_drop(list, "lm_head.weight");
-    m = make(list, MIXTRAL, "{\"tie_word_embeddings\":null}", NULL);
+    m = small_make(list, MIXTRAL, "{\"tie_word_embeddings\":null}", NULL);
     ok(!m.st && m.model->tied && m.model->lm_head.tensor == m.model->embed.tensor, "no key and no lm_head: tied");
-    unmake(&m);
+    small_unmake(&m);
     list_add(list, "BF16", V, D, 0, "lm_head.weight");
-    m = make(list, MIXTRAL, "{\"tie_word_embeddings\":null}", NULL);
+    m = small_make(list, MIXTRAL, "{\"tie_word_embeddings\":null}", NULL);
     ok(!m.st && !m.model->tied && m.model->lm_head.tensor != m.model->embed.tensor, "no key and an lm_head: not tied");
-    unmake(&m);
-    m = make(list, MIXTRAL, "{\"tie_word_embeddings\":true}", NULL);
+    small_unmake(&m);
+    m = small_make(list, MIXTRAL, "{\"tie_word_embeddings\":true}", NULL);
     ok(!m.st && m.model->tied && m.model->lm_head.tensor == m.model->embed.tensor, "the key goes before an lm_head");
-    unmake(&m);
+    small_unmake(&m);
     list_add(list, "F32", 2, 0, 0, "model.layers.1.self_attn.rotary_emb.inv_freq");
     list_add(list, "F32", 2, 0, 0, "model.layers.7.something.weight");
     list_add(list, "F32", 2, 0, 0, "visual.patch.weight");
-    m = make(list, MIXTRAL, "{}", NULL);
+    m = small_make(list, MIXTRAL, "{}", NULL);
     ok(!m.st, "tensors that cannot change the result are left out");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
 static void test_windows(void)
 {
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
-    struct made m = make(list, MIXTRAL,
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
+    struct small m = small_make(list, MIXTRAL,
                          "{\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"full_attention\"]}", NULL);
 
     ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 0, "windows by layer_types");
-    unmake(&m);
-    m = make(list, QWEN, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":1}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":1}", NULL);
     ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 5,
        "Qwen3-MoE's window is on every layer");
-    unmake(&m);
-    m = make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true}", NULL);
     ok(!m.st && m.model->layers[0].window == 5 && m.model->layers[1].window == 0,
        "Qwen2-MoE's is on every second layer");
-    unmake(&m);
-    m = make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":0}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN2, "{\"sliding_window\":5,\"use_sliding_window\":true,\"max_window_layers\":0}", NULL);
     ok(!m.st && m.model->layers[0].window == 0, "of the first max_window_layers");
-    unmake(&m);
-    m = make(
+    small_unmake(&m);
+    m = small_make(
         list, QWEN2,
         "{\"sliding_window\":5,\"use_sliding_window\":true,\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
         NULL);
     ok(!m.st && m.model->layers[0].window == 0 && m.model->layers[1].window == 5, "or by layer_types");
-    unmake(&m);
-    m = make(list, QWEN, "{\"use_sliding_window\":true}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN, "{\"use_sliding_window\":true}", NULL);
     ok(!m.st && m.model->layers[0].window == 4096, "a window by default, once it is asked for");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
 /* Granite-MoE's names and multipliers, and its shared MLP, whose gate and up are one matrix. */
 static void test_granite(void)
 {
-    struct tensor_list *list = make_list(FUSED, -1);
-    struct made m;
+    struct tensor_list *list = small_list(FUSED, -1);
+    struct small m;
 
     for (int i = 0; i < list->n; i++) {
         char name[sizeof list->items[i].name];
@@ -372,23 +266,23 @@ static void test_granite(void)
                  strstr(at, "gate.weight") ? "router.weight" : at + strlen(".mlp."));
         memcpy(list->items[i].name, name, sizeof name);
     }
-    m = make(list, GRANITE, "{\"shared_intermediate_size\":0}", NULL);
+    m = small_make(list, GRANITE, "{\"shared_intermediate_size\":0}", NULL);
     if (!ok(!m.st && m.model->attention_scale == 1,
             "names as transformers 5 has them; attention_multiplier is 1 by default"))
         diag("%s", m.err.text);
-    unmake(&m);
-    m = make(list, GRANITE, "{\"attention_multiplier\":0.25,\"logits_scaling\":4}", NULL);
+    small_unmake(&m);
+    m = small_make(list, GRANITE, "{\"attention_multiplier\":0.25,\"logits_scaling\":4}", NULL);
     ok(!m.st && m.model->attention_scale == 0.25f && m.model->logits_scale == 0.25f, "and a key before that");
-    unmake(&m);
-    m = make(list, GRANITE, "{\"shared_intermediate_size\":3}", NULL);
+    small_unmake(&m);
+    m = small_make(list, GRANITE, "{\"shared_intermediate_size\":3}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "is missing, but config.json gives the shared expert a width"),
        "refused: a shared MLP that is not there (%s)", m.err.text);
-    unmake(&m);
+    small_unmake(&m);
     for (int i = 0; i < L; i++) {
         list_add(list, "BF16", 6, D, 0, "model.layers.%d.shared_mlp.input_linear.weight", i);
         list_add(list, "BF16", D, 3, 0, "model.layers.%d.shared_mlp.output_linear.weight", i);
     }
-    m = make(list, "GraniteMoeSharedForCausalLM", "{\"shared_intermediate_size\":3}", NULL);
+    m = small_make(list, "GraniteMoeSharedForCausalLM", "{\"shared_intermediate_size\":3}", NULL);
     if (!ok(!m.st, "a shared MLP"))
         bail("%s", m.err.text);
     const struct sy_expert_sources *x = &m.model->layers[1].shared;
@@ -397,61 +291,61 @@ static void test_granite(void)
            is_source(&x->down, "model.layers.1.shared_mlp.output_linear.weight", 0, 0, D, 3) &&
            m.model->shared_width == 3 && !m.model->layers[1].shared_gate.tensor,
        "gate, up and down of it");
-    unmake(&m);
-    m = make(list, GRANITE, "{\"shared_intermediate_size\":4}", NULL);
+    small_unmake(&m);
+    m = small_make(list, GRANITE, "{\"shared_intermediate_size\":4}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "has shape [6, 12], expected [8, 12] = [2 * width of the shared"),
        "refused: one of another width (%s)", m.err.text);
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
 /* Biases that config.json denies or asks for in vain, and a shared expert without what weighs it. */
 static void test_denied(void)
 {
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
-    struct made m;
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
+    struct small m;
 
     list_add(list, "BF16", V, 0, 0, "lm_head.bias");
-    m = make(list, PHI, "{\"num_experts_per_tok\":2,\"lm_head_bias\":false}", NULL);
+    m = small_make(list, PHI, "{\"num_experts_per_tok\":2,\"lm_head_bias\":false}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "lm_head.bias is there, but config.json has lm_head_bias false"),
        "refused: a bias of the head that the config denies");
-    unmake(&m);
-    m = make(list, PHI, "{\"num_experts_per_tok\":2}", NULL);
+    small_unmake(&m);
+    m = small_make(list, PHI, "{\"num_experts_per_tok\":2}", NULL);
     ok(!m.st && m.model->lm_head_bias, "which is used where the config is silent");
-    unmake(&m);
+    small_unmake(&m);
     list_drop(list, "lm_head.bias");
-    m = make(list, PHI, "{}", NULL);
+    m = small_make(list, PHI, "{}", NULL);
     ok(m.st == SY_ERR_DATA &&
            strstr(m.err.text, "\"num_experts_per_tok\" is 3, but the router of PhimoeForCausalLM takes 2"),
        "refused: three choices of a router that makes two");
-    unmake(&m);
+    small_unmake(&m);
     list_add(list, "BF16", HQ * DH, 0, 0, "model.layers.0.self_attn.q_proj.bias");
-    m = make(list, QWEN2, "{\"qkv_bias\":false}", NULL);
+    m = small_make(list, QWEN2, "{\"qkv_bias\":false}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "q_proj.bias is there, but config.json has qkv_bias false"),
        "refused: a bias of q that the config denies");
-    unmake(&m);
-    m = make(list, QWEN2, "{\"qkv_bias\":true}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN2, "{\"qkv_bias\":true}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "k_proj.bias is missing, but config.json has qkv_bias true"),
        "refused: one of k that is not there");
-    unmake(&m);
+    small_unmake(&m);
     list_drop(list, "model.layers.0.self_attn.q_proj.bias");
     for (int i = 0; i < 3; i++)
         list_add(list, "BF16", i < 2 ? 7 : D, i < 2 ? D : 7, 0, "model.layers.0.mlp.shared_expert.%s_proj.weight",
                  i == 0   ? "gate"
                  : i == 1 ? "up"
                           : "down");
-    m = make(list, QWEN2, "{}", NULL);
+    m = small_make(list, QWEN2, "{}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.shared_expert_gate.weight is missing, expected shape [1, 12]"),
        "refused: a shared expert of Qwen2-MoE that nothing weighs");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
 static void test_aliases(void)
 {
     static const char *const keys[] = {"num_local_experts", "num_experts", "n_routed_experts"};
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
-    struct made m;
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
+    struct small m;
     char changes[200];
 
     for (int i = 0; i < 3; i++) {
@@ -460,26 +354,26 @@ static void test_aliases(void)
         char *end = strrchr(changes, '}');
         if (i)
             snprintf(end, sizeof changes - (size_t)(end - changes), ",\"%s\":%d}", keys[i], E);
-        m = make(list, OLMOE, changes, NULL);
+        m = small_make(list, OLMOE, changes, NULL);
         ok(!m.st && m.model->n_experts == E && m.model->expert_width == F,
            "experts by %s, their width by intermediate_size", i ? keys[i] : "the router's shape");
-        unmake(&m);
+        small_unmake(&m);
     }
-    m = make(list, OLMOE, "{\"num_attention_heads\":3,\"head_dim\":null,\"num_key_value_heads\":null}", NULL);
+    m = small_make(list, OLMOE, "{\"num_attention_heads\":3,\"head_dim\":null,\"num_key_value_heads\":null}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "has shape [16, 12], expected [12, 12]"),
        "head_dim and key heads come from hidden_size and heads when absent (%s)", m.err.text);
-    unmake(&m);
-    m = make(list, OLMOE, "{\"architectures\":null,\"model_type\":\"mixtral\"}", NULL);
+    small_unmake(&m);
+    m = small_make(list, OLMOE, "{\"architectures\":null,\"model_type\":\"mixtral\"}", NULL);
     ok(!m.st && !strcmp(m.model->architecture, MIXTRAL), "model_type decides where architectures is absent");
-    unmake(&m);
-    m = make(list, OLMOE, "{\"eos_token_id\":3,\"bos_token_id\":1}",
+    small_unmake(&m);
+    m = small_make(list, OLMOE, "{\"eos_token_id\":3,\"bos_token_id\":1}",
              "{\"eos_token_id\":[7,8,-1,99],\"bos_token_id\":2}");
     ok(!m.st && m.model->n_eos == 2 && m.model->eos[0] == 7 && m.model->eos[1] == 8 && m.model->bos == 2,
        "generation_config.json goes first; ids outside the vocabulary cannot come");
-    unmake(&m);
-    m = make(list, OLMOE, "{\"eos_token_id\":3}", "{\"eos_token_id\":null}");
+    small_unmake(&m);
+    m = small_make(list, OLMOE, "{\"eos_token_id\":3}", "{\"eos_token_id\":null}");
     ok(!m.st && m.model->n_eos == 1 && m.model->eos[0] == 3, "unless it says nothing");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
@@ -604,14 +498,14 @@ static const struct {
 
 static void test_refused(void)
 {
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
 
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        struct made m = make(list, QWEN, refused[i].changes, NULL);
+        struct small m = small_make(list, QWEN, refused[i].changes, NULL);
         if (!ok(m.st == SY_ERR_DATA && strstr(m.err.text, refused[i].part) && !m.model, "refused: %s",
                 refused[i].changes))
             diag("status %d, text \"%s\"", m.st, m.err.text);
-        unmake(&m);
+        small_unmake(&m);
     }
     free(list);
 }
@@ -686,7 +580,7 @@ static const struct {
 static void test_wrong(void)
 {
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        struct tensor_list *list = make_list(SPLIT_QWEN, -1);
+        struct tensor_list *list = small_list(SPLIT_QWEN, -1);
         if (!wrong[i].dtype)
             list_drop(list, wrong[i].name);
         for (int t = 0; wrong[i].dtype && t < list->n; t++) {
@@ -697,32 +591,32 @@ static void test_wrong(void)
         }
         if (wrong[i].dtype)
             list_add(list, wrong[i].dtype, wrong[i].dims[0], wrong[i].dims[1], wrong[i].dims[2], "%s", wrong[i].name);
-        struct made m = make(list, QWEN, "{}", NULL);
+        struct small m = small_make(list, QWEN, "{}", NULL);
         if (!ok(m.st == SY_ERR_DATA && strstr(m.err.text, wrong[i].part), "refused: %s %s", wrong[i].name,
                 wrong[i].dtype ? wrong[i].dtype : "missing"))
             diag("status %d, text \"%s\"", m.st, m.err.text);
-        unmake(&m);
+        small_unmake(&m);
         free(list);
     }
-    struct tensor_list *list = make_list(SPLIT_QWEN, -1);
+    struct tensor_list *list = small_list(SPLIT_QWEN, -1);
     list_add(list, "BF16", HQ * DH, 0, 0, "model.layers.0.self_attn.q_proj.bias");
-    struct made m = make(list, QWEN, "{\"attention_bias\":false}", NULL);
+    struct small m = small_make(list, QWEN, "{\"attention_bias\":false}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "q_proj.bias is there, but config.json has attention_bias false"),
        "refused: a bias that the config denies");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
-    list = make_list(SPLIT_QWEN, 1);
-    m = make(list, QWEN, "{\"num_hidden_layers\":2,\"mlp_only_layers\":[]}", NULL);
+    list = small_list(SPLIT_QWEN, 1);
+    m = small_make(list, QWEN, "{\"num_hidden_layers\":2,\"mlp_only_layers\":[]}", NULL);
     ok(m.st == SY_ERR_DATA &&
            strstr(m.err.text, "\"mlp_only_layers\" makes layer 1 a layer with experts, but the checkpoint has "
                               "tensor model.layers.1.mlp.gate_proj.weight"),
        "refused: a dense layer that the config denies (%s)", m.err.text);
-    unmake(&m);
-    m = make(list, QWEN, "{\"intermediate_size\":8}", NULL);
+    small_unmake(&m);
+    m = small_make(list, QWEN, "{\"intermediate_size\":8}", NULL);
     ok(m.st == SY_ERR_DATA &&
            strstr(m.err.text, "mlp.gate_proj.weight has shape [9, 12], expected [8, 12] = [intermediate_size"),
        "refused: a dense layer of another width than the config says");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 
@@ -730,12 +624,12 @@ static void test_wrong(void)
 static void test_absurd(void)
 {
     struct tensor_list *list = calloc(1, sizeof *list);
-    struct made m;
+    struct small m;
 
     list_add(list, "BF16", V, D, 0, "model.embed_tokens.weight");
     list_add(list, "BF16", D, 0, 0, "model.norm.weight");
     for (int i = 0; i < 30; i++)
-        add_layer(list, i, FUSED, false);
+        small_layer(list, i, FUSED, false);
     for (int i = 0; i < list->n; i++) {
         struct tensor_spec *t = &list->items[i];
         /* A width of zero makes the tensor's bytes none, but its experts many. */
@@ -744,26 +638,28 @@ static void test_absurd(void)
             t->dims[t->dims[1] == 2 * F ? 1 : 2] = 0;
         }
     }
-    m = make(list, QWEN, "{\"num_hidden_layers\":30,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
+    m = small_make(list, QWEN,
+                   "{\"num_hidden_layers\":30,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "mlp.gate.weight has shape [5, 12], expected [4096, 12]"),
        "the router's own size bounds the number of experts");
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 
     list = calloc(1, sizeof *list);
     list_add(list, "BF16", V, D, 0, "model.embed_tokens.weight");
     list_add(list, "BF16", D, 0, 0, "model.norm.weight");
     for (int i = 0; i < 33; i++)
-        add_layer(list, i, FUSED, false);
+        small_layer(list, i, FUSED, false);
     for (int i = 0; i < list->n; i++) {
         struct tensor_spec *t = &list->items[i];
         if (t->n_dims == 3 || strstr(t->name, "mlp.gate.weight"))
             t->dims[0] = 4096;
     }
-    m = make(list, QWEN, "{\"num_hidden_layers\":33,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
+    m = small_make(list, QWEN,
+                   "{\"num_hidden_layers\":33,\"num_local_experts\":4096,\"tie_word_embeddings\":true}", NULL);
     ok(m.st == SY_ERR_DATA && strstr(m.err.text, "over 131072 experts in all layers"),
        "and all layers' together have a limit (%s)", m.err.text);
-    unmake(&m);
+    small_unmake(&m);
     free(list);
 }
 

@@ -22,6 +22,8 @@ static const struct {
 } cases[] = {
     {"empty object", "{}", 0, NULL},
     {"one tensor", "{\"a\":" T("[2,3]", "0", "12") "}", 12, NULL},
+    {"a convolution of a vision tower", "{\"a\":" T("[1,1,2,1,1]", "0", "4") "}", 4, NULL},
+    {"a type that nothing is computed with", "{\"a\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3, NULL},
     {"white space and order of keys", " {\n\"a\" : {\"data_offsets\":[ 0 , 2 ],\"shape\":[ 1],\"dtype\":\"BF16\"} }  ",
      2, NULL},
     {"scalar", "{\"a\":" T("[]", "0", "2") "}", 2, NULL},
@@ -54,7 +56,7 @@ static const struct {
     {"no dtype", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "tensor a: \"dtype\" is missing"},
     {"no shape", "{\"a\":{\"dtype\":\"BF16\",\"data_offsets\":[0,2]}}", 2, "tensor a: \"shape\" is missing"},
     {"no offsets", "{\"a\":{\"dtype\":\"BF16\",\"shape\":[1]}}", 2, "tensor a: \"data_offsets\" is missing"},
-    {"five dims", "{\"a\":" T("[1,1,1,1,1]", "0", "2") "}", 2, "tensor a: shape has more than 4 dimensions"},
+    {"nine dims", "{\"a\":" T("[1,1,1,1,1,1,1,1,1]", "0", "2") "}", 2, "tensor a: shape has more than 8 dimensions"},
     {"negative dim", "{\"a\":" T("[2,-3]", "0", "2") "}", 2, "tensor a: shape has the negative dimension -3"},
     {"fraction", "{\"a\":" T("[2.5]", "0", "2") "}", 2, "expected an integer, found a number with a fraction"},
     {"leading zero", "{\"a\":" T("[02]", "0", "2") "}", 2, "a number begins with 0"},

@@ -4,7 +4,7 @@ import math
 import re
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from odd.variant import DTYPES
 
@@ -15,9 +15,12 @@ NOISE, N_NOISY = 1e-4, 4
 def build(v):
     """The model of a variant, its configuration, and what undoes its patch."""
     config = {a: b for a, b in v['config'].items() if a != 'model_type'}
-    c = AutoConfig.for_model(v['config']['model_type'], **config, rope_parameters=dict(v['rope']))
+    if 'text_config' not in config:
+        config['rope_parameters'] = dict(v['rope'])
+    c = AutoConfig.for_model(v['config']['model_type'], **config)
     c._experts_implementation = 'eager'
-    model = AutoModelForCausalLM.from_config(c, dtype=torch.float32, attn_implementation='eager').eval()
+    kind = AutoModelForImageTextToText if 'text_config' in config else AutoModelForCausalLM
+    model = kind.from_config(c, dtype=torch.float32, attn_implementation='eager').eval()
     return model, c, (v['patch'] and v['patch'](model)) or (lambda: None)
 
 
@@ -77,7 +80,7 @@ def references(model, v, generator):
     """Tensors of golden.safetensors, and the smallest distance of any choice from a tie."""
     ties, margin, out = Ties(model, torch.Generator().manual_seed(0)), math.inf, {}
     for i, n in enumerate(LENGTHS):
-        ids = torch.randint(3, v['config']['vocab_size'], (1, n), generator=generator)
+        ids = torch.randint(3, v['config'].get('text_config', v['config'])['vocab_size'], (1, n), generator=generator)
         result = model(input_ids=ids, use_cache=False, output_hidden_states=True)
         out[f'p{i}.input_ids'] = ids[0].to(torch.int32)
         out[f'p{i}.logits'] = result.logits[0].contiguous().clone()

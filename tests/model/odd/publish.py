@@ -86,7 +86,8 @@ def weights(model, v):
                 out[published] = x if name.endswith(v['f32']) else x.to(DTYPES[v['dtype']])
     if v['extra_head']:
         out['lm_head.weight'] = out['model.embed_tokens.weight'].flip(0)
-    out |= mtp(out, v)
+    if v['mtp']:
+        out |= mtp(out, v)
     if v['wrap']:
         _, inner, head, _, _, other = WRAPS[v['wrap']]
         out = {a.replace('model.', inner, 1) if a.startswith('model.') else a.replace('lm_head.', head, 1): b
@@ -124,7 +125,9 @@ def write_config(folder, c, v):
     dropped = ('transformers_version', '_experts_implementation', 'rope_parameters', 'dtype')
     j = {'architectures': [v['architecture']]} | {a: b for a, b in json.loads(c.to_json_string()).items() if a not in dropped}
     dtype, style = str(DTYPES[v['dtype']]).split('.')[1], dict(v['rope'])
-    if v['v4']:
+    if 'text_config' in j:
+        j['dtype'] = dtype
+    elif v['v4']:
         j |= {a: style.pop(a) for a in ('rope_theta', 'partial_rotary_factor') if a in style}
         j |= {'torch_dtype': dtype, 'rope_scaling': None if style['rope_type'] == 'default' else style}
     else:

@@ -40,5 +40,10 @@ VARIANTS = {
     'dsv3_wrapped': variant(V3, KIMI, wrap='kimi', quant='int8_channel', keys=dict(model_type='kimi_k2'), shards=2),
     'dsv3_wrapped_tied': variant(V3, dict(tie_word_embeddings=True), wrap='kimi', v4=False, drop=('lm_head.weight',),
                                  keys=dict(architectures=None)),
+    'dsv3_small': variant(V3, dict(vocab_size=31, hidden_size=16, num_hidden_layers=2, intermediate_size=18, moe_intermediate_size=7,
+                                   n_routed_experts=6, n_shared_experts=0, num_experts_per_tok=2, n_group=3, topk_group=2,
+                                   q_lora_rank=10, kv_lora_rank=9, qk_nope_head_dim=5, qk_rope_head_dim=4, v_head_dim=6,
+                                   num_attention_heads=2, num_key_value_heads=2, attention_bias=True, eos_token_id=[2, 3]),
+                          wrap='kimi', keys=dict(model_type='kimi_k2', architectures=None)),
     'dsv3_wrapped_in_model': variant(V3, mtp=1, wrap='language_model', dtype='F16'),
 }

@@ -12,6 +12,9 @@ HUB = dict(experts_per_token=2, initial_context_length=32, swiglu_limit=7.0, out
 VARIANTS = {
     'oss_types': variant(OSS, dict(num_hidden_layers=4, layer_types=[F, F, S, S], sliding_window=3, num_local_experts=3), keys=HUB),
     'oss_types_unsaid': variant(OSS, dict(num_hidden_layers=3, layer_types=[S, F, S], sliding_window=4), keys=dict(layer_types=None)),
+    'oss_small': variant(OSS, dict(vocab_size=31, hidden_size=16, num_hidden_layers=3, layer_types=[S, F, S], sliding_window=4,
+                                   head_dim=6, num_attention_heads=2, num_key_value_heads=1, intermediate_size=7,
+                                   num_local_experts=4), keys=dict(layer_types=None)),
     'oss_full': variant(OSS, dict(layer_types=[F, F]), dtype='F16', shards=2),
     'oss_sliding': variant(OSS, dict(layer_types=[S, S], sliding_window=1), v4=False),
     'oss_truncated': variant(OSS, dict(tie_word_embeddings=True), rope_parameters=rope(**OSS_YARN, truncate=True), v4=False),
