@@ -42,7 +42,7 @@ key() { # FAMILY KEY VALUE LAYER POSITION
     named "$1: $2 of $3" "$4" "$5"
 }
 
-fresh deepseek_v3
+fresh glm4_moe
 golden
 is "an untouched copy: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/out" "$SY_TMP/err")"
 

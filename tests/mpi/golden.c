@@ -6,6 +6,9 @@
  * one: after the final norm), made with Hugging Face transformers in float32 from the same weights. Logits must agree within
  * 2e-4 of the largest absolute logit, hidden states within 2e-4 of the largest of their position, greedy tokens exactly, on
  * any number of ranks. A failure names the first layer that is off.
+ *
+ * A second run, with BF16 arithmetic, must find the same most likely token wherever the reference's leads by more than 0.3,
+ * and the median over positions of the logits' relative L2 error must be at most 1e-2.
  * usage: golden.npN.t [DIR...]
  */
 #include <dirent.h>
@@ -15,11 +18,14 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "compare.h"
 #include "fixture.h"
 #include "tap.h"
 #include "tap_mpi.h"
 
 #define TOLERANCE     2e-4
+#define TOLERANCE_L2  1e-2
+#define LEAD          0.3
 #define N_PROMPTS_MAX 8
 #define N_LAYERS_MAX  16
 #define N_RANKS_MAX   64
@@ -28,7 +34,7 @@ struct prompt {
     int32_t *ids, *greedy;
     float *logits, *hidden[N_LAYERS_MAX + 1];
     size_t n_ids, n_greedy, n_logits, n_hidden[N_LAYERS_MAX + 1];
-    int n_found;
+    int n_found, begin; /* begin: of its positions among those of all prompts */
     bool equal;
 };
 
@@ -41,6 +47,7 @@ struct difference {
 /* What one rank has seen. Differences are over the largest absolute value of what is compared. */
 struct seen {
     int n_positions, n_rows; /* of logits, and of hidden states in all layers */
+    int n_led, n_other;      /* positions with a clear lead, and those of them where another token leads here */
     double logits_off, hidden_off;
     struct difference first;
 };
@@ -48,36 +55,9 @@ struct seen {
 struct check {
     struct prompt prompts[N_PROMPTS_MAX];
     int n_prompts, n_positions, n_layers; /* n_layers: 0 without hidden states */
+    double *l2;                           /* [n_positions] relative L2 errors of logits, of this rank's positions */
     struct seen seen;
 };
-
-/* The largest difference over the largest absolute value expected, or NaN. */
-static double largest_difference(const float *found, const float *expected, size_t n, double largest)
-{
-    double difference = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        double off = fabs((double)found[i] - expected[i]);
-        difference = off > difference || isnan(off) ? off : difference;
-    }
-    return difference / largest;
-}
-
-static double largest_of(const float *values, size_t n)
-{
-    double largest = 0;
-
-    for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs(values[i]));
-    return largest;
-}
-
-/* A NaN, once there, stays. */
-static void keep_worst(double *worst, double off)
-{
-    if (!(off <= *worst) && !isnan(*worst))
-        *worst = off;
-}
 
 /* By layer, then prompt, then position. */
 static void keep_first(struct difference *first, const struct difference *other)
@@ -104,10 +84,10 @@ static enum sy_status on_hidden(void *ctx, uint64_t id, int position, int layer,
         return sy_error_set(err, SY_ERR_DATA, "the golden file has fewer hidden states than positions");
     const float *expected = prompt->hidden[layer] + row;
     struct difference found = {layer, (int)id, position,
-                               largest_difference(hidden, expected, (size_t)D, largest_of(expected, (size_t)D))};
+                               compare_difference(hidden, expected, (size_t)D, compare_largest(expected, (size_t)D))};
     if (!(found.off <= TOLERANCE))
         keep_first(&check->seen.first, &found);
-    keep_worst(&check->seen.hidden_off, found.off);
+    compare_keep_worst(&check->seen.hidden_off, found.off);
     check->seen.n_rows++;
     return SY_OK;
 }
@@ -123,8 +103,13 @@ static enum sy_status on_logits(void *ctx, uint64_t id, int position, const floa
     if (((size_t)position + 1) * (size_t)vocab > prompt->n_logits)
         return sy_error_set(err, SY_ERR_DATA, "the golden file has fewer logits than positions");
     const float *expected = prompt->logits + (size_t)position * (size_t)vocab;
-    keep_worst(&check->seen.logits_off,
-               largest_difference(logits, expected, (size_t)vocab, largest_of(prompt->logits, prompt->n_logits)));
+    compare_keep_worst(&check->seen.logits_off, compare_difference(logits, expected, (size_t)vocab,
+                                                                   compare_largest(prompt->logits, prompt->n_logits)));
+    check->l2[prompt->begin + position] = compare_relative_l2(logits, expected, (size_t)vocab);
+    double lead, lead_here;
+    int wanted = compare_leader(expected, vocab, &lead), found = compare_leader(logits, vocab, &lead_here);
+    check->seen.n_led += lead > LEAD;
+    check->seen.n_other += lead > LEAD && found != wanted;
     check->seen.n_positions++;
     return SY_OK;
 }
@@ -170,9 +155,11 @@ static void read_prompts(const char *dir, struct check *check)
         if (!prompt->ids || !prompt->logits)
             break;
         check->n_layers = read_hidden(path, i, prompt);
+        prompt->begin = check->n_positions;
         check->n_positions += (int)prompt->n_ids;
         check->n_prompts++;
     }
+    check->l2 = calloc((size_t)check->n_positions + 1, sizeof *check->l2);
 }
 
 static void free_prompts(struct check *check)
@@ -185,21 +172,56 @@ static void free_prompts(struct check *check)
         free(prompt->logits);
         free(prompt->greedy);
     }
+    free(check->l2);
 }
 
-static enum sy_status run(struct sy_group *group, struct fixture *fixture, struct check *check, struct sy_error *err)
+/* What all ranks have seen, on each of them. */
+static enum sy_status merge(struct sy_group *group, struct check *check, struct sy_error *err)
 {
+    int n_ranks = sy_group_size(group);
+    size_t n = (size_t)check->n_positions;
+    struct seen all[N_RANKS_MAX] = {0}, *seen = &check->seen;
+    double *l2 = malloc((size_t)n_ranks * n * sizeof *l2 + 1);
+    enum sy_status st = sy_group_allgather(group, seen, sizeof *seen, all, err);
+
+    if (!st)
+        st = sy_group_allgather(group, check->l2, n * sizeof *l2, l2, err);
+    *seen = (struct seen){.first.layer = -1};
+    for (int r = 0; r < n_ranks && !st; r++) {
+        seen->n_positions += all[r].n_positions;
+        seen->n_rows += all[r].n_rows;
+        seen->n_led += all[r].n_led;
+        seen->n_other += all[r].n_other;
+        compare_keep_worst(&seen->logits_off, all[r].logits_off);
+        compare_keep_worst(&seen->hidden_off, all[r].hidden_off);
+        keep_first(&seen->first, &all[r].first);
+    }
+    /* A position is served by one rank and 0 on the others. */
+    for (size_t i = 0; i < n && !st; i++)
+        for (int r = 0; r < n_ranks; r++)
+            check->l2[i] = (r ? check->l2[i] : 0) + l2[(size_t)r * n + i];
+    free(l2);
+    return st;
+}
+
+/* Fill check->seen with what all ranks see. */
+static enum sy_status run(struct sy_group *group, struct fixture *fixture, struct check *check, enum sy_compute compute,
+                          struct sy_error *err)
+{
+    bool f32 = compute == SY_COMPUTE_F32;
     struct sy_session_config config;
     struct sy_session *session;
 
     sy_session_config_init(&config);
-    config.compute = SY_COMPUTE_F32;
+    config.compute = compute;
     config.kernels = fixture_kernels();
     config.prefill_chunk = 16;
     config.on_logits = on_logits;
-    config.on_hidden = check->n_layers ? on_hidden : NULL;
+    config.on_hidden = f32 && check->n_layers ? on_hidden : NULL;
     config.on_token = on_token;
     config.ctx = check;
+    check->seen = (struct seen){.first.layer = -1};
+    memset(check->l2, 0, (size_t)check->n_positions * sizeof *check->l2);
     enum sy_status st = sy_session_create(group, fixture->ckpt, fixture->model, &config, &session, err);
     if (st)
         return st;
@@ -208,7 +230,7 @@ static enum sy_status run(struct sy_group *group, struct fixture *fixture, struc
                                &(struct sy_request){.id = (uint64_t)i,
                                                     .prompt = check->prompts[i].ids,
                                                     .n_prompt = (int)check->prompts[i].n_ids,
-                                                    .max_tokens = (int)check->prompts[i].n_greedy,
+                                                    .max_tokens = f32 ? (int)check->prompts[i].n_greedy : 0,
                                                     .top_p = 1,
                                                     .n_logprobs = -1,
                                                     .ignore_eos = true,
@@ -219,24 +241,7 @@ static enum sy_status run(struct sy_group *group, struct fixture *fixture, struc
     if (!st)
         st = fixture_end(session, err);
     sy_session_destroy(session);
-    return st;
-}
-
-/* What all ranks have seen, on each of them. */
-static void merge(struct sy_group *group, struct seen *seen)
-{
-    struct sy_error err = SY_ERROR_INIT;
-    struct seen all[N_RANKS_MAX] = {0};
-
-    sy_group_allgather(group, seen, sizeof *seen, all, &err);
-    *seen = (struct seen){.first.layer = -1};
-    for (int r = 0; r < sy_group_size(group); r++) {
-        seen->n_positions += all[r].n_positions;
-        seen->n_rows += all[r].n_rows;
-        keep_worst(&seen->logits_off, all[r].logits_off);
-        keep_worst(&seen->hidden_off, all[r].hidden_off);
-        keep_first(&seen->first, &all[r].first);
-    }
+    return st ? st : merge(group, check, err);
 }
 
 static void check_hidden(const char *name, const struct check *check, int n_layers)
@@ -262,9 +267,56 @@ static void check_hidden(const char *name, const struct check *check, int n_laye
          first->position, first->off, TOLERANCE);
 }
 
+/* What BF16 does not reach here, and why. The router of each reference is so near a tie at one position (measured in FP32: the
+ * gap between the last that is chosen and the next) that roundings of the layers before it decide; other experts then change that
+ * position altogether, and in part what attends to it. Only this much is known: more is a failure, here too. */
+static const struct miss {
+    const char *name, *why;
+    int n_other;   /* positions where another token leads */
+    double median; /* of the relative L2 errors; on AMX 1.1e-2, on AVX2, where the tie tips, 1.7e-2 */
+} misses[] = {
+    {"deepseek_v3", "near tie: prompt 1, position 22, layer 1, two groups of experts 0.0019 apart", 1, 0},
+    {"deepseek_v3_fp8",
+     "near tie: prompt 2, position 0, layer 1, two groups of experts 0.0001 apart; and scaled FP8 is rounded to BF16",
+     1, 2e-2},
+    {"qwen3_moe_fp8", "near tie: prompt 2, position 33, layer 1, logits of two experts 0.0031 apart", 1, 0},
+};
+
+static const struct miss *miss_of(const char *dir)
+{
+    char folder[4096], path[4600];
+
+    fixture_path("tests/data/goldens", folder, sizeof folder);
+    for (size_t i = 0; i < sizeof misses / sizeof *misses; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, misses[i].name);
+        if (!strcmp(path, dir))
+            return &misses[i];
+    }
+    return NULL;
+}
+
+static void check_bf16(struct sy_group *group, const char *name, struct fixture *fixture, struct check *check)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    enum sy_status st = run(group, fixture, check, SY_COMPUTE_BF16, &err);
+
+    if (st)
+        diag("%s", err.text);
+    if (!ok_all(!st && check->seen.n_positions == check->n_positions, "%s: logits of all positions in BF16", name))
+        return;
+    const struct seen *seen = &check->seen;
+    const struct miss *miss = miss_of(fixture->dir);
+    ok_known(seen->n_other == 0, miss && seen->n_other <= miss->n_other ? miss->why : NULL,
+             "%s: the same token leads in BF16 at %d of %d positions where it leads by %.1f", name,
+             seen->n_led - seen->n_other, seen->n_led, LEAD);
+    double middle = compare_median(check->l2, check->n_positions);
+    ok_known(middle <= TOLERANCE_L2, miss && middle <= miss->median ? miss->why : NULL,
+             "%s: median relative L2 error of logits %.1e in BF16 (allowed %.1e)", name, middle, TOLERANCE_L2);
+}
+
 static void check_dir(struct sy_group *group, const char *dir)
 {
-    struct check check = {.seen.first.layer = -1};
+    struct check check = {.n_prompts = 0};
     struct sy_error err = SY_ERROR_INIT;
     struct fixture fixture;
     const char *name = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
@@ -277,11 +329,10 @@ static void check_dir(struct sy_group *group, const char *dir)
         return;
     }
     read_prompts(fixture.dir, &check);
-    enum sy_status st = run(group, &fixture, &check, &err);
+    enum sy_status st = run(group, &fixture, &check, SY_COMPUTE_F32, &err);
     if (st)
         diag("%s", err.text);
     ok_all(!st, "%s: %d prompts run", name, check.n_prompts);
-    merge(group, &check.seen);
     ok_all(check.seen.n_positions == check.n_positions && check.n_positions > 0,
            "%s: logits of all %d positions were seen", name, check.n_positions);
     check_hidden(name, &check, fixture.model->n_layers);
@@ -293,6 +344,7 @@ static void check_dir(struct sy_group *group, const char *dir)
             ok_all(sy_group_rank(group) || (prompt->equal && prompt->n_found == (int)prompt->n_greedy),
                    "%s: greedy tokens of prompt %d", name, i);
     }
+    check_bf16(group, name, &fixture, &check);
     free_prompts(&check);
     fixture_close(&fixture);
 }
