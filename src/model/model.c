@@ -115,11 +115,3 @@ struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype
     return (struct sy_kv_layer){
         .dtype = kv_dtype, .n_kv_heads = model->n_kv_heads, .k_dim = model->head_dim, .v_dim = model->head_dim};
 }
-
-size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype)
-{
-    struct sy_kv_layer kv = sy_model_kv_shape(model, kv_dtype);
-    size_t dims = (size_t)kv.k_dim + (size_t)(kv.v_in_k ? 0 : kv.v_dim);
-
-    return (size_t)model->n_layers * (size_t)kv.n_kv_heads * dims * sy_dtype_bytes(kv_dtype);
-}

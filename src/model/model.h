@@ -121,9 +121,6 @@ void sy_model_parameters(const struct sy_model *model, int64_t *total, int64_t *
 /* What a layer's cache holds of a token, for a cache type; base and stride are the cache's. */
 struct sy_kv_layer sy_model_kv_shape(const struct sy_model *model, enum sy_dtype kv_dtype);
 
-/* Bytes of K and V of one token in all layers for a cache type. */
-size_t sy_model_kv_bytes(const struct sy_model *model, enum sy_dtype kv_dtype);
-
 /* As config.json has it ("yarn"). rope.c */
 const char *sy_rope_kind_name(enum sy_rope_kind kind);
 
