@@ -16,8 +16,8 @@
 struct sy_arena {
     uint8_t *base;
     size_t bytes, used;
-    size_t
-        pitch; /* from here to the same byte of the next rank's arena, where a node's lie in one shared block; else 0 */
+    /* From here to the same byte of the next rank's arena, where those of a node lie in one shared block; else 0. */
+    size_t pitch;
 };
 
 /* Map bytes of zeroed memory. Returns SY_ERR_SYSTEM when there is not enough. */
