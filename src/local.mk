@@ -90,6 +90,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
 	%D%/comm/link.c \
+	%D%/comm/mailbox.c %D%/comm/mailbox.h \
 	%D%/comm/mpi.c \
 	%D%/comm/ring.c %D%/comm/ring.h \
 	%D%/comm/share.c \

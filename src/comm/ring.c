@@ -15,7 +15,7 @@ struct slot_head {
     uint64_t chunk;
 };
 
-static uint64_t word(const struct sy_ring_shape *shape, uint64_t count)
+uint64_t sy_ring_word_value(const struct sy_ring_shape *shape, uint64_t count)
 {
     return (shape->epoch << COUNT_BITS) | count;
 }
@@ -38,6 +38,11 @@ size_t sy_ring_slot_bytes(const struct sy_ring_shape *shape)
     return sizeof(struct slot_head) + sy_arena_round(shape->chunk_bytes);
 }
 
+size_t sy_ring_slot_at(const struct sy_ring_shape *shape, uint64_t chunk)
+{
+    return chunk % (uint64_t)shape->n_slots * sy_ring_slot_bytes(shape);
+}
+
 size_t sy_ring_bytes(const struct sy_ring_shape *shape)
 {
     return (size_t)shape->n_slots * sy_ring_slot_bytes(shape);
@@ -57,8 +62,8 @@ enum sy_status sy_ring_look(const struct sy_ring_shape *shape, struct sy_ring_ou
     return SY_OK;
 }
 
-enum sy_status sy_ring_put(const struct sy_ring_shape *shape, struct sy_ring_out *ring, const struct iovec *iov,
-                           int n_iov, struct sy_error *err)
+enum sy_status sy_ring_compose(const struct sy_ring_shape *shape, struct sy_ring_out *ring, const struct iovec *iov,
+                               int n_iov, struct iovec *composed, struct sy_error *err)
 {
     size_t bytes = 0;
 
@@ -73,7 +78,8 @@ enum sy_status sy_ring_put(const struct sy_ring_shape *shape, struct sy_ring_out
         bytes += iov[i].iov_len;
     if (bytes > shape->chunk_bytes)
         return sy_error_set(err, SY_ERR_INTERNAL, "a chunk of %zu bytes, at most %zu", bytes, shape->chunk_bytes);
-    uint8_t *slot = ring->slots + ring->put % (uint64_t)shape->n_slots * sy_ring_slot_bytes(shape);
+    uint8_t *slot = ring->slots + sy_ring_slot_at(shape, ring->put);
+    *composed = (struct iovec){slot, sizeof(struct slot_head) + bytes};
     *(struct slot_head *)slot = (struct slot_head){.bytes = bytes, .chunk = ring->put};
     slot += sizeof(struct slot_head);
     for (int i = 0; i < n_iov; i++) {
@@ -82,8 +88,23 @@ enum sy_status sy_ring_put(const struct sy_ring_shape *shape, struct sy_ring_out
         slot += iov[i].iov_len;
     }
     ring->put++;
-    atomic_store_explicit(&ring->tail->value, word(shape, ring->put), memory_order_release);
     return SY_OK;
+}
+
+void sy_ring_publish(const struct sy_ring_shape *shape, struct sy_ring_word *word, uint64_t count)
+{
+    atomic_store_explicit(&word->value, sy_ring_word_value(shape, count), memory_order_release);
+}
+
+enum sy_status sy_ring_put(const struct sy_ring_shape *shape, struct sy_ring_out *ring, const struct iovec *iov,
+                           int n_iov, struct sy_error *err)
+{
+    struct iovec composed;
+    enum sy_status status = sy_ring_compose(shape, ring, iov, n_iov, &composed, err);
+
+    if (status == SY_OK)
+        sy_ring_publish(shape, ring->tail, ring->put);
+    return status;
 }
 
 enum sy_status sy_ring_poll(const struct sy_ring_shape *shape, struct sy_ring_in *ring, const void **data,
@@ -102,7 +123,7 @@ enum sy_status sy_ring_poll(const struct sy_ring_shape *shape, struct sy_ring_in
         if (ring->polled == count)
             return SY_AGAIN;
     }
-    const uint8_t *slot = ring->slots + ring->polled % (uint64_t)shape->n_slots * sy_ring_slot_bytes(shape);
+    const uint8_t *slot = ring->slots + sy_ring_slot_at(shape, ring->polled);
     const struct slot_head *head = (const struct slot_head *)slot;
     if (head->chunk != ring->polled || head->bytes > shape->chunk_bytes)
         return sy_error_set(err, SY_ERR_INTERNAL, "chunk %llu of %llu bytes in the place of chunk %llu",
@@ -121,6 +142,6 @@ enum sy_status sy_ring_release(const struct sy_ring_shape *shape, struct sy_ring
                             (unsigned long long)(ring->polled - ring->released));
     ring->released += (uint64_t)n;
     if (n)
-        atomic_store_explicit(&ring->head->value, word(shape, ring->released), memory_order_release);
+        sy_ring_publish(shape, ring->head, ring->released);
     return SY_OK;
 }

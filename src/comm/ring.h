@@ -44,9 +44,14 @@ struct sy_ring_in {
     uint64_t arrived, polled, released;
 };
 
-/* Bytes of one slot, and of all slots of a ring. */
+/* Bytes of one slot and of all slots of a ring; where the slot of a chunk begins. */
 size_t sy_ring_slot_bytes(const struct sy_ring_shape *shape);
 size_t sy_ring_bytes(const struct sy_ring_shape *shape);
+size_t sy_ring_slot_at(const struct sy_ring_shape *shape, uint64_t chunk);
+
+/* A word that says count. Publishing stores it so that who reads it sees everything that was written before. */
+uint64_t sy_ring_word_value(const struct sy_ring_shape *shape, uint64_t count);
+void sy_ring_publish(const struct sy_ring_shape *shape, struct sy_ring_word *word, uint64_t count);
 
 /* All return SY_AGAIN for "not now" and SY_ERR_INTERNAL, with a sentence that does not yet name the peer, when the other side's
  * word or slot is not what it can be. */
@@ -54,6 +59,11 @@ size_t sy_ring_bytes(const struct sy_ring_shape *shape);
 /* Copy n_iov pieces into the next slot and publish it. More bytes than a chunk has is SY_ERR_INTERNAL too. */
 enum sy_status sy_ring_put(const struct sy_ring_shape *shape, struct sy_ring_out *ring, const struct iovec *iov,
                            int n_iov, struct sy_error *err);
+
+/* The first half of it, for slots that are not the consumer's own: the chunk is counted as put, and *composed is what must get
+ * into the consumer's slot, and be followed by its word. */
+enum sy_status sy_ring_compose(const struct sy_ring_shape *shape, struct sy_ring_out *ring, const struct iovec *iov,
+                               int n_iov, struct iovec *composed, struct sy_error *err);
 
 /* Look how many chunks the consumer has released. */
 enum sy_status sy_ring_look(const struct sy_ring_shape *shape, struct sy_ring_out *ring, struct sy_error *err);

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * shm.c - the transports through memory: shm between ranks of a node, self from a rank to itself
  *
- * Each rank keeps, for every peer that it serves, a mailbox in its arena: the rings into which that peer puts chunks, and the
- * words with which that peer gives credit. Arenas of a node are slices of one shared block, so a producer copies
- * straight into the consumer's slot. Neither transport calls MPI once it is attached.
- *
- *   mailbox | tail and head of each lane, written by the peer | slots of each lane |
+ * Arenas of a node are slices of one shared block, so a producer copies straight into the slot of its mailbox with the
+ * consumer, and into the consumer's window. Neither transport calls MPI once it is attached.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "comm/group_mpi.h"
-#include "comm/ring.h"
+#include "comm/mailbox.h"
 #include "comm/transport.h"
 
 struct peer {
@@ -35,22 +32,6 @@ static struct peer *peer_of(const struct shm *shm, int rank)
                                                                                        : NULL;
 }
 
-/* Put the transport and the peer in front of a sentence about a ring. */
-static enum sy_status blame(const struct shm *shm, int rank, enum sy_status status, struct sy_error *err)
-{
-    if (status == SY_OK || status == SY_AGAIN)
-        return status;
-    if (err)
-        err->rank = rank;
-    sy_error_prefix(err, "%s transport: rank %d (%s)", shm->base.ops->name, rank, sy_group_host(shm->base.group, rank));
-    return status;
-}
-
-static enum sy_status not_served(const struct shm *shm, int rank, struct sy_error *err)
-{
-    return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: it does not serve rank %d", shm->base.ops->name, rank);
-}
-
 static void shm_close(struct sy_transport *t)
 {
     struct shm *shm = (struct shm *)t;
@@ -61,14 +42,6 @@ static void shm_close(struct sy_transport *t)
     free(shm->windows);
     free(shm->index);
     free(shm);
-}
-
-static struct sy_ring_shape shape_of(const struct sy_transport_config *config, int lane)
-{
-    return (struct sy_ring_shape){.epoch = config->epoch % UINT16_MAX + 1,
-                                  .chunk_bytes = config->brief_bytes[lane] ? config->brief_bytes[lane]
-                                                                           : config->chunk_bytes[lane],
-                                  .n_slots = config->n_slots};
 }
 
 static enum sy_status open_as(const struct sy_transport_ops *ops, struct sy_group *group,
@@ -91,8 +64,7 @@ static enum sy_status open_as(const struct sy_transport_ops *ops, struct sy_grou
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %d peers of the %s transport", shm->n_peers, ops->name);
     }
     shm->base = (struct sy_transport){.ops = ops, .group = group, .config = *config};
-    for (int lane = 0; lane < SY_N_LANES; lane++)
-        shm->shapes[lane] = shape_of(config, lane);
+    sy_mailbox_shapes(config, true, shm->shapes);
     *t = &shm->base;
     return SY_OK;
 }
@@ -120,66 +92,32 @@ static enum sy_status self_open(struct sy_group *group, const struct sy_transpor
     return open_as(&sy_transport_self, group, config, peers, t, err);
 }
 
-static size_t mailbox_bytes(const struct sy_transport_config *config)
-{
-    size_t bytes = 0;
-
-    for (int lane = 0; lane < SY_N_LANES; lane++) {
-        struct sy_ring_shape shape = shape_of(config, lane);
-        bytes += 2 * sizeof(struct sy_ring_word) + sy_ring_bytes(&shape);
-    }
-    /* Words stay on lines of their own in the next mailbox too. */
-    return (bytes + SY_RING_LINE - 1) / SY_RING_LINE * SY_RING_LINE;
-}
-
 static size_t shm_arena_bytes(const struct sy_transport_config *config, int n_peers)
 {
-    return n_peers ? (size_t)n_peers * mailbox_bytes(config) + SY_RING_LINE : 0;
-}
+    struct sy_ring_shape shapes[SY_N_LANES];
 
-/* The tail (0) or head (1) of a lane in a mailbox, and the lane's slots. */
-static struct sy_ring_word *word_of(uint8_t *mailbox, int lane, int which)
-{
-    return (struct sy_ring_word *)mailbox + lane * 2 + which;
-}
-
-static uint8_t *slots_of(const struct shm *shm, uint8_t *mailbox, int lane)
-{
-    mailbox += 2 * SY_N_LANES * sizeof(struct sy_ring_word);
-    for (int before = 0; before < lane; before++)
-        mailbox += sy_ring_bytes(&shm->shapes[before]);
-    return mailbox;
+    sy_mailbox_shapes(config, true, shapes);
+    return sy_mailboxes_arena_bytes(shapes, n_peers);
 }
 
 /* mine: this rank's mailbox for the peer; theirs: the peer's for this rank. */
 static void connect(const struct shm *shm, struct peer *peer, uint8_t *mine, uint8_t *theirs)
 {
     for (int lane = 0; lane < SY_N_LANES; lane++) {
-        peer->out[lane] = (struct sy_ring_out){
-            .tail = word_of(theirs, lane, 0), .head = word_of(mine, lane, 1), .slots = slots_of(shm, theirs, lane)};
-        peer->in[lane] = (struct sy_ring_in){
-            .tail = word_of(mine, lane, 0), .head = word_of(theirs, lane, 1), .slots = slots_of(shm, mine, lane)};
+        peer->out[lane] = (struct sy_ring_out){.tail = sy_mailbox_word(theirs, lane, SY_MAILBOX_TAIL),
+                                               .head = sy_mailbox_word(mine, lane, SY_MAILBOX_HEAD),
+                                               .slots = sy_mailbox_slots(shm->shapes, theirs, lane)};
+        peer->in[lane] = (struct sy_ring_in){.tail = sy_mailbox_word(mine, lane, SY_MAILBOX_TAIL),
+                                             .head = sy_mailbox_word(theirs, lane, SY_MAILBOX_HEAD),
+                                             .slots = sy_mailbox_slots(shm->shapes, mine, lane)};
     }
-}
-
-/* Take the mailboxes, and touch them: their memory then is this rank's NUMA node's, and there is enough of it. */
-static enum sy_status take_mailboxes(struct shm *shm, struct sy_arena *arena, uint8_t **first, struct sy_error *err)
-{
-    size_t bytes = shm_arena_bytes(&shm->base.config, shm->n_peers);
-    uint8_t *base = sy_arena_take(arena, bytes);
-
-    if (!base)
-        return sy_error_set(err, SY_ERR_INTERNAL, "the arena is too small for the %s transport", shm->base.ops->name);
-    memset(base, 0, bytes);
-    *first = base + (SY_RING_LINE - (uintptr_t)base % SY_RING_LINE) % SY_RING_LINE;
-    return SY_OK;
 }
 
 static enum sy_status self_attach(struct sy_transport *t, struct sy_arena *arena, struct sy_error *err)
 {
     struct shm *shm = (struct shm *)t;
     uint8_t *mailbox;
-    enum sy_status status = shm->n_peers ? take_mailboxes(shm, arena, &mailbox, err) : SY_OK;
+    enum sy_status status = shm->n_peers ? sy_mailboxes_take(shm->shapes, shm->n_peers, arena, &mailbox, err) : SY_OK;
 
     if (status == SY_OK && shm->n_peers) {
         connect(shm, &shm->peers[0], mailbox, mailbox);
@@ -194,7 +132,7 @@ static void offsets_of(const struct shm *shm, const struct sy_team *node, const 
 {
     for (int i = 0; i < node->size; i++) {
         int index = shm->index[node->world[i]];
-        offsets[i] = index < 0 ? 0 : (uint64_t)(first - base) + (uint64_t)index * mailbox_bytes(&shm->base.config) + 1;
+        offsets[i] = index < 0 ? 0 : (uint64_t)(first - base) + (uint64_t)index * sy_mailbox_bytes(shm->shapes) + 1;
     }
 }
 
@@ -212,7 +150,7 @@ static enum sy_status shm_attach(struct sy_transport *t, struct sy_arena *arena,
     else if (shm->n_peers && !arena->pitch && node->size > 1)
         status = sy_error_set(err, SY_ERR_INTERNAL, "the shm transport was given an arena that is not shared");
     else if (shm->n_peers)
-        status = take_mailboxes(shm, arena, &first, err);
+        status = sy_mailboxes_take(shm->shapes, shm->n_peers, arena, &first, err);
     if (status == SY_OK && first)
         offsets_of(shm, node, arena->base, first, offsets);
     status = sy_team_agree(node, SY_TEAM_SHARE, status, offsets, n * sizeof *offsets, all, err);
@@ -240,15 +178,15 @@ static enum sy_status shm_put(struct sy_transport *t, int rank, enum sy_lane lan
     struct peer *peer = peer_of(shm, rank);
 
     if (!peer)
-        return not_served(shm, rank, err);
+        return sy_transport_not_served(t, rank, err);
     struct sy_ring_out *out = &peer->out[lane];
-    if (chunk != out->put)
-        return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: put of chunk %llu for rank %d, expected chunk %llu",
-                            t->ops->name, (unsigned long long)chunk, rank, (unsigned long long)out->put);
-    enum sy_status status = sy_ring_put(&shm->shapes[lane], out, iov, n_iov, err);
+    enum sy_status status = sy_transport_in_order(t, rank, chunk, out->put, err);
+    if (status)
+        return status;
+    status = sy_ring_put(&shm->shapes[lane], out, iov, n_iov, err);
     for (int i = 0; i < n_iov && status == SY_OK && rank != sy_group_rank(t->group); i++)
         shm->wire_bytes += iov[i].iov_len;
-    return blame(shm, rank, status, err);
+    return sy_transport_blame(t, rank, status, err);
 }
 
 static enum sy_status shm_write(struct sy_transport *t, int rank, size_t offset, const void *data, size_t bytes,
@@ -258,7 +196,7 @@ static enum sy_status shm_write(struct sy_transport *t, int rank, size_t offset,
     struct peer *peer = peer_of(shm, rank);
 
     if (!peer)
-        return not_served(shm, rank, err);
+        return sy_transport_not_served(t, rank, err);
     if (offset > t->config.window_bytes || bytes > t->config.window_bytes - offset)
         return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: %zu bytes at %zu of a window of %zu", t->ops->name,
                             bytes, offset, t->config.window_bytes);
@@ -274,8 +212,8 @@ static enum sy_status shm_poll(struct sy_transport *t, int rank, enum sy_lane la
     struct shm *shm = (struct shm *)t;
     struct peer *peer = peer_of(shm, rank);
 
-    return peer ? blame(shm, rank, sy_ring_poll(&shm->shapes[lane], &peer->in[lane], data, bytes, err), err)
-                : not_served(shm, rank, err);
+    return peer ? sy_transport_blame(t, rank, sy_ring_poll(&shm->shapes[lane], &peer->in[lane], data, bytes, err), err)
+                : sy_transport_not_served(t, rank, err);
 }
 
 static enum sy_status shm_release(struct sy_transport *t, int rank, enum sy_lane lane, int n, struct sy_error *err)
@@ -283,8 +221,8 @@ static enum sy_status shm_release(struct sy_transport *t, int rank, enum sy_lane
     struct shm *shm = (struct shm *)t;
     struct peer *peer = peer_of(shm, rank);
 
-    return peer ? blame(shm, rank, sy_ring_release(&shm->shapes[lane], &peer->in[lane], n, err), err)
-                : not_served(shm, rank, err);
+    return peer ? sy_transport_blame(t, rank, sy_ring_release(&shm->shapes[lane], &peer->in[lane], n, err), err)
+                : sy_transport_not_served(t, rank, err);
 }
 
 /* put() has moved the bytes already. */
