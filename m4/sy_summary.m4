@@ -6,7 +6,11 @@ m4_define([SY_SUMMARY_LINE], [AS_ECHO(["  |  `printf '%-14s' '$1'`  $2"])])
 
 # SY_SUMMARY
 AC_DEFUN([SY_SUMMARY], [
-for sy_name in ucx cuda nccl; do
+AS_CASE([$sy_have_ucx$with_ucx],
+  [yes*], [sy_note_ucx=${sy_version_ucx:-found}],
+  [nono], [sy_note_ucx="left out as asked"],
+  [sy_note_ucx="not found: no ucx transport"])
+for sy_name in cuda nccl; do
   eval "sy_found=\$sy_have_$sy_name; sy_version=\$sy_version_$sy_name; sy_with=\$with_$sy_name"
   AS_CASE([$sy_found$sy_with],
     [yes*], [sy_note="found${sy_version:+ ($sy_version)}, not used by this version"],

@@ -96,6 +96,14 @@ libcomm_a_SOURCES = \
 	%D%/comm/share.c \
 	%D%/comm/shm.c \
 	%D%/comm/transport.h
+if HAVE_UCX
+libcomm_a_SOURCES += \
+	%D%/comm/ucx.c %D%/comm/ucx_private.h \
+	%D%/comm/ucx_lane.c \
+	%D%/comm/ucx_link.c \
+	%D%/comm/ucx_message.c \
+	%D%/comm/ucx_put.c
+endif
 
 # router -> plan -> dispatch -> experts -> combine
 libmoe_a_SOURCES = \

@@ -22,7 +22,8 @@ sy_shell_tests_light = \
 sy_np2_tests += %D%/mpi/group.np2.t %D%/mpi/transport.np2.t
 sy_mpi_tests += %D%/mpi/group.np1.t %D%/mpi/group.np5.t %D%/mpi/group.np8.t \
 	%D%/mpi/transport.np1.t %D%/mpi/transport.np3.t %D%/mpi/transport.np4.t %D%/mpi/transport.np5.t \
-	%D%/mpi/transport.np6.t %D%/mpi/transport.np7.t %D%/mpi/transport.np8.t
+	%D%/mpi/transport.np6.t %D%/mpi/transport.np7.t %D%/mpi/transport.np8.t \
+	%D%/mpi/transport.np16.t
 tests_mpi_group_np1_t_SOURCES = %D%/mpi/group.c
 tests_mpi_group_np2_t_SOURCES = %D%/mpi/group.c
 tests_mpi_group_np5_t_SOURCES = %D%/mpi/group.c
@@ -35,7 +36,10 @@ tests_mpi_transport_np5_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np16_t_SOURCES = %D%/mpi/transport.c
 sy_shell_tests_light += %D%/mpi/fault.t
+sy_shell_tests += %D%/mpi/ucx_shm.t %D%/mpi/ucx_tcp.t
+EXTRA_DIST += %D%/mpi/ucx.sh
 check_PROGRAMS += %D%/mpi/fault_job
 tests_mpi_fault_job_SOURCES = %D%/mpi/fault_job.c
 
@@ -169,7 +173,7 @@ tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh
 
 # Several nodes on this machine.
-sy_shell_tests += %D%/net/nodes.t %D%/net/slow.t
+sy_shell_tests += %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
 check_PROGRAMS += %D%/net/tapswitch
 tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
 tests_net_tapswitch_LDADD =

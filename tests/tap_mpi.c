@@ -4,12 +4,24 @@
 #include "tap_mpi.h"
 
 #include <mpi.h>
+#include <sched.h>
 
+#include "comm/group_mpi.h"
 #include "tap.h"
 
+static struct sy_group *world;
+
+/* Other ranks may need this one's transports to go on before they come. */
 static void gather(int mine, int *all)
 {
-    MPI_Allgather(&mine, 1, MPI_INT, all, 1, MPI_INT, MPI_COMM_WORLD);
+    MPI_Request request;
+    int done = 0;
+
+    MPI_Iallgather(&mine, 1, MPI_INT, all, 1, MPI_INT, MPI_COMM_WORLD, &request);
+    while (MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && !done) {
+        (void)sy_group_move(world, NULL);
+        sched_yield();
+    }
 }
 
 struct sy_group *tap_mpi_begin(int *argc, char ***argv, int64_t timeout_ms)
@@ -19,6 +31,7 @@ struct sy_group *tap_mpi_begin(int *argc, char ***argv, int64_t timeout_ms)
 
     if (sy_group_init(argc, argv, timeout_ms, &group, &err) != SY_OK)
         bail("no group of ranks: %s", err.text);
+    world = group;
     tap_ranks(sy_group_rank(group), sy_group_size(group), gather);
     return group;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * settings.c - every option of every subcommand
  */
+#include "config.h"
+
 #include "cli/settings.h"
 
 #include <stddef.h>
@@ -14,6 +16,16 @@
 #define JOB (RUN | SCORE)
 #define ENGINE (JOB | BENCH)
 #define ALL (ENGINE | DOCTOR)
+
+#ifdef HAVE_UCX
+#define TRANSPORTS                                                                                                     \
+    "ucx through UCX, mpi as messages; auto takes shm inside a node and, between nodes, ucx where the network itself " \
+    "writes into memory (RDMA), else mpi."
+#else
+#define TRANSPORTS                                                                                                 \
+    "mpi as messages; auto takes shm inside a node and mpi between nodes. ucx was left out when this program was " \
+    "built."
+#endif
 
 #define AT(field) offsetof(struct sy_settings, field)
 
@@ -114,9 +126,9 @@ const struct sy_option sy_settings_table[] = {
     {"slots", 0, SY_OPTION_INT, "4", "N", NULL, 1, 1024, ENGINE, AT(slots), "Batching",
      "Chunks in flight from one rank to another."},
 
-    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|mpi", 0, 0, ENGINE, AT(transport), "Machine",
-     "How rows go to other ranks: shm through memory that the ranks of a node share, mpi as messages; auto takes shm "
-     "inside a node and mpi between nodes. What was chosen is said at the start, with the reason."},
+    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ucx|mpi", 0, 0, ENGINE, AT(transport), "Machine",
+     "How rows go to other ranks: shm through memory that the ranks of a node share, " TRANSPORTS
+     " What was chosen is said at the start, with the reason."},
     {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
      "bf16 rounds activations to BF16 before each product; f32 keeps FP32 throughout. Weights stay as they are."},
     {"isa", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|amx|avx512|avx2|portable", 0, 0, ALL, AT(isa), "Machine",

@@ -8,6 +8,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <string.h>
+#ifdef HAVE_UCX
+#include <ucp/api/ucp.h>
+#endif
 #include <utf8proc.h>
 
 #include "cli/version.h"
@@ -45,6 +48,13 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
     case SY_LIBRARY_UTF8PROC:
         snprintf(out, out_bytes, "%s", utf8proc_version());
         break;
+    case SY_LIBRARY_UCX:
+#ifdef HAVE_UCX
+        snprintf(out, out_bytes, "%s", ucp_get_version_string());
+#else
+        snprintf(out, out_bytes, "not built in");
+#endif
+        break;
     case SY_N_LIBRARIES:
         break;
     }
@@ -52,7 +62,7 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
 
 const char *sy_version_library_name(enum sy_library library)
 {
-    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc"};
+    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc", "UCX"};
 
     return names[library];
 }

@@ -15,10 +15,11 @@ enum sy_library {
     SY_LIBRARY_JANSSON,
     SY_LIBRARY_PCRE2,
     SY_LIBRARY_UTF8PROC,
+    SY_LIBRARY_UCX,
     SY_N_LIBRARIES,
 };
 
-/* The version of a library as it runs here. */
+/* The version of a library as it runs here; "not built in" for one that may be left out. */
 void sy_version_library(enum sy_library library, char *out, size_t out_bytes);
 const char *sy_version_library_name(enum sy_library library);
 

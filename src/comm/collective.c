@@ -90,6 +90,11 @@ static void drop_requests(struct sy_team *team)
 /* One look at team->requests. Sends need no more than to be complete; each finished one is in team->done[0 .. *n_done). */
 static enum sy_status look(struct sy_team *team, int operation, int *n_done, struct sy_error *err)
 {
+    enum sy_status status = sy_group_move(team->group, err);
+
+    *n_done = 0;
+    if (status)
+        return status;
     int rc = MPI_Testsome(team->size, team->requests, n_done, team->done, team->statuses);
 
     if (rc == MPI_SUCCESS)

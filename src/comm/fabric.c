@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fabric.c - which transport serves which peer, and one arena for all of them
  */
+#include "config.h"
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +12,20 @@
 #include "comm/group_mpi.h"
 #include "comm/transport.h"
 
-enum { VIA_SELF, VIA_SHM, VIA_MPI, N_VIA };
+enum { VIA_SELF, VIA_SHM, VIA_UCX, VIA_MPI, N_VIA };
 
 #define ARENA_PITCH ((size_t)64 << 10) /* of the arenas of a node: whole pages, of any size that is usual */
 
-static const struct sy_transport_ops *const transport_ops[N_VIA] = {&sy_transport_self, &sy_transport_shm,
-                                                                    &sy_transport_mpi};
+static const struct sy_transport_ops *const transport_ops[N_VIA] = {
+    &sy_transport_self,
+    &sy_transport_shm,
+#ifdef HAVE_UCX
+    &sy_transport_ucx,
+#else
+    NULL,
+#endif
+    &sy_transport_mpi,
+};
 
 struct sy_fabric {
     struct sy_group *group;
@@ -25,15 +35,17 @@ struct sy_fabric {
     int *via;                      /* [size] which one serves a peer */
     uint64_t (*n_put)[SY_N_LANES]; /* [size] chunks put to a peer */
     struct sy_arena arena;
-    void *block; /* that the arenas of this node lie in; NULL: the arena is this rank's own */
+    void *block; /* that the arenas of this node lie in; NULL: they do not */
     size_t block_bytes;
+    bool lent;                /* the arena is a transport's */
     struct sy_error unshared; /* why the ranks of this node share no memory */
-    char description[600];
+    struct sy_error no_ucx;   /* why ucx was not taken between nodes */
+    char description[900];
 };
 
 enum sy_transport_choice sy_transport_choice_of(const char *name)
 {
-    static const char *const names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "mpi"};
+    static const char *const names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "ucx", "mpi"};
 
     for (int i = 0; i < SY_N_TRANSPORT_CHOICES; i++)
         if (!strcmp(name, names[i]))
@@ -41,27 +53,41 @@ enum sy_transport_choice sy_transport_choice_of(const char *name)
     return SY_TRANSPORT_AUTO;
 }
 
-/* "shm for 3 peers on this node (why)" for one transport of several. */
+static void add_to(struct sy_fabric *fabric, const char *name, const char *detail, int n, const char *where,
+                   const char *why)
+{
+    size_t used = strlen(fabric->description);
+
+    snprintf(fabric->description + used, sizeof fabric->description - used, ", %s%s%s%s for %d peer%s%s (%s)", name,
+             *detail ? " (" : "", detail, *detail ? ")" : "", n, n == 1 ? "" : "s", where, why);
+}
+
+/* "self for this rank, shm for 3 peers on this node (why), mpi (Open MPI 4.1.4, point to point) for 4 peers (why)" */
 static void describe(struct sy_fabric *fabric)
 {
     bool forced = fabric->config.choice != SY_TRANSPORT_AUTO, alone = sy_group_node_size(fabric->group) == 1;
-    int n_shm = fabric->n_peers[VIA_SHM], n_mpi = fabric->n_peers[VIA_MPI];
-    char *out = fabric->description, why[sizeof fabric->unshared.text + 64];
-    size_t room = sizeof fabric->description;
+    const int *n = fabric->n_peers;
+    bool others = n[VIA_SHM] || n[VIA_UCX] || n[VIA_MPI];
+    char why[2 * SY_ERROR_TEXT_MAX], detail[200];
 
-    snprintf(out, room, "self for this rank%s", n_shm || n_mpi ? "" : ", which is the only one");
-    if (n_shm)
-        snprintf(out + strlen(out), room - strlen(out), ", shm for %d peer%s on this node (%s)", n_shm,
-                 n_shm == 1 ? "" : "s", forced ? "--transport" : "they share memory");
+    snprintf(fabric->description, sizeof fabric->description, "self for this rank%s",
+             others ? "" : ", which is the only one");
+    if (n[VIA_SHM])
+        add_to(fabric, "shm", "", n[VIA_SHM], " on this node", forced ? "--transport" : "they share memory");
+    if (n[VIA_UCX])
+        add_to(fabric, "ucx", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]), n[VIA_UCX], "",
+               forced ? "--transport" : "on other nodes");
+    if (!n[VIA_MPI])
+        return;
     if (forced)
         snprintf(why, sizeof why, "--transport");
     else if (fabric->unshared.text[0])
         snprintf(why, sizeof why, "no memory is shared on this node: %s", fabric->unshared.text);
     else
-        snprintf(why, sizeof why, alone || n_shm ? "on other nodes" : "no other transport is built in");
-    if (n_mpi)
-        snprintf(out + strlen(out), room - strlen(out), ", mpi (%s, point to point) for %d peer%s (%s)",
-                 sy_group_mpi_version(), n_mpi, n_mpi == 1 ? "" : "s", why);
+        snprintf(why, sizeof why, "%s%s%s", alone || n[VIA_SHM] ? "on other nodes" : "no other transport is built in",
+                 fabric->no_ucx.text[0] ? "; " : "", fabric->no_ucx.text);
+    snprintf(detail, sizeof detail, "%s, point to point", sy_group_mpi_version());
+    add_to(fabric, "mpi", detail, n[VIA_MPI], "", why);
 }
 
 /* Whether the ranks of this node can have a block of memory in common. Collective. */
@@ -79,45 +105,116 @@ static enum sy_status probe_memory(struct sy_fabric *fabric, bool *can, struct s
     return status;
 }
 
+static int via_of(const struct sy_fabric *fabric, int r, bool can_share)
+{
+    struct sy_group *group = fabric->group;
+    bool near = sy_group_node_of(group, r) == sy_group_node_of(group, sy_group_rank(group));
+    enum sy_transport_choice choice = fabric->config.choice;
+
+    if (r == sy_group_rank(group))
+        return VIA_SELF;
+    if (choice == SY_TRANSPORT_UCX)
+        return VIA_UCX;
+    if (choice == SY_TRANSPORT_MPI)
+        return VIA_MPI;
+    if (near && can_share)
+        return VIA_SHM;
+    /* Between nodes ucx is tried first. */
+    return choice == SY_TRANSPORT_AUTO && !near && transport_ops[VIA_UCX] ? VIA_UCX : VIA_MPI;
+}
+
 static enum sy_status choose(struct sy_fabric *fabric, bool can_share, struct sy_error *err)
 {
     struct sy_group *group = fabric->group;
     int size = sy_group_size(group), rank = sy_group_rank(group);
-    enum sy_transport_choice choice = fabric->config.choice;
 
+    if (fabric->config.choice == SY_TRANSPORT_UCX && !transport_ops[VIA_UCX])
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "--transport ucx: this program was built without UCX; install it (Debian, Ubuntu: "
+                            "libucx-dev) and build again, or use another transport");
     for (int r = 0; r < size; r++) {
-        bool near = sy_group_node_of(group, r) == sy_group_node_of(group, rank);
-        int via = r == rank ? VIA_SELF : near && can_share && choice != SY_TRANSPORT_MPI ? VIA_SHM : VIA_MPI;
-        if (choice == SY_TRANSPORT_SHM && via == VIA_MPI)
+        int via = via_of(fabric, r, can_share);
+        if (fabric->config.choice == SY_TRANSPORT_SHM && via == VIA_MPI)
             return sy_error_set(err, SY_ERR_USAGE, "--transport shm cannot reach rank %d (%s) from rank %d (%s): %s", r,
                                 sy_group_host(group, r), rank, sy_group_host(group, rank),
-                                near ? fabric->unshared.text : "it is on another node");
+                                sy_group_node_of(group, r) == sy_group_node_of(group, rank) ? fabric->unshared.text
+                                                                                            : "it is on another node");
         fabric->via[r] = via;
         fabric->n_peers[via]++;
     }
     return SY_OK;
 }
 
+static enum sy_status open_one(struct sy_fabric *fabric, int v, struct sy_error *err)
+{
+    int size = sy_group_size(fabric->group);
+    uint8_t peers[size];
+
+    for (int r = 0; r < size; r++)
+        peers[r] = fabric->via[r] == v;
+    return transport_ops[v]->open(fabric->group, &fabric->config, peers, &fabric->transports[v], err);
+}
+
+/* ucx between nodes where its puts need no help. Elsewhere mpi, which is as fast over tcp and always there. All ranks come to the
+ * same. */
+static void try_ucx(struct sy_fabric *fabric)
+{
+    struct sy_transport **t = &fabric->transports[VIA_UCX];
+    enum sy_status status = open_one(fabric, VIA_UCX, &fabric->no_ucx);
+
+    if (status == SY_OK && (*t)->ops->one_sided(*t))
+        return;
+    if (status == SY_OK) {
+        sy_error_set(&fabric->no_ucx, SY_ERR_USAGE, "ucx would be %s", (*t)->ops->describe(*t));
+        (*t)->ops->close(*t);
+        *t = NULL;
+    }
+    for (int r = 0; r < sy_group_size(fabric->group); r++)
+        if (fabric->via[r] == VIA_UCX)
+            fabric->via[r] = VIA_MPI;
+    fabric->n_peers[VIA_MPI] += fabric->n_peers[VIA_UCX];
+    fabric->n_peers[VIA_UCX] = 0;
+}
+
+/* Collective, and all ranks have agreed on what comes of it; therefore not among the others, of which one may fail before. */
+static enum sy_status open_ucx(struct sy_fabric *fabric, struct sy_error *err)
+{
+    enum sy_status status = SY_OK;
+
+    if (fabric->n_peers[VIA_UCX] && fabric->config.choice == SY_TRANSPORT_AUTO)
+        try_ucx(fabric);
+    else if (fabric->n_peers[VIA_UCX])
+        status = open_one(fabric, VIA_UCX, err);
+    return status;
+}
+
 /* The transports that serve somebody, and the bytes of arena that they take. */
 static enum sy_status open_transports(struct sy_fabric *fabric, size_t *bytes, struct sy_error *err)
 {
-    int size = sy_group_size(fabric->group);
-    uint8_t *peers = calloc((size_t)size, 1);
     enum sy_status status = SY_OK;
 
-    if (!peers)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a fabric of %d ranks", size);
     for (int v = 0; v < N_VIA && status == SY_OK; v++) {
         if (!fabric->n_peers[v])
             continue;
-        for (int r = 0; r < size; r++)
-            peers[r] = fabric->via[r] == v;
-        status = transport_ops[v]->open(fabric->group, &fabric->config, peers, &fabric->transports[v], err);
+        if (!fabric->transports[v])
+            status = open_one(fabric, v, err);
         if (status == SY_OK)
             *bytes += transport_ops[v]->arena_bytes(&fabric->config, fabric->n_peers[v]);
     }
-    free(peers);
     return status;
+}
+
+/* The arena of a rank that shares none with its node: from the transport that wants to make it, or plain memory. */
+static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct sy_error *err)
+{
+    for (int v = 0; v < N_VIA && bytes; v++) {
+        struct sy_transport *t = fabric->transports[v];
+        if (!t || !t->ops->lend_arena)
+            continue;
+        fabric->lent = true;
+        return t->ops->lend_arena(t, bytes, &fabric->arena, err);
+    }
+    return sy_arena_init(&fabric->arena, bytes, err);
 }
 
 /* This rank's arena: a slice of a block of the node where ranks reach one another through memory, otherwise its own.
@@ -131,7 +228,7 @@ static enum sy_status make_arena(struct sy_fabric *fabric, size_t bytes, struct 
 
     enum sy_status status = sy_team_agree(node, SY_TEAM_SHARE, SY_OK, &mine, sizeof mine, all, err);
     if (!status && !fabric->n_peers[VIA_SHM]) {
-        status = sy_arena_init(&fabric->arena, bytes, err);
+        status = own_arena(fabric, bytes, err);
         fabric->arena.used = window;
     }
     if (status || !fabric->n_peers[VIA_SHM])
@@ -153,7 +250,7 @@ static enum sy_status make_arena(struct sy_fabric *fabric, size_t bytes, struct 
     return status;
 }
 
-static enum sy_status open_local(struct sy_fabric *fabric, bool can_share, size_t *bytes, struct sy_error *err)
+static enum sy_status prepare(struct sy_fabric *fabric, bool can_share, struct sy_error *err)
 {
     int size = sy_group_size(fabric->group);
 
@@ -163,8 +260,7 @@ static enum sy_status open_local(struct sy_fabric *fabric, bool can_share, size_
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a fabric of %d ranks", size);
     if (fabric->config.n_slots < 1)
         return sy_error_set(err, SY_ERR_USAGE, "a ring of %d chunks, at least 1 is needed", fabric->config.n_slots);
-    enum sy_status status = choose(fabric, can_share, err);
-    return status ? status : open_transports(fabric, bytes, err);
+    return choose(fabric, can_share, err);
 }
 
 enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_config *config, struct sy_fabric **out,
@@ -180,10 +276,15 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
         fabric->group = group;
         fabric->config = *config;
         fabric->config.epoch = sy_group_next_epoch(group);
+        fabric->unshared = fabric->no_ucx = (struct sy_error)SY_ERROR_INIT;
         status = probe_memory(fabric, &can_share, err);
     }
     if (status == SY_OK)
-        status = sy_group_agree(group, open_local(fabric, can_share, &bytes, err), err);
+        status = sy_group_agree(group, prepare(fabric, can_share, err), err);
+    if (status == SY_OK)
+        status = open_ucx(fabric, err);
+    if (status == SY_OK)
+        status = sy_group_agree(group, open_transports(fabric, &bytes, err), err);
     if (status == SY_OK)
         status = sy_group_agree(group, make_arena(fabric, bytes, err), err);
     for (int v = 0; v < N_VIA && status == SY_OK; v++)
@@ -207,7 +308,7 @@ void sy_fabric_close(struct sy_fabric *fabric)
             transport_ops[v]->close(fabric->transports[v]);
     if (fabric->block)
         sy_group_unshare(fabric->block, fabric->block_bytes);
-    else
+    else if (!fabric->lent)
         sy_arena_fini(&fabric->arena);
     free(fabric->via);
     free(fabric->n_put);
@@ -229,13 +330,17 @@ const char *sy_fabric_describe(const struct sy_fabric *fabric)
     return fabric->description;
 }
 
+/* Which of ucx and mpi will serve ranks of other nodes is not known yet. */
 size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_config *config)
 {
-    int n_near = sy_group_node_size(group) - 1, n_others = sy_group_size(group) - 1;
-    int n_shm = config->choice == SY_TRANSPORT_MPI ? 0 : n_near;
+    bool shm = config->choice == SY_TRANSPORT_AUTO || config->choice == SY_TRANSPORT_SHM;
+    int n_shm = shm ? sy_group_node_size(group) - 1 : 0, n_rest = sy_group_size(group) - 1 - n_shm;
+    size_t ucx = 0, mpi = sy_transport_mpi.arena_bytes(config, n_rest);
 
+    if (transport_ops[VIA_UCX] && (config->choice == SY_TRANSPORT_AUTO || config->choice == SY_TRANSPORT_UCX))
+        ucx = transport_ops[VIA_UCX]->arena_bytes(config, n_rest);
     return sy_arena_round(config->window_bytes) + sy_transport_self.arena_bytes(config, 1) +
-           sy_transport_shm.arena_bytes(config, n_shm) + sy_transport_mpi.arena_bytes(config, n_others - n_shm);
+           sy_transport_shm.arena_bytes(config, n_shm) + (ucx > mpi ? ucx : mpi);
 }
 
 void *sy_fabric_window(const struct sy_fabric *fabric)

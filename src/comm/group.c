@@ -24,6 +24,7 @@ struct sy_group {
     struct sy_team world, node;
     int64_t timeout_ms;
     uint64_t epoch;
+    struct sy_mover *movers;
     int n_nodes;
     int *node_of;           /* [size] */
     char (*host)[HOST_MAX]; /* [size] */
@@ -308,6 +309,31 @@ int sy_group_row_irecv(const struct sy_group *group, void *data, size_t bytes, i
 uint64_t sy_group_next_epoch(struct sy_group *group)
 {
     return ++group->epoch;
+}
+
+void sy_group_add_mover(struct sy_group *group, struct sy_mover *mover)
+{
+    mover->next = group->movers;
+    group->movers = mover;
+}
+
+void sy_group_remove_mover(struct sy_group *group, struct sy_mover *mover)
+{
+    struct sy_mover **at = &group->movers;
+
+    while (*at && *at != mover)
+        at = &(*at)->next;
+    if (*at)
+        *at = mover->next;
+}
+
+enum sy_status sy_group_move(struct sy_group *group, struct sy_error *err)
+{
+    enum sy_status status = SY_OK;
+
+    for (struct sy_mover *mover = group->movers; mover && status == SY_OK; mover = mover->next)
+        status = mover->move(mover, err);
+    return status;
 }
 
 void sy_group_set_timeout(struct sy_group *group, int64_t timeout_ms)

@@ -55,6 +55,17 @@ int sy_group_row_isend(const struct sy_group *group, const void *data, size_t by
                        MPI_Request *request);
 int sy_group_row_irecv(const struct sy_group *group, void *data, size_t bytes, int from, int tag, MPI_Request *request);
 
+/* Something that must go on while this rank waits for others inside a collective, since others may need it before they come.
+ * The collective ends with its error. */
+struct sy_mover {
+    enum sy_status (*move)(struct sy_mover *mover, struct sy_error *err);
+    struct sy_mover *next;
+};
+
+void sy_group_add_mover(struct sy_group *group, struct sy_mover *mover);
+void sy_group_remove_mover(struct sy_group *group, struct sy_mover *mover);
+enum sy_status sy_group_move(struct sy_group *group, struct sy_error *err);
+
 /* A number that grows; the same on all ranks when every rank asks in the same order. */
 uint64_t sy_group_next_epoch(struct sy_group *group);
 

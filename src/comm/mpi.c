@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "comm/group_mpi.h"
+#include "comm/ring.h"
 #include "comm/transport.h"
 
 #define MAGIC      0x52575953u /* "SYWR" */
@@ -231,16 +232,11 @@ static struct head compose(const struct transport *t, struct peer *peer, uint32_
     return head;
 }
 
-/* Should the producer be told what has been released? When half of the ring has been freed, or when as many chunks have
- * arrived as the credit that it knows of allows: it may be waiting then. */
 static void consider_credit(struct transport *t, struct peer *peer)
 {
-    uint64_t n_slots = (uint64_t)t->base.config.n_slots, half = n_slots > 1 ? n_slots / 2 : 1;
-
     for (int lane = 0; lane < SY_N_LANES && !peer->credit_due; lane++) {
         const struct ring_in *in = &peer->in[lane];
-        uint64_t unreported = in->released - in->reported;
-        if (unreported && (unreported >= half || in->arrived >= in->reported + n_slots)) {
+        if (sy_ring_credit_due(t->base.config.n_slots, in->arrived, in->released, in->reported)) {
             peer->credit_due = true;
             t->n_credits_due++;
         }

@@ -145,3 +145,10 @@ enum sy_status sy_ring_release(const struct sy_ring_shape *shape, struct sy_ring
         sy_ring_publish(shape, ring->head, ring->released);
     return SY_OK;
 }
+
+bool sy_ring_credit_due(int n_slots, uint64_t arrived, uint64_t released, uint64_t reported)
+{
+    uint64_t unreported = released - reported, half = n_slots > 1 ? (uint64_t)n_slots / 2 : 1;
+
+    return unreported && (unreported >= half || arrived >= reported + (uint64_t)n_slots);
+}

@@ -13,6 +13,7 @@
 #define SY_COMM_RING_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -74,5 +75,9 @@ enum sy_status sy_ring_poll(const struct sy_ring_shape *shape, struct sy_ring_in
 
 /* Give the n oldest polled chunks back. */
 enum sy_status sy_ring_release(const struct sy_ring_shape *shape, struct sy_ring_in *ring, int n, struct sy_error *err);
+
+/* Should a producer be told what has been released, where telling takes a message? When half of the ring has been freed, or when
+ * as many chunks have arrived as the credit that it has been told of allows: it may be waiting then. */
+bool sy_ring_credit_due(int n_slots, uint64_t arrived, uint64_t released, uint64_t reported);
 
 #endif

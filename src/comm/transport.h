@@ -29,10 +29,19 @@ enum sy_lane {
 };
 
 /* How chunks go to other ranks: by the best transport for each pair, or by this one alone. */
-enum sy_transport_choice { SY_TRANSPORT_AUTO, SY_TRANSPORT_SHM, SY_TRANSPORT_MPI, SY_N_TRANSPORT_CHOICES };
+enum sy_transport_choice {
+    SY_TRANSPORT_AUTO,
+    SY_TRANSPORT_SHM,
+    SY_TRANSPORT_UCX,
+    SY_TRANSPORT_MPI,
+    SY_N_TRANSPORT_CHOICES
+};
 
 /* From its name on the command line; SY_TRANSPORT_AUTO for one that there is not. */
 enum sy_transport_choice sy_transport_choice_of(const char *name);
+
+/* How the ucx transport writes: as is best for a lane, or in one way everywhere, which is for tests. */
+enum sy_ucx_way { SY_UCX_BEST, SY_UCX_PUT, SY_UCX_MESSAGES };
 
 struct sy_transport_config {
     size_t chunk_bytes[SY_N_LANES]; /* largest chunk of a lane */
@@ -40,6 +49,7 @@ struct sy_transport_config {
     size_t window_bytes;            /* of each rank's window, the same on all */
     int n_slots;                    /* chunks in flight in each ring, >= 1 */
     enum sy_transport_choice choice;
+    enum sy_ucx_way ucx_way;
     uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */
 };
 
@@ -94,10 +104,20 @@ struct sy_transport_ops {
 
     /* Payload bytes put and written to other ranks since open. */
     uint64_t (*wire_bytes)(const struct sy_transport *t);
+
+    /* NULL where any memory will do: an arena in memory that serves this transport best. It is gone with close(). */
+    enum sy_status (*lend_arena)(struct sy_transport *t, size_t bytes, struct sy_arena *arena, struct sy_error *err);
+
+    /* What it goes over: "rc_mlx5, put". */
+    const char *(*describe)(const struct sy_transport *t);
+
+    /* NULL: no. Whether every rank's puts reach every peer's memory without the peer's help; the same on all ranks. */
+    bool (*one_sided)(const struct sy_transport *t);
 };
 
 extern const struct sy_transport_ops sy_transport_self;
 extern const struct sy_transport_ops sy_transport_shm;
+extern const struct sy_transport_ops sy_transport_ucx; /* there when configure found UCX: HAVE_UCX in config.h */
 extern const struct sy_transport_ops sy_transport_mpi;
 
 /* All ranks' rings behind one face: which transport serves which peer is chosen here, once, at start. */

@@ -44,6 +44,26 @@ for compute in f32 bf16; do
     is "$compute: a combine in the wrong order changes the hash" \
         "$(hashes "$compute-reversed" | grep -c "$(hashes "$compute")")" 0
 done
+
+# Through UCX, by puts and by active messages and rings of 2, 3 and 16 slots, the hash of all others.
+by_ucx() { # N
+    for lanes in all tcp,self; do
+        # shellcheck disable=SC2086 # MPIRUN is a command with arguments
+        UCX_TLS=$lanes $MPIRUN -n "$1" "$program" tests/data/demo ucx </dev/null >>"$SY_TMP/ucx" || return
+    done
+}
+
+if "$SY_BUILDDIR/switchyard" --version | grep -q '^ *UCX *[0-9]'; then
+    for r in $ranks; do
+        ok "ucx: $r ranks" by_ucx "$r"
+    done
+    for compute in f32 bf16; do
+        is "$compute: through ucx the same hash" "$(sed -n "s/^$compute .*hash=//p" "$SY_TMP/ucx" | sort -u)" \
+            "$(hashes "$compute")"
+    done
+else
+    skip "through ucx the same hash" "built without UCX"
+fi
 check "latent attention" "$few_ranks" tests/data/odd/hybrid_mla
 check "windows alone" "$few_ranks" tests/data/odd/mixtral_window
 # Layers with a window and without in turn, as gpt-oss has them.

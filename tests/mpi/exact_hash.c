@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
- * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; one setting, with this transport
+ * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; this transport, rings of 2, 3 and 16
  *        mpirun -n R exact_hash --each DIR...        one setting for each of many checkpoints
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
@@ -24,7 +24,8 @@
 #define N_OTHERS 6
 #define TARGET   1000
 
-#define ONE_SHAPE 3 /* the setting that stands for all when a transport or several checkpoints are given */
+#define ONE_SHAPE 3 /* the setting that stands for all when several checkpoints are given */
+#define RING_SHAPES 1 /* from here on every second one is for a transport that is given */
 
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
 
@@ -173,19 +174,22 @@ static const struct setting shapes[] = {
     {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .reverse_k = true},
 };
 
-/* One checkpoint in all settings, or in one. transport: NULL for the setting's own. */
+/* One checkpoint in all settings, in one, or, for a transport that is given, in one for each size of rings. */
 static enum sy_status run_dir(struct sy_group *group, const char *dir, bool one, const char *transport,
                               struct sy_error *err)
 {
     static const int prefill[] = {16, 512};
-    const int begin = one ? ONE_SHAPE : 0, end = one ? ONE_SHAPE + 1 : (int)(sizeof shapes / sizeof *shapes);
+    const int begin = one ? ONE_SHAPE : transport ? RING_SHAPES : 0, step = transport ? 2 : 1;
+    const int end = one         ? begin + 1
+                    : transport ? begin + 3 * step
+                                : (int)(sizeof shapes / sizeof *shapes);
     struct fixture fixture;
 
     if (!fixture_open(&fixture, dir))
         return sy_error_set(err, SY_ERR_DATA, "%s does not open", dir);
     enum sy_status st = SY_OK;
     for (int compute = 0; compute < 2; compute++) {
-        for (int i = begin; i < end && !st; i++) {
+        for (int i = begin; i < end && !st; i += step) {
             struct setting setting = shapes[i];
             int first = setting.reverse_k ? 1 : 0;
             setting.compute = (enum sy_compute)compute;
@@ -208,7 +212,7 @@ int main(int argc, char **argv)
         for (int i = 2; i < argc && !st; i++)
             st = run_dir(group, argv[i], true, NULL, &err);
     else
-        st = run_dir(group, argc > 1 ? argv[1] : "tests/data/demo", argc > 2, argc > 2 ? argv[2] : NULL, &err);
+        st = run_dir(group, argc > 1 ? argv[1] : "tests/data/demo", false, argc > 2 ? argv[2] : NULL, &err);
     if (st) {
         fprintf(stderr, "exact_hash: %s\n", err.text);
         sy_group_abort(group, 1);
