@@ -41,6 +41,7 @@ static const struct {
     {"seed", "layer model dispatch"},
     {"chunk-rows", "layer model dispatch"},
     {"slots", "layer model dispatch"},
+    {"overlap", "layer model"},
     {"transport", "layer model dispatch"},
     {"probe-bytes", "ceilings layer model"},
     {"model", "tokenizer"},

@@ -125,6 +125,9 @@ const struct sy_option sy_settings_table[] = {
      "Rows of a transport chunk between ranks."},
     {"slots", 0, SY_OPTION_INT, "4", "N", NULL, 1, 1024, ENGINE, AT(slots), "Batching",
      "Chunks in flight from one rank to another."},
+    {"overlap", 0, SY_OPTION_BOOL, "true", NULL, NULL, 0, 0, ENGINE, AT(overlap), "Batching",
+     "Compute experts while rows travel; --no-overlap has each layer dispatch all rows, then compute, then combine: "
+     "the same results, with memory for all of a layer, for comparisons."},
 
     {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ucx|mpi", 0, 0, ENGINE, AT(transport), "Machine",
      "How rows go to other ranks: shm through memory that the ranks of a node share, " TRANSPORTS

@@ -31,6 +31,7 @@ struct sy_settings {
     /* batching */
     uint64_t kv_bytes;
     int64_t prefill_chunk, max_tokens_per_step, max_sequences, chunk_rows, slots;
+    bool overlap;
     /* machine */
     const char *compute, *isa, *bind, *transport;
     int64_t threads;

@@ -209,6 +209,7 @@ void sy_setup_config(const struct sy_setup *setup, struct sy_session_config *con
     config->prefill_chunk = (int)s->prefill_chunk;
     config->chunk_rows = (int)s->chunk_rows;
     config->n_slots = (int)s->slots;
+    config->in_turn = !s->overlap;
     config->transport = sy_transport_choice_of(s->transport);
     config->show_progress = true;
 }

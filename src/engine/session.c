@@ -62,6 +62,7 @@ static struct sy_moe_config moe_config(struct sy_session *session)
                                   .max_tokens = session->config.max_tokens,
                                   .chunk_rows = session->config.chunk_rows,
                                   .wire = wire_type(session),
+                                  .in_turn = session->config.in_turn,
                                   .reverse_k = session->config.reverse_k};
 }
 

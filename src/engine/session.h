@@ -87,6 +87,7 @@ struct sy_session_config {
     int chunk_rows;        /* rows of a transport chunk */
     int n_slots;           /* chunks in flight in each ring */
     enum sy_transport_choice transport;
+    bool in_turn;          /* dispatch, experts and combine of a layer one after the other */
     sy_token_fn on_token;  /* rank 0 */
     sy_logits_fn on_logits;
     sy_hidden_fn on_hidden; /* costs nothing when it is NULL */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * exchange.c - dispatch and combine without anything in between, for measurements
+ * exchange.c - dispatch and combine without anything in between: for layers in turn, and for measurements
  *
- * The same plan, chunks and rings as in a layer; the experts return the rows that they get.
+ * The same plan, chunks and rings as with overlap. In measurements of the exchange alone experts return the rows that they get.
  */
 #include <string.h>
 
@@ -33,58 +33,70 @@ static enum sy_status turn(struct sy_moe *moe, struct sy_wait *wait, bool combin
     return moved || sy_wait_pause(wait) ? SY_OK : sy_moe_overdue(moe, err);
 }
 
-enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err)
+enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err)
 {
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
-    moe->layer = layer;
-    moe->T = T;
-    moe->sequence++;
-    sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, ids, T);
-    sy_dispatch_start(moe);
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     while (!st && !(all_sent(moe) && sy_dispatch_arrived(moe)))
         st = turn(moe, &wait, false, err);
     return st;
 }
 
-/* Send a pair's row back to its source, or put it in place here. */
-static enum sy_status give_back(struct sy_moe *moe, const struct sy_pair *pair, struct sy_wait *wait,
-                                struct sy_error *err)
+/* Send a pair's row back to its source, another rank. */
+static enum sy_status give_back(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
+                                struct sy_wait *wait, struct sy_error *err)
 {
-    size_t row_bytes = moe->rows.row_bytes;
-    const uint8_t *row = moe->rows_in + pair->row * row_bytes;
     enum sy_status st;
 
-    if (pair->source == moe->rank) {
-        memcpy(moe->results + pair->index * row_bytes, row, row_bytes);
-        moe->peers[moe->rank].n_outstanding--;
-        moe->peers[moe->rank].n_returned++;
-        return SY_OK;
-    }
-    while ((st = sy_combine_return(moe, pair, row, err)) == SY_AGAIN) {
-        st = turn(moe, wait, true, err);
-        if (st)
+    while ((st = sy_combine_return(moe, pair, row, err)) == SY_AGAIN)
+        if ((st = turn(moe, wait, true, err)))
             return st;
-    }
     return st;
 }
 
-enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err)
+/* Put this rank's own results in place. */
+static void keep_own(struct sy_moe *moe, const uint8_t *rows)
+{
+    size_t row_bytes = moe->rows.row_bytes;
+    struct sy_peer_state *self = &moe->peers[moe->rank];
+
+    for (int i = 0; i < self->n_incoming; i++)
+        memcpy(moe->results + moe->pairs[i].index * row_bytes, rows + moe->pairs[i].row * row_bytes, row_bytes);
+    self->n_outstanding -= self->n_incoming;
+    self->n_returned += self->n_incoming;
+}
+
+enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err)
 {
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
-    for (int slot = 0; slot < moe->n_slots; slot++) {
-        for (int i = moe->slot_head[slot]; i >= 0 && !st; i = moe->pairs[i].next)
-            st = give_back(moe, &moe->pairs[i], &wait, err);
-        moe->slot_head[slot] = -1;
-        moe->slot_count[slot] = 0;
-    }
-    moe->n_pending = 0;
+    /* Own pairs are the first, and come last, because nobody waits for them. */
+    for (int i = moe->peers[moe->rank].n_incoming; i < moe->n_pairs && !st; i++)
+        st = give_back(moe, &moe->pairs[i], rows + moe->pairs[i].row * moe->rows.row_bytes, &wait, err);
+    if (!st)
+        keep_own(moe, rows);
     while (!st && !sy_combine_done(moe))
         st = turn(moe, &wait, true, err);
     return st;
+}
+
+enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err)
+{
+    moe->layer = layer;
+    moe->T = T;
+    moe->sequence++;
+    sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, ids, T);
+    sy_dispatch_start(moe);
+    return sy_exchange_rows(moe, err);
+}
+
+enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err)
+{
+    /* Nothing will be computed. */
+    moe->n_pending = 0;
+    return sy_exchange_results(moe, moe->rows_in, err);
 }

@@ -80,6 +80,19 @@ static int fill_batch(struct sy_moe *moe, int min_rows)
     return n_tiles;
 }
 
+/* Run the tiles of a batch; out: [n_out] rows. */
+static void compute(struct sy_moe *moe, int n_tiles, uint8_t *out)
+{
+    const struct sy_moe_config *config = &moe->config;
+
+    config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
+                               moe->rows.row_bytes);
+    config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,
+                                    moe->act);
+    config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, out, config->wire);
+    config->kernels->queue_sync(config->queue);
+}
+
 /* How many rows an expert must have to run now; more than there can be when it should wait. */
 static int rows_to_run(const struct sy_moe *moe, bool moved, int64_t now_ns)
 {
@@ -90,7 +103,6 @@ static int rows_to_run(const struct sy_moe *moe, bool moved, int64_t now_ns)
 
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err)
 {
-    const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
     enum sy_status st = hand_back(moe, moved, err);
@@ -100,13 +112,7 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     if (n_tiles) {
         sy_combine_keep(moe);
         moe->computing = true;
-        config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
-                                   moe->rows.row_bytes);
-        config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,
-                                        moe->act);
-        config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, moe->out,
-                                     config->wire);
-        config->kernels->queue_sync(config->queue);
+        compute(moe, n_tiles, moe->out);
         moe->computing = false;
         keep_own(moe);
         st = hand_back(moe, moved, err);
@@ -116,4 +122,22 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     if (!st && moe->nudged)
         *err = moe->nudged_err;
     return st ? st : moe->nudged;
+}
+
+enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
+{
+    int64_t begin_ns = sy_clock_ns();
+    size_t n_done = 0;
+
+    while (moe->n_pending) {
+        int n_tiles = fill_batch(moe, 1);
+        compute(moe, n_tiles, moe->kept + n_done * moe->rows.row_bytes);
+        for (int i = 0; i < moe->n_out; i++)
+            moe->pairs[moe->out_pair[i]].row = (uint32_t)n_done++;
+    }
+    moe->n_out = 0;
+    moe->times.experts_ns += sy_clock_ns() - begin_ns;
+    if (moe->nudged)
+        *err = moe->nudged_err;
+    return moe->nudged;
 }

@@ -45,19 +45,14 @@ void sy_moe_nudge(void *arg)
     moe->times.experts_ns -= sy_clock_ns() - begin_ns;
 }
 
-enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
-                            int T, float *x, struct sy_error *err)
+/* Chunks travel while tiles are computed. */
+static enum sy_status overlapped(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
+                                 struct sy_error *err)
 {
     struct sy_wait wait;
     bool moved = false;
-
-    moe->layer = layer;
-    moe->T = T;
-    moe->sequence++;
-    sy_router_run(moe, weights, h);
-    sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, moe->ids, T);
-    sy_dispatch_begin(moe, h);
     enum sy_status st = sy_dispatch_push(moe, &moved, err);
+
     if (st)
         return st;
     sy_shared_run(moe, weights, h);
@@ -76,6 +71,34 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
             return sy_moe_overdue(moe, err);
         moe->times.wait_ns += sy_clock_ns() - begin_ns;
     }
+    return SY_OK;
+}
+
+/* Each part when the one before it is done: what overlap is measured against. */
+static enum sy_status in_turn(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
+                              struct sy_error *err)
+{
+    enum sy_status st = sy_exchange_rows(moe, err);
+
+    if (st)
+        return st;
+    sy_shared_run(moe, weights, h);
+    st = sy_experts_run_all(moe, err);
+    return st ? st : sy_exchange_results(moe, moe->kept, err);
+}
+
+enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                            int T, float *x, struct sy_error *err)
+{
+    moe->layer = layer;
+    moe->T = T;
+    moe->sequence++;
+    sy_router_run(moe, weights, h);
+    sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, moe->ids, T);
+    sy_dispatch_begin(moe, h);
+    enum sy_status st = moe->in_turn ? in_turn(moe, weights, h, err) : overlapped(moe, weights, h, err);
+    if (st)
+        return st;
     sy_combine_finish(moe, x);
     return SY_OK;
 }

@@ -70,6 +70,8 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->batch_in, SY_BATCH_ROWS * row);
     TAKE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
     TAKE(moe->out, SY_BATCH_ROWS * row);
+    if (config->in_turn)
+        TAKE(moe->kept, pairs * row);
     TAKE(moe->out_row, SY_BATCH_ROWS);
     TAKE(moe->out_pair, SY_BATCH_ROWS);
     TAKE(moe->own_from, SY_BATCH_ROWS);
@@ -118,6 +120,7 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
     lay_out(moe, &moe->arena);
     moe->rows_in = sy_fabric_window(config->fabric);
     moe->results = moe->rows_in + (size_t)moe->n_ranks * (size_t)config->max_tokens * moe->rows.row_bytes;
+    moe->in_turn = config->in_turn;
     moe->nudged_err = (struct sy_error)SY_ERROR_INIT;
     moe->max_slots = max_slots(config->placement, moe->rank);
     sy_moe_mark(moe);

@@ -36,6 +36,7 @@ struct sy_moe_config {
     int hidden, expert_width, shared_width, max_tokens; /* D, F, of the shared expert (0: none), largest T */
     int chunk_rows;                       /* C */
     enum sy_dtype wire;                   /* SY_F32 or SY_BF16 */
+    bool in_turn;                         /* no overlap: takes room for all results of a layer */
     bool reverse_k;                       /* negative control of the exactness tests */
 };
 
@@ -52,7 +53,7 @@ struct sy_moe_work {
 
 /* A (row, expert) product that this rank owes somebody. */
 struct sy_pair {
-    uint32_t row;    /* in rows_in */
+    uint32_t row;    /* in rows_in; once computed in turn, in kept */
     uint32_t index;  /* place of the result at its source */
     int32_t source;  /* rank */
     int32_t next;    /* next pair of the same slot, -1 at the end */
@@ -107,6 +108,9 @@ struct sy_moe {
     uint32_t *own_from, *own_to; /* [batch rows] own results: from which row of `out` to which of `results` */
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
+    bool in_turn;               /* layers run in turn; only with config.in_turn */
+    uint8_t *kept;              /* [R * max_tokens * min(K, El)] rows of the wire type: all of a layer in turn */
+
     uint32_t *staged_index;     /* [R, C] */
     const uint8_t **staged_from; /* [R, C] where the row is: in `out`, in staged_rows, or (NULL) where it belongs */
     uint8_t *staged_rows;       /* [R, C] rows kept over a batch */
@@ -157,7 +161,12 @@ void sy_moe_nudge(void *moe);
 /* The deadline has passed: who is being waited for, and where the first one's ring stands. Returns SY_ERR_PEER. */
 enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err);
 
-/* ---- exchange.c: dispatch and combine alone, for measurements. Collective, errors as sy_moe_layer() ---- */
+/* ---- exchange.c: dispatch and combine without anything in between. Collective, errors as sy_moe_layer() ---- */
+/* After sy_dispatch_start(): send all rows, and wait for all of others. */
+enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err);
+/* Every pair's result to its source, and all of this rank's tokens here; rows [n_pairs] holds them as the pairs say. */
+enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err);
+/* For measurements of the exchange alone: */
 /* The T rows of sy_dispatch_own() go to the experts of ids [T, K]; returns when all rows for this rank's experts are here. */
 enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err);
 /* Every expert returns the rows that it got; results [T * K] hold them when this returns. */
@@ -187,6 +196,8 @@ bool sy_dispatch_arrived(const struct sy_moe *moe);
 /* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of any expert if
  * everything has arrived, of experts with many rows if nothing has moved for a while. */
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
+/* Compute all that is pending into kept, where the pairs' rows then are. */
+enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- combine.c ---- */
 /* Stage a result row for the other rank that it belongs to. It is written to that rank's window at once, or stays where it is

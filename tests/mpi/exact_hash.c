@@ -115,7 +115,7 @@ struct setting {
     int chunk_rows, n_threads;
     const char *transport;
     int n_slots;
-    bool reverse_k, small_cache;
+    bool in_turn, reverse_k, small_cache;
 };
 
 static enum sy_status run_setting(struct sy_group *group, struct fixture *fixture, const struct setting *setting,
@@ -134,6 +134,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.chunk_rows = setting->chunk_rows;
     config.transport = sy_transport_choice_of(setting->transport);
     config.n_slots = setting->n_slots;
+    config.in_turn = setting->in_turn;
     config.reverse_k = setting->reverse_k;
     config.on_logits = on_logits;
     config.ctx = &hash;
@@ -145,10 +146,10 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
         return st;
     for (int p = 0; p < n_prefill && !st; p++) {
         sy_session_set_prefill_chunk(session, prefill_chunks[p]);
-        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d model=%s",
+        snprintf(label, sizeof label, "%s%s ranks=%d chunk=%d prefill=%d threads=%d %s slots=%d%s model=%s",
                  setting->compute == SY_COMPUTE_F32 ? "f32" : "bf16", setting->reverse_k ? "-reversed" : "",
                  sy_group_size(group), setting->chunk_rows, prefill_chunks[p], setting->n_threads, setting->transport,
-                 setting->n_slots, strrchr(fixture->dir, '/') + 1);
+                 setting->n_slots, setting->in_turn ? " in-turn" : "", strrchr(fixture->dir, '/') + 1);
         if (setting->small_cache) {
             st = run(group, session, vocab, &hash, PREEMPTED, label, err);
         } else {
@@ -171,6 +172,8 @@ static const struct setting shapes[] = {
     {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm"},
     {.chunk_rows = 64, .n_threads = 2, .n_slots = 16, .transport = "mpi"},
     {.chunk_rows = 7, .n_threads = 1, .n_slots = 4, .transport = "shm", .small_cache = true},
+    {.chunk_rows = 7, .n_threads = 2, .n_slots = 2, .transport = "mpi", .in_turn = true},
+    {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .in_turn = true},
     {.chunk_rows = 64, .n_threads = 1, .n_slots = 4, .transport = "shm", .reverse_k = true},
 };
 

@@ -53,6 +53,10 @@ is "--transport shm: exit code" "$rc" 64
 has "--transport shm: what it cannot do" "$(cat "$SY_TMP/err")" \
     "--transport shm cannot reach rank 2 (nd1) from rank 0 (nd0): it is on another node"
 
+run_prompt 4 --no-overlap
+is "--no-overlap: exit code" "$rc" 0
+ok "--no-overlap: the text of one rank" cmp "$SY_TMP/text" "$SY_TMP/out"
+
 # ---- links of a known rate ----
 
 for rate in 1gbit 100mbit; do
