@@ -323,9 +323,10 @@ struct sy_kernels {
                            enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 
     /* Second half: y = act down^T, stored as y_dtype (SY_F32, or SY_BF16 rounded once). act: [.., F] of act_dtype,
-     * y: [.., D], rows as in expert_gate_up. */
+     * y: [.., D], rows as in expert_gate_up; where y_rows is not NULL, row i goes to y_rows[i] instead, which may be memory
+     * that another rank reads. */
     void (*expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
-                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
+                        enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype);
 
     /* The same two for a dense SwiGLU MLP come from one tile whose rows are 0 .. T-1. */
 

@@ -71,7 +71,7 @@ void SY_CPU(copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, 
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                             enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
-                         enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
+                         enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype);
 
 /* combine.c */
 void SY_CPU(combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,

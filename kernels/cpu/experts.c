@@ -14,6 +14,7 @@ struct job {
     const uint8_t *x;
     enum sy_dtype x_dtype, y_dtype;
     void *y;
+    void *const *y_rows; /* or NULL */
 };
 
 static const struct sy_weight *weight_of(const struct job *job, const struct sy_tile *tile)
@@ -50,6 +51,8 @@ VEC_INLINE vf gated(const struct sy_glu *glu, vf gate, vf up)
 static void store_row(const struct job *job, const struct sy_weight *w, const float *sums, size_t row, int n,
                       int n_columns)
 {
+    void *y = job->y_rows ? job->y_rows[row] : job->y;
+    size_t first = job->y_rows ? 0 : row * (size_t)w->n;
     int end = n + n_columns * SY_PANEL < w->n ? n + n_columns * SY_PANEL : w->n;
 
     for (int at = n; at < end; at += VEC_N) {
@@ -63,7 +66,7 @@ static void store_row(const struct job *job, const struct sy_weight *w, const fl
             v = gated(job->glu, with_bias(w, at, lanes, vec_load(gate)),
                       with_bias(w, w->n + at, lanes, vec_load(gate + SY_PANEL)));
         }
-        vec_store_type_upto(job->y_dtype, job->y, row * (size_t)w->n + (size_t)at, lanes, v);
+        vec_store_type_upto(job->y_dtype, y, first + (size_t)at, lanes, v);
     }
 }
 
@@ -140,17 +143,12 @@ static void run(struct sy_queue *q, struct job *job)
 void SY_CPU(expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                             enum sy_dtype dtype, const struct sy_glu *glu, void *act)
 {
-    run(q, &(struct job){.tiles = tiles,
-                         .n_tiles = n_tiles,
-                         .glu = glu,
-                         .x = x,
-                         .x_dtype = dtype,
-                         .y = act,
-                         .y_dtype = dtype});
+    run(q, &(struct job){
+               .tiles = tiles, .n_tiles = n_tiles, .glu = glu, .x = x, .x_dtype = dtype, .y = act, .y_dtype = dtype});
 }
 
 void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
-                         enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype)
+                         enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype)
 {
     run(q, &(struct job){.tiles = tiles,
                          .n_tiles = n_tiles,
@@ -158,6 +156,7 @@ void SY_CPU(expert_down)(struct sy_queue *q, const struct sy_tile *tiles, int n_
                          .x = act,
                          .x_dtype = act_dtype,
                          .y = y,
+                         .y_rows = y_rows,
                          .y_dtype = y_dtype});
 }
 

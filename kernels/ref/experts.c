@@ -52,7 +52,7 @@ void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int 
 }
 
 void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
-                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype)
+                        enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype)
 {
     (void)q;
     for (const struct sy_tile *tile = tiles; tile < tiles + n_tiles; tile++) {
@@ -61,7 +61,8 @@ void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_t
         for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
             for (int n = 0; n < w->n; n++) {
                 float sum = sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype);
-                sy_ref_store(y_dtype, y, row * (size_t)w->n + (size_t)n, w->bias ? sum + w->bias[n] : sum);
+                sy_ref_store(y_dtype, y_rows ? y_rows[row] : y, (y_rows ? 0 : row * (size_t)w->n) + (size_t)n,
+                             w->bias ? sum + w->bias[n] : sum);
             }
         }
     }

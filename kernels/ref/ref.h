@@ -71,7 +71,7 @@ void sy_ref_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, c
 void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                            enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
-                        enum sy_dtype act_dtype, void *y, enum sy_dtype y_dtype);
+                        enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype);
 void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
                     const float *shared, bool reverse_k, float *x);
 void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * bench_dispatch.c - rows to their experts and results back, without a model
  *
- * Each iteration draws routing anew and moves its rows both ways by the engine's transports, by MPI_Alltoallv and by memcpy,
- * in turn, so that a drift of the machine meets all alike. Between two timed parts all ranks meet in a barrier; a part's
- * time in an iteration is that of the slowest rank.
+ * Each round draws routing anew and moves its rows both ways by the engine's transports, by MPI_Alltoallv and by memcpy, in
+ * turn, so that a drift of the machine meets all alike. A way has several goes in its turn, and the first does not count:
+ * it would pay for what the way before left in the caches. Between two timed parts all ranks meet in a barrier; a part's
+ * time is that of the slowest rank.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,12 +15,13 @@
 #include "cli/bench_exchange.h"
 #include "cli/bench_report.h"
 
+#define GOES               4
 #define ITERATIONS_MIN     20
 #define ITERATIONS_MAX     1000
 #define REPETITION_SECONDS 0.2
 #define ALLOWANCE          1.2 /* of memory, for what is not counted here */
 
-/* What one iteration took this rank, in seconds. */
+/* What one go of each way took this rank, in seconds. */
 struct times {
     double of[SY_N_WAYS][SY_N_DIRECTIONS];
 };
@@ -165,62 +167,65 @@ static void close_job(struct sy_bench *bench, struct job *job)
 
 /* ---- measuring ---- */
 
-static enum sy_status run_ours(struct job *job, int T, struct times *times, struct sy_error *err)
-{
-    struct sy_group *group = sy_fabric_group(job->fabric);
-    int64_t begin_ns = sy_clock_ns();
-    enum sy_status st = sy_exchange_dispatch(job->moe, 0, job->ids, T, err);
-
-    times->of[SY_WAY_OURS][SY_TO_EXPERTS] = (double)(sy_clock_ns() - begin_ns) * 1e-9;
-    if (!st)
-        st = sy_group_barrier(group, err);
-    begin_ns = sy_clock_ns();
-    if (!st)
-        st = sy_exchange_combine(job->moe, err);
-    times->of[SY_WAY_OURS][SY_BACK] = (double)(sy_clock_ns() - begin_ns) * 1e-9;
-    return st;
-}
-
-/* Every result is the row that went out, since these experts return what they get. */
+/* Every result of others is the row that went out, since these experts return what they get. */
 static bool results_right(const struct sy_moe *moe)
 {
+    const struct sy_plan *plan = &moe->plan;
     size_t row_bytes = moe->rows.row_bytes;
 
-    for (int i = 0; i < moe->T * moe->plan.top_k; i++)
-        if (memcmp(moe->results + (size_t)i * row_bytes, sy_dispatch_own(moe, i / moe->plan.top_k), row_bytes) != 0)
-            return false;
+    for (int row = 0; row < plan->n_rows; row++) {
+        bool own = row >= plan->row_first[moe->rank] && row < plan->row_first[moe->rank + 1];
+        for (int pair = plan->pair_first[row]; pair < plan->pair_first[row + 1] && !own; pair++)
+            if (memcmp(moe->results + plan->pair_index[pair] * row_bytes,
+                       sy_dispatch_own(moe, (int)plan->row_token[row]), row_bytes) != 0)
+                return false;
+    }
     return true;
 }
 
-static enum sy_status iterate(struct job *job, int T, bool verify, struct times *times, struct sy_error *err)
+static enum sy_status run_part(struct job *job, enum sy_way way, enum sy_direction direction, int T, double *seconds,
+                               struct sy_error *err)
 {
     struct sy_group *group = sy_fabric_group(job->fabric);
+    enum sy_status st = sy_group_barrier(group, err);
+    int64_t begin_ns = sy_clock_ns();
+
+    if (st)
+        return st;
+    if (way == SY_WAY_OURS) {
+        st = direction == SY_TO_EXPERTS ? sy_exchange_dispatch(job->moe, 0, job->ids, T, err)
+                                        : sy_exchange_combine(job->moe, err);
+        *seconds = (double)(sy_clock_ns() - begin_ns) * 1e-9;
+        return st;
+    }
+    sy_group_guard(group, "MPI_Alltoallv");
+    st = sy_baseline_run(&job->baseline, way, direction, seconds, err);
+    sy_group_unguard();
+    return st;
+}
+
+/* times: [GOES]. The baselines follow the plan of this round's dispatch. */
+static enum sy_status run_round(struct job *job, int T, bool verify, struct times *times, struct sy_error *err)
+{
     struct sy_moe *moe = job->moe;
+    enum sy_status st = SY_OK;
 
     sy_routing_draw(&job->routing, moe->rank, T, job->ids);
     if (verify)
         memset(moe->results, 0xee, (size_t)(T * moe->plan.top_k) * moe->rows.row_bytes);
-    enum sy_status st = sy_group_barrier(group, err);
-    if (!st)
-        st = run_ours(job, T, times, err);
+    for (int way = 0; way < SY_N_WAYS; way++)
+        for (int go = -1; go < GOES; go++)
+            for (int direction = 0; direction < SY_N_DIRECTIONS && !st; direction++)
+                st = run_part(job, (enum sy_way)way, (enum sy_direction)direction, T,
+                              &times[go < 0 ? 0 : go].of[way][direction], err);
     if (!st && verify && !results_right(moe))
         st = sy_error_set(err, SY_ERR_INTERNAL, "bench dispatch: results are not the rows that were sent");
-    for (int way = SY_WAY_ALLTOALLV; way < SY_N_WAYS && !st; way++) {
-        for (int direction = 0; direction < SY_N_DIRECTIONS && !st; direction++) {
-            st = sy_group_barrier(group, err);
-            sy_group_guard(group, "MPI_Alltoallv");
-            if (!st)
-                st = sy_baseline_run(&job->baseline, (enum sy_way)way, (enum sy_direction)direction,
-                                     &times->of[way][direction], err);
-            sy_group_unguard();
-        }
-    }
     if (!st && verify && !sy_baseline_right(&job->baseline))
         st = sy_error_set(err, SY_ERR_INTERNAL, "bench dispatch: MPI_Alltoallv brought other rows than were sent");
     return st;
 }
 
-/* How often, from one iteration that has just run on all ranks. */
+/* How many goes, from one that has just run on all ranks. */
 static enum sy_status choose_iterations(struct sy_bench *bench, const struct times *one, int *n, struct sy_error *err)
 {
     double mine = 0, all[bench->setup->n_ranks], slowest = 0;
@@ -232,7 +237,7 @@ static enum sy_status choose_iterations(struct sy_bench *bench, const struct tim
     for (int r = 0; r < bench->setup->n_ranks && !st; r++)
         slowest = fmax(slowest, all[r]);
     double want = bench->n_reps * REPETITION_SECONDS / fmax(slowest, 1e-9);
-    *n = want < ITERATIONS_MIN ? ITERATIONS_MIN : want > ITERATIONS_MAX ? ITERATIONS_MAX : (int)want;
+    *n = (want < ITERATIONS_MIN ? ITERATIONS_MIN : want > ITERATIONS_MAX ? ITERATIONS_MAX : (int)want) / GOES * GOES;
     return st;
 }
 
@@ -243,7 +248,7 @@ static int by_value(const void *left, const void *right)
     return (*a > *b) - (*a < *b);
 }
 
-/* Each iteration's slowest rank, and of these the median, the 99th percentile and the largest. */
+/* Each go's slowest rank, and of these the median, the 99th percentile and the largest. */
 static struct sy_exchange_spread spread_of(const struct job *job, int n_ranks, int n, int way, int direction)
 {
     for (int i = 0; i < n; i++) {
@@ -263,14 +268,14 @@ static enum sy_status run_cell(struct sy_bench *bench, struct job *job, int cell
     enum sy_status st = SY_OK;
 
     for (int i = 0; i < 3 && !st; i++)
-        st = iterate(job, T, true, &job->times[0], err);
+        st = run_round(job, T, true, &job->times[0], err);
     if (!st)
         st = choose_iterations(bench, &job->times[0], &n, err);
-    for (int i = 0; i < n && !st; i++) {
-        st = iterate(job, T, false, &job->times[i], err);
+    for (int i = 0; i < n && !st; i += GOES) {
+        st = run_round(job, T, false, &job->times[i], err);
         for (int p = 0; p < n_ranks; p++) {
-            bytes[SY_TO_EXPERTS] += p == job->moe->rank ? 0 : sy_plan_n_rows(&job->moe->plan, p);
-            bytes[SY_BACK] += p == job->moe->rank ? 0 : sy_plan_n_pairs(&job->moe->plan, p);
+            bytes[SY_TO_EXPERTS] += p == job->moe->rank ? 0 : GOES * sy_plan_n_rows(&job->moe->plan, p);
+            bytes[SY_BACK] += p == job->moe->rank ? 0 : GOES * sy_plan_n_pairs(&job->moe->plan, p);
         }
     }
     if (!st)

@@ -80,10 +80,11 @@ static enum sy_status stream(struct sy_moe *moe, int peer, bool first, double *r
     for (size_t i = 0; i < n_rows && !st; i++)
         iov[1 + i] = (struct iovec){sy_dispatch_own(moe, (int)(i % n_window)), row_bytes};
     for (size_t chunk = 0; chunk < n_chunks && !st; chunk++) {
-        for (size_t i = 0; i < n_rows && write && first && !st; i++)
-            st = sy_fabric_write(moe->config.fabric, peer,
-                                 ((size_t)moe->rank * n_window + (chunk * n_rows + i) % n_window) * row_bytes,
-                                 iov[1 + i].iov_base, row_bytes, err);
+        for (size_t i = 0; i < n_rows && write && first; i++)
+            memcpy(sy_fabric_place(moe->config.fabric, peer,
+                                   ((size_t)moe->rank * n_window + (chunk * n_rows + i) % n_window) * row_bytes,
+                                   row_bytes),
+                   iov[1 + i].iov_base, row_bytes);
         iov[0] = (struct iovec){&word, sizeof word};
         if (!st)
             st = first ? put(moe, peer, iov, write ? 1 : 1 + (int)n_rows, err) : take(moe, peer, err);

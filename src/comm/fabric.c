@@ -350,15 +350,14 @@ void *sy_fabric_window(const struct sy_fabric *fabric)
 
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer)
 {
-    return transport_ops[fabric->via[peer]]->write != NULL;
+    return transport_ops[fabric->via[peer]]->place != NULL;
 }
 
-enum sy_status sy_fabric_write(struct sy_fabric *fabric, int peer, size_t offset, const void *data, size_t bytes,
-                               struct sy_error *err)
+void *sy_fabric_place(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes)
 {
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
-    return t->ops->write(t, peer, offset, data, bytes, err);
+    return t->ops->place(t, peer, offset, bytes);
 }
 
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric)

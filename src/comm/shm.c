@@ -189,21 +189,16 @@ static enum sy_status shm_put(struct sy_transport *t, int rank, enum sy_lane lan
     return sy_transport_blame(t, rank, status, err);
 }
 
-static enum sy_status shm_write(struct sy_transport *t, int rank, size_t offset, const void *data, size_t bytes,
-                                struct sy_error *err)
+static void *shm_place(struct sy_transport *t, int rank, size_t offset, size_t bytes)
 {
     struct shm *shm = (struct shm *)t;
     struct peer *peer = peer_of(shm, rank);
 
-    if (!peer)
-        return sy_transport_not_served(t, rank, err);
-    if (offset > t->config.window_bytes || bytes > t->config.window_bytes - offset)
-        return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: %zu bytes at %zu of a window of %zu", t->ops->name,
-                            bytes, offset, t->config.window_bytes);
-    memcpy(shm->windows[peer - shm->peers] + offset, data, bytes);
+    if (!peer || offset > t->config.window_bytes || bytes > t->config.window_bytes - offset)
+        return NULL;
     if (rank != sy_group_rank(t->group))
         shm->wire_bytes += bytes;
-    return SY_OK;
+    return shm->windows[peer - shm->peers] + offset;
 }
 
 static enum sy_status shm_poll(struct sy_transport *t, int rank, enum sy_lane lane, const void **data, size_t *bytes,
@@ -258,7 +253,7 @@ const struct sy_transport_ops sy_transport_shm = {
     .arena_bytes = shm_arena_bytes,
     .attach = shm_attach,
     .put = shm_put,
-    .write = shm_write,
+    .place = shm_place,
     .poll = shm_poll,
     .release = shm_release,
     .progress = shm_progress,
@@ -273,7 +268,7 @@ const struct sy_transport_ops sy_transport_self = {
     .arena_bytes = shm_arena_bytes,
     .attach = self_attach,
     .put = shm_put,
-    .write = shm_write,
+    .place = shm_place,
     .poll = shm_poll,
     .release = shm_release,
     .progress = shm_progress,

@@ -84,10 +84,10 @@ struct sy_transport_ops {
     enum sy_status (*put)(struct sy_transport *t, int peer, enum sy_lane lane, uint64_t chunk, const struct iovec *iov,
                           int n_iov, struct sy_error *err);
 
-    /* Copy bytes to a place in peer's window. The peer sees them once it polls a chunk that was put later. NULL: this
-     * transport cannot write there. */
-    enum sy_status (*write)(struct sy_transport *t, int peer, size_t offset, const void *data, size_t bytes,
-                            struct sy_error *err);
+    /* Where bytes at an offset of peer's window are to be stored, as they are next; they count as sent. The peer sees them
+     * once it polls a chunk that was put later. Returns NULL for what is not in a window. A transport that cannot write
+     * there has no such function. */
+    void *(*place)(struct sy_transport *t, int peer, size_t offset, size_t bytes);
 
     /* The next chunk from peer, in order; valid until released. Polling again without release gives the one after it. */
     enum sy_status (*poll)(struct sy_transport *t, int peer, enum sy_lane lane, const void **data, size_t *bytes,
@@ -143,8 +143,7 @@ void *sy_fabric_window(const struct sy_fabric *fabric);
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer);
 
 /* As the functions of the table; the chunk numbers are kept here. */
-enum sy_status sy_fabric_write(struct sy_fabric *fabric, int peer, size_t offset, const void *data, size_t bytes,
-                               struct sy_error *err);
+void *sy_fabric_place(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes);
 enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
                              struct sy_error *err);
 enum sy_status sy_fabric_poll(struct sy_fabric *fabric, int peer, enum sy_lane lane, const void **data, size_t *bytes,

@@ -134,7 +134,7 @@ static void run_dense(struct sy_forward *forward, int T, const struct sy_layer_w
     struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, T};
 
     k->expert_gate_up(config->queue, &tile, 1, forward->h_rows, config->rows, &config->model->glu, forward->act);
-    k->expert_down(config->queue, &tile, 1, forward->act, config->rows, forward->delta, SY_F32);
+    k->expert_down(config->queue, &tile, 1, forward->act, config->rows, forward->delta, NULL, SY_F32);
     sy_forward_add_scaled(forward, T);
 }
 

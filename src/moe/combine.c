@@ -7,29 +7,32 @@
 #include "moe/moe.h"
 #include "moe/wire.h"
 
-/* Write a result where it belongs in its source's window. */
-static enum sy_status write_result(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
-                                   struct sy_error *err)
+uint8_t *sy_combine_place(const struct sy_moe *moe, const struct sy_pair *pair)
 {
-    size_t offset = (size_t)(moe->results - moe->rows_in) + pair->index * moe->rows.row_bytes;
+    size_t offset = pair->index * moe->rows.row_bytes;
 
-    return sy_fabric_write(moe->config.fabric, pair->source, offset, row, moe->rows.row_bytes, err);
+    if (pair->source == moe->rank)
+        return moe->results + offset;
+    if (!sy_fabric_writes(moe->config.fabric, pair->source))
+        return NULL;
+    return sy_fabric_place(moe->config.fabric, pair->source, (size_t)(moe->results - moe->rows_in) + offset,
+                           moe->rows.row_bytes);
 }
 
-enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
-                                 struct sy_error *err)
+enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row)
 {
     struct sy_peer_state *peer = &moe->peers[pair->source];
     size_t place = (size_t)pair->source * (size_t)moe->config.chunk_rows + (size_t)peer->n_staged;
-    bool write = sy_fabric_writes(moe->config.fabric, pair->source);
 
+    if (pair->source == moe->rank) {
+        peer->n_outstanding--;
+        peer->n_returned++;
+        return SY_OK;
+    }
     if (peer->n_staged == moe->config.chunk_rows)
         return SY_AGAIN;
-    enum sy_status st = write ? write_result(moe, pair, row, err) : SY_OK;
-    if (st)
-        return st;
     moe->staged_index[place] = pair->index;
-    moe->staged_from[place] = write ? NULL : row;
+    moe->staged_from[place] = sy_fabric_writes(moe->config.fabric, pair->source) ? NULL : row;
     peer->n_staged++;
     peer->n_returned++;
     return SY_OK;

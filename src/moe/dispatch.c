@@ -96,22 +96,21 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
         .sequence = moe->sequence, .n_rows = (uint32_t)n_rows, .n_pairs = (uint32_t)n_pairs, .last = n_rows == left};
     struct sy_chunk_pair *pairs = (struct sy_chunk_pair *)(moe->meta + n_rows);
     size_t place = (size_t)(first_row(moe, moe->rank) + peer->next_row - plan->row_first[p]) * moe->rows.row_bytes;
-    enum sy_status st = SY_OK;
 
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
         uint8_t *from = sy_dispatch_own(moe, (int)plan->row_token[row]);
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
         moe->iov[2 + i] = (struct iovec){from, moe->rows.row_bytes};
-        if (write && !st)
-            st = sy_fabric_write(fabric, p, place + (size_t)i * moe->rows.row_bytes, from, moe->rows.row_bytes, err);
+        if (write)
+            memcpy(sy_fabric_place(fabric, p, place + (size_t)i * moe->rows.row_bytes, moe->rows.row_bytes), from,
+                   moe->rows.row_bytes);
     }
     for (int i = 0; i < n_pairs; i++)
         pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};
     moe->iov[0] = (struct iovec){&header, sizeof header};
     moe->iov[1] = (struct iovec){moe->meta, (size_t)n_rows * sizeof(uint32_t) + (size_t)n_pairs * sizeof *pairs};
-    if (!st)
-        st = sy_fabric_put(fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + (write ? 0 : n_rows), err);
+    enum sy_status st = sy_fabric_put(fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + (write ? 0 : n_rows), err);
     if (st)
         return st;
     peer->next_row += n_rows;
@@ -119,25 +118,21 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     return SY_OK;
 }
 
-enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err)
+/* A chunk to each peer that has one to get and gives credit. */
+static enum sy_status push(struct sy_moe *moe, bool *pushed, struct sy_error *err)
 {
     int64_t begin_ns = sy_clock_ns();
-    enum sy_status st = SY_OK;
 
     /* Each rank starts with its right neighbour, so that not all send to rank 0 first. */
     for (int i = 1; i < moe->n_ranks; i++) {
         int p = (moe->rank + i) % moe->n_ranks;
-        while (!moe->peers[p].sent_last) {
-            struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
-            if (ring.head - ring.tail >= (uint64_t)sy_fabric_config(moe->config.fabric)->n_slots)
-                break;
-            st = push_chunk(moe, p, err);
-            if (st == SY_AGAIN)
-                break;
-            if (st)
-                return st;
-            *moved = true;
-        }
+        struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
+        if (moe->peers[p].sent_last || ring.head - ring.tail >= (uint64_t)sy_fabric_config(moe->config.fabric)->n_slots)
+            continue;
+        enum sy_status st = push_chunk(moe, p, err);
+        if (st && st != SY_AGAIN)
+            return st;
+        *pushed = *pushed || !st;
     }
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
     return SY_OK;
@@ -178,6 +173,8 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
         for (uint32_t j = 0; j < counts[i]; j++, used++) {
             if (pairs[used].slot >= (uint32_t)moe->n_slots)
                 return malformed(moe, p, "an expert slot that is not here", err);
+            if (pairs[used].index >= (uint32_t)(moe->config.max_tokens * moe->plan.top_k))
+                return malformed(moe, p, "a result's place that no token has", err);
             enqueue(moe, (int)pairs[used].slot, first + i, pairs[used].index, p);
         }
     }
@@ -188,7 +185,7 @@ static enum sy_status take_chunk(struct sy_moe *moe, int p, const uint8_t *data,
     return SY_OK;
 }
 
-enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err)
+static enum sy_status drain(struct sy_moe *moe, bool *moved, struct sy_error *err)
 {
     int64_t begin_ns = sy_clock_ns();
     struct sy_fabric *fabric = moe->config.fabric;
@@ -212,6 +209,23 @@ enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_erro
     }
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
     return st;
+}
+
+enum sy_status sy_dispatch_move(struct sy_moe *moe, bool *moved, struct sy_error *err)
+{
+    bool pushed;
+
+    /* A peer gets credit while this rank copies its next chunks; two that each used up the other's first would take turns. */
+    do {
+        pushed = false;
+        enum sy_status st = push(moe, &pushed, err);
+        if (!st)
+            st = drain(moe, moved, err);
+        if (st)
+            return st;
+        *moved = *moved || pushed;
+    } while (pushed);
+    return SY_OK;
 }
 
 bool sy_dispatch_arrived(const struct sy_moe *moe)

@@ -20,10 +20,10 @@ static bool all_sent(const struct sy_moe *moe)
 static enum sy_status turn(struct sy_moe *moe, struct sy_wait *wait, bool combine, struct sy_error *err)
 {
     bool moved = false;
-    enum sy_status st = combine ? sy_combine_push(moe, &moved, err) : sy_dispatch_push(moe, &moved, err);
+    enum sy_status st = sy_dispatch_move(moe, &moved, err);
 
-    if (!st)
-        st = sy_dispatch_drain(moe, &moved, err);
+    if (!st && combine)
+        st = sy_combine_push(moe, &moved, err);
     if (!st && combine)
         st = sy_combine_drain(moe, &moved, err);
     if (st)
@@ -44,28 +44,19 @@ enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err)
     return st;
 }
 
-/* Send a pair's row back to its source, another rank. */
+/* Send a pair's row back to its source, or straight to its place there; own results are in place. */
 static enum sy_status give_back(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
                                 struct sy_wait *wait, struct sy_error *err)
 {
+    uint8_t *place = pair->source == moe->rank ? NULL : sy_combine_place(moe, pair);
     enum sy_status st;
 
-    while ((st = sy_combine_return(moe, pair, row, err)) == SY_AGAIN)
+    if (place)
+        memcpy(place, row, moe->rows.row_bytes);
+    while ((st = sy_combine_return(moe, pair, row)) == SY_AGAIN)
         if ((st = turn(moe, wait, true, err)))
             return st;
     return st;
-}
-
-/* Put this rank's own results in place. */
-static void keep_own(struct sy_moe *moe, const uint8_t *rows)
-{
-    size_t row_bytes = moe->rows.row_bytes;
-    struct sy_peer_state *self = &moe->peers[moe->rank];
-
-    for (int i = 0; i < self->n_incoming; i++)
-        memcpy(moe->results + moe->pairs[i].index * row_bytes, rows + moe->pairs[i].row * row_bytes, row_bytes);
-    self->n_outstanding -= self->n_incoming;
-    self->n_returned += self->n_incoming;
 }
 
 enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err)
@@ -74,11 +65,8 @@ enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, stru
     struct sy_wait wait;
 
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
-    /* Own pairs are the first, and come last, because nobody waits for them. */
-    for (int i = moe->peers[moe->rank].n_incoming; i < moe->n_pairs && !st; i++)
+    for (int i = 0; i < moe->n_pairs && !st; i++)
         st = give_back(moe, &moe->pairs[i], rows + moe->pairs[i].row * moe->rows.row_bytes, &wait, err);
-    if (!st)
-        keep_own(moe, rows);
     while (!st && !sy_combine_done(moe))
         st = turn(moe, &wait, true, err);
     return st;

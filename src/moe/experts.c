@@ -8,48 +8,20 @@
 #include "moe/batch.h"
 #include "moe/moe.h"
 
-/* Hand back rows of the last batch to other ranks; those whose peer has no room stay for the next call. */
-static enum sy_status hand_back(struct sy_moe *moe, bool *moved, struct sy_error *err)
+/* Hand back what the last batch computed; rows whose peer has no room stay for the next call. */
+static void hand_back(struct sy_moe *moe, bool *moved)
 {
     int kept = 0;
 
     for (int i = 0; i < moe->n_out; i++) {
-        const struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
-        const uint8_t *row = moe->out + (size_t)moe->out_row[i] * moe->rows.row_bytes;
-        enum sy_status st = sy_combine_return(moe, pair, row, err);
-        if (st && st != SY_AGAIN)
-            return st;
-        *moved = *moved || !st;
-        if (st) {
-            moe->out_row[kept] = moe->out_row[i];
-            moe->out_pair[kept++] = moe->out_pair[i];
+        if (sy_combine_return(moe, &moe->pairs[moe->out_pair[i]], moe->out_at[i]) == SY_OK) {
+            *moved = true;
+            continue;
         }
+        moe->out_at[kept] = moe->out_at[i];
+        moe->out_pair[kept++] = moe->out_pair[i];
     }
     moe->n_out = kept;
-    return SY_OK;
-}
-
-/* Put this rank's own results of a batch in place, and keep the others' in out_row and out_pair. */
-static void keep_own(struct sy_moe *moe)
-{
-    const struct sy_moe_config *config = &moe->config;
-    int n_own = 0, kept = 0;
-
-    for (int i = 0; i < moe->n_out; i++) {
-        const struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
-        if (pair->source == moe->rank) {
-            moe->own_from[n_own] = (uint32_t)moe->out_row[i];
-            moe->own_to[n_own++] = pair->index;
-        } else {
-            moe->out_row[kept] = moe->out_row[i];
-            moe->out_pair[kept++] = moe->out_pair[i];
-        }
-    }
-    moe->n_out = kept;
-    config->kernels->copy_rows(config->queue, moe->results, moe->own_to, moe->out, moe->own_from, n_own,
-                               moe->rows.row_bytes);
-    moe->peers[moe->rank].n_outstanding -= n_own;
-    moe->peers[moe->rank].n_returned += n_own;
 }
 
 /* Make tiles of pending pairs: at most SY_BATCH_ROWS rows of slots that have at least min_rows. Only a slot that alone has
@@ -68,7 +40,6 @@ static int fill_batch(struct sy_moe *moe, int min_rows)
         while (moe->slot_head[slot] >= 0 && n_rows < SY_BATCH_ROWS) {
             int pair = moe->slot_head[slot];
             moe->batch_rows[n_rows] = moe->pairs[pair].row;
-            moe->out_row[n_rows] = n_rows;
             moe->out_pair[n_rows++] = pair;
             tile->n_rows++;
             moe->slot_head[slot] = moe->pairs[pair].next;
@@ -80,8 +51,8 @@ static int fill_batch(struct sy_moe *moe, int min_rows)
     return n_tiles;
 }
 
-/* Run the tiles of a batch; out: [n_out] rows. */
-static void compute(struct sy_moe *moe, int n_tiles, uint8_t *out)
+/* Run the tiles of a batch; results go to out_at. */
+static void compute(struct sy_moe *moe, int n_tiles)
 {
     const struct sy_moe_config *config = &moe->config;
 
@@ -89,7 +60,8 @@ static void compute(struct sy_moe *moe, int n_tiles, uint8_t *out)
                                moe->rows.row_bytes);
     config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,
                                     moe->act);
-    config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, out, config->wire);
+    config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, NULL, moe->out_at,
+                                 config->wire);
     config->kernels->queue_sync(config->queue);
 }
 
@@ -105,23 +77,24 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
 {
     int64_t begin_ns = sy_clock_ns();
 
-    enum sy_status st = hand_back(moe, moved, err);
-    if (st)
-        return st;
+    hand_back(moe, moved);
     int n_tiles = moe->n_out ? 0 : fill_batch(moe, rows_to_run(moe, *moved, begin_ns));
     if (n_tiles) {
         sy_combine_keep(moe);
+        for (int i = 0; i < moe->n_out; i++) {
+            uint8_t *place = sy_combine_place(moe, &moe->pairs[moe->out_pair[i]]);
+            moe->out_at[i] = place ? place : moe->out + (size_t)i * moe->rows.row_bytes;
+        }
         moe->computing = true;
-        compute(moe, n_tiles, moe->out);
+        compute(moe, n_tiles);
         moe->computing = false;
-        keep_own(moe);
-        st = hand_back(moe, moved, err);
+        hand_back(moe, moved);
         *moved = true;
     }
     moe->times.experts_ns += sy_clock_ns() - begin_ns;
-    if (!st && moe->nudged)
+    if (moe->nudged)
         *err = moe->nudged_err;
-    return st ? st : moe->nudged;
+    return moe->nudged;
 }
 
 enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
@@ -131,9 +104,14 @@ enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
 
     while (moe->n_pending) {
         int n_tiles = fill_batch(moe, 1);
-        compute(moe, n_tiles, moe->kept + n_done * moe->rows.row_bytes);
-        for (int i = 0; i < moe->n_out; i++)
-            moe->pairs[moe->out_pair[i]].row = (uint32_t)n_done++;
+        for (int i = 0; i < moe->n_out; i++) {
+            struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
+            bool own = pair->source == moe->rank;
+            pair->row = (uint32_t)n_done;
+            moe->out_at[i] = own ? sy_combine_place(moe, pair) : moe->kept + n_done * moe->rows.row_bytes;
+            n_done += !own;
+        }
+        compute(moe, n_tiles);
     }
     moe->n_out = 0;
     moe->times.experts_ns += sy_clock_ns() - begin_ns;

@@ -15,10 +15,8 @@
 /* Whatever can move now, in both directions; in between, experts whose rows are here, if those may run. */
 static enum sy_status move(struct sy_moe *moe, bool may_compute, bool *moved, struct sy_error *err)
 {
-    enum sy_status st = sy_dispatch_push(moe, moved, err);
+    enum sy_status st = sy_dispatch_move(moe, moved, err);
 
-    if (!st)
-        st = sy_dispatch_drain(moe, moved, err);
     if (!st && may_compute)
         st = sy_experts_run_ready(moe, moved, err);
     if (!st)
@@ -51,7 +49,7 @@ static enum sy_status overlapped(struct sy_moe *moe, const struct sy_layer_weigh
 {
     struct sy_wait wait;
     bool moved = false;
-    enum sy_status st = sy_dispatch_push(moe, &moved, err);
+    enum sy_status st = sy_dispatch_move(moe, &moved, err);
 
     if (st)
         return st;

@@ -72,10 +72,8 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->out, SY_BATCH_ROWS * row);
     if (config->in_turn)
         TAKE(moe->kept, pairs * row);
-    TAKE(moe->out_row, SY_BATCH_ROWS);
+    TAKE(moe->out_at, SY_BATCH_ROWS);
     TAKE(moe->out_pair, SY_BATCH_ROWS);
-    TAKE(moe->own_from, SY_BATCH_ROWS);
-    TAKE(moe->own_to, SY_BATCH_ROWS);
     TAKE(moe->staged_index, R * C);
     TAKE(moe->staged_from, R * C);
     TAKE(moe->staged_rows, R * C * row);

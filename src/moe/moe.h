@@ -103,9 +103,10 @@ struct sy_moe {
     uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts */
     uint8_t *act;               /* [batch rows, F] of the wire type */
     uint8_t *out;               /* [batch rows] rows of the wire type */
-    int *out_row, *out_pair;    /* [batch rows] rows of `out` not yet on their way back, and the pair behind each */
+    void **out_at;              /* [batch rows] where each result is: its place in results or in a peer's window, or in
+                                 * `out`. The first n_out are not yet on their way back */
+    int *out_pair;              /* [batch rows] the pair behind each */
     int n_out;
-    uint32_t *own_from, *own_to; /* [batch rows] own results: from which row of `out` to which of `results` */
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     bool in_turn;               /* layers run in turn; only with config.in_turn */
@@ -164,12 +165,13 @@ enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err);
 /* ---- exchange.c: dispatch and combine without anything in between. Collective, errors as sy_moe_layer() ---- */
 /* After sy_dispatch_start(): send all rows, and wait for all of others. */
 enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err);
-/* Every pair's result to its source, and all of this rank's tokens here; rows [n_pairs] holds them as the pairs say. */
+/* Every pair's result to its source, and all of this rank's tokens here; rows holds them as the pairs say, but for those of
+ * this rank's own tokens, which are in results already. */
 enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err);
 /* For measurements of the exchange alone: */
 /* The T rows of sy_dispatch_own() go to the experts of ids [T, K]; returns when all rows for this rank's experts are here. */
 enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err);
-/* Every expert returns the rows that it got; results [T * K] hold them when this returns. */
+/* Every expert returns the rows that it got; results [T * K] hold those of other ranks' experts when this returns. */
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- router.c ---- */
@@ -186,9 +188,9 @@ uint8_t *sy_dispatch_own(const struct sy_moe *moe, int token);
 /* Round h to this rank's own rows, and start; or start with the rows that are there. */
 void sy_dispatch_begin(struct sy_moe *moe, const float *h);
 void sy_dispatch_start(struct sy_moe *moe);
-/* Send what credit allows; take in what has come and let the network move. *moved is set when anything happened. */
-enum sy_status sy_dispatch_push(struct sy_moe *moe, bool *moved, struct sy_error *err);
-enum sy_status sy_dispatch_drain(struct sy_moe *moe, bool *moved, struct sy_error *err);
+/* Send what credit allows, take in what has come in between, and let the network move. *moved is set when anything
+ * happened. */
+enum sy_status sy_dispatch_move(struct sy_moe *moe, bool *moved, struct sy_error *err);
 /* All rows for this rank's experts are here. */
 bool sy_dispatch_arrived(const struct sy_moe *moe);
 
@@ -196,14 +198,16 @@ bool sy_dispatch_arrived(const struct sy_moe *moe);
 /* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of any expert if
  * everything has arrived, of experts with many rows if nothing has moved for a while. */
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
-/* Compute all that is pending into kept, where the pairs' rows then are. */
+/* Compute all that is pending: own results in place, others into kept, where the pairs' rows then are. */
 enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- combine.c ---- */
-/* Stage a result row for the other rank that it belongs to. It is written to that rank's window at once, or stays where it is
- * until sy_combine_keep(). SY_AGAIN when that peer's staging chunk is full. */
-enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
-                                 struct sy_error *err);
+/* Where a pair's result is to be stored: this rank's results, or the window of its source. NULL if that cannot be written,
+ * so that the row must travel in a chunk. */
+uint8_t *sy_combine_place(const struct sy_moe *moe, const struct sy_pair *pair);
+/* Return a pair's result, which is at its place if it has one; a row that has none stays where it is until
+ * sy_combine_keep(). SY_AGAIN when the peer's staging chunk is full. */
+enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row);
 /* Copy what is staged, before the next batch writes over it. */
 void sy_combine_keep(struct sy_moe *moe);
 /* Send staged chunks that are full or final; take in results of others. */

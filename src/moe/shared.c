@@ -15,7 +15,7 @@ void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
     if (!config->shared_width)
         return;
     k->expert_gate_up(config->queue, &tile, 1, rows, config->wire, &config->glu, moe->shared_act);
-    k->expert_down(config->queue, &tile, 1, moe->shared_act, config->wire, moe->shared, SY_F32);
+    k->expert_down(config->queue, &tile, 1, moe->shared_act, config->wire, moe->shared, NULL, SY_F32);
     if (weights->shared_gate.n) {
         k->gemm(config->queue, &weights->shared_gate, h, SY_F32, (size_t)config->hidden, moe->T, 0, 1, false,
                 moe->shared_gate, 1);
