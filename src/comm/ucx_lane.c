@@ -47,7 +47,7 @@ static void name_lane(struct sy_ucx_peer *peer)
 
 static bool worth_trying(const struct sy_ucx_peer *peer)
 {
-    return peer->rank != sy_group_rank(peer->ucx->base.group) && strcmp(peer->lane, "tcp") != 0;
+    return peer->rank != sy_group_rank(peer->ucx->base.group) && !peer->in_line;
 }
 
 /* The round of two ranks is that of the lowest bit in which their numbers differ. */
@@ -163,6 +163,7 @@ enum sy_status sy_ucx_survey(struct sy_ucx *ucx, struct sy_error *err)
 
     for (int p = 0; p < ucx->n_peers; p++) {
         name_lane(&ucx->peers[p]);
+        ucx->peers[p].in_line = !strcmp(ucx->peers[p].lane, "tcp");
         try_some = try_some || (way == SY_UCX_BEST && worth_trying(&ucx->peers[p]));
     }
     status = any_says(ucx->base.group, try_some, &any, err);

@@ -2,6 +2,7 @@
  * ucx_message.c - active messages: a chunk for a slot, credit, and the hello of a meeting
  *
  * UCX hands a small message over in its own memory and announces a large one, whose bytes it then brings into the slot itself.
+ * Over tcp all go without announcement: it and its answer would wait in both directions behind the bytes of other chunks.
  */
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,10 @@ void sy_ucx_send(struct sy_ucx_peer *peer, const struct sy_ucx_message *message,
     if (slot && peer->ucx->memory) {
         param.op_attr_mask = UCP_OP_ATTR_FIELD_MEMH;
         param.memh = peer->ucx->memory;
+    }
+    if (peer->in_line) {
+        param.op_attr_mask |= UCP_OP_ATTR_FIELD_FLAGS;
+        param.flags = UCP_AM_SEND_FLAG_EAGER;
     }
     void *sent = ucp_am_send_nbx(peer->ep, MESSAGE_ID, message, sizeof *message, slot ? slot->iov_base : NULL,
                                  slot ? slot->iov_len : 0, &param);

@@ -76,6 +76,7 @@ struct sy_ucx_peer {
     bool near;      /* on this node */
     bool by_put;    /* how this rank writes there */
     bool one_sided; /* a put there does not need the peer's help */
+    bool in_line;   /* all that goes there waits behind what went before */
     char lane[24];  /* UCX's name of what small messages use */
     ucp_ep_h ep;
     ucp_rkey_h rkey;
