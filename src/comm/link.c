@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "comm/group_mpi.h"
 
-#define TAG       100 /* not one of a transport's */
 #define IN_FLIGHT 4
 
 /* Wait for n requests. */
@@ -47,8 +46,8 @@ enum sy_status sy_group_link(struct sy_group *group, int a, int b, void *buffer,
         /* With answers, every second message goes back. */
         bool send = answer && i % 2 ? rank == b : rank == a;
         for (int j = 0; j < k && rc == MPI_SUCCESS; j++)
-            rc = send ? sy_group_row_isend(group, buffer, bytes, other, TAG, &requests[j])
-                      : sy_group_row_irecv(group, buffer, bytes, other, TAG, &requests[j]);
+            rc = send ? sy_group_row_isend(group, buffer, bytes, other, SY_TAG_LINK, &requests[j])
+                      : sy_group_row_irecv(group, buffer, bytes, other, SY_TAG_LINK, &requests[j]);
         status = rc == MPI_SUCCESS ? complete(group, other, requests, k, err)
                                    : sy_mpi_error(err, rc, "measuring a link");
     }

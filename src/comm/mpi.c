@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * mpi.c - the transport that works everywhere: rings emulated with non-blocking messages
  *
- * A chunk is one message. The consumer keeps a receive posted for every free slot of a ring, in the order of the chunks, and
- * MPI does not let messages of one ring overtake each other, so chunk n always lands in slot n % n_slots. The producer
- * copies a chunk into a slot of its own and sends from there; it never has more chunks on the way than the consumer
- * has receives posted, so no message is ever unexpected.
+ * A chunk is one message inside a node. Between nodes it is cut into pieces that MPI sends without asking: it asks before a
+ * large message, and the question and its answer would wait in both directions behind the bytes of other chunks.
+ *
+ * The consumer keeps receives posted for every free slot of a ring, those of first pieces in the order of the chunks, and MPI
+ * does not let messages of one tag overtake each other, so chunk n always lands in slot n % n_slots. Every other piece of a
+ * slot has a tag of its own, since a short chunk leaves receives of its slot for the next one there. The producer copies a
+ * chunk into a slot of its own and sends from there; it never has more chunks on the way than the consumer has receives
+ * posted, so no message is ever unexpected.
  *
  * In front of every payload stands a head with the chunk's number, for checking, and the credit of the other direction.
  * Credit has a message of its own only when no chunk is there to carry it and the producer may be running out.
@@ -24,7 +28,11 @@
 #include "comm/transport.h"
 
 #define MAGIC      0x52575953u /* "SYWR" */
-#define TAG_CREDIT SY_N_LANES  /* lanes have their own number as tag */
+#define TAG_CREDIT SY_N_LANES  /* first pieces have the number of their lane as tag */
+#define TAG_PIECES (TAG_CREDIT + 1)
+
+/* Open MPI sends up to 64 KiB over TCP at once, its own head included. */
+#define PIECE_BYTES ((size_t)60 << 10)
 
 enum kind { KIND_CREDIT = SY_N_LANES, KIND_FIN }; /* lower: a chunk of that lane */
 
@@ -32,6 +40,7 @@ struct head {
     uint32_t magic, kind;
     uint64_t epoch;             /* of the transport's open() */
     uint64_t chunk;             /* its number in its ring */
+    uint64_t bytes;             /* payload */
     uint64_t count[SY_N_LANES]; /* chunks that the sender has released; in a fin: that it has put. They only grow. */
 };
 
@@ -42,18 +51,21 @@ _Static_assert(sizeof(struct head) <= PAYLOAD_AT, "the head must fit before the 
 struct ring_out {
     uint64_t put, credit;  /* chunks put; chunks that the consumer has released */
     uint8_t *slots;        /* [n_slots] */
-    MPI_Request *requests; /* [n_slots] sends */
+    MPI_Request *requests; /* [n_slots][n_pieces] sends */
 };
 
 struct ring_in {
     uint64_t arrived, polled, released, reported; /* reported: as released, but told to the producer */
     uint8_t *slots;                               /* [n_slots] */
-    MPI_Request *requests; /* [n_slots] posted receives, but for the next one to arrive, which is in t->next */
+    MPI_Request *requests; /* [n_slots][n_pieces] posted receives, but for the one that is in t->next */
     size_t *bytes;         /* [n_slots] payload */
+    int n_begun;           /* pieces of the next chunk, of which the first one has arrived; 0: it has not */
 };
 
 struct peer {
     int rank;
+    size_t piece_bytes;
+    int n_pieces[SY_N_LANES]; /* of the longest chunk */
     struct ring_out out[SY_N_LANES];
     struct ring_in in[SY_N_LANES];
     struct head credit_in, credit_out, fin_out;
@@ -65,7 +77,7 @@ struct peer {
 struct transport {
     struct sy_transport base;
     uint64_t epoch, wire_bytes;
-    int n_peers, n_credits_due;
+    int n_peers, n_credits_due, n_begun;
     struct peer *peers; /* [n_peers] */
     int *index;         /* [ranks] in peers, -1: not served */
     size_t slot_bytes[SY_N_LANES];
@@ -122,19 +134,47 @@ static void transport_free(struct transport *t)
     free(t);
 }
 
-static bool peer_init(struct peer *peer, int rank, int n_slots)
+static int pieces_of(const struct peer *peer, size_t payload_bytes)
 {
+    return (int)((sizeof(struct head) + payload_bytes + peer->piece_bytes - 1) / peer->piece_bytes);
+}
+
+/* The same on both sides. */
+static void choose_pieces(const struct transport *t, struct peer *peer)
+{
+    struct sy_group *group = t->base.group;
+    bool near = sy_group_node_of(group, peer->rank) == sy_group_node_of(group, sy_group_rank(group));
+    int n_max;
+
+    peer->piece_bytes = near ? INT_MAX : PIECE_BYTES;
+    do {
+        n_max = 1;
+        for (int lane = 0; lane < SY_N_LANES; lane++) {
+            peer->n_pieces[lane] = pieces_of(peer, t->base.config.chunk_bytes[lane]);
+            n_max = peer->n_pieces[lane] > n_max ? peer->n_pieces[lane] : n_max;
+        }
+        peer->piece_bytes *= 2;
+    } while (n_max > 1 && TAG_PIECES + ((int64_t)t->base.config.n_slots * n_max + 1) * SY_N_LANES > SY_TAG_LINK);
+    peer->piece_bytes /= 2;
+}
+
+static bool peer_init(const struct transport *t, struct peer *peer, int rank)
+{
+    int n_slots = t->base.config.n_slots;
+
     peer->rank = rank;
+    choose_pieces(t, peer);
     peer->credit_sent = peer->fin_sent = MPI_REQUEST_NULL;
     for (int lane = 0; lane < SY_N_LANES; lane++) {
         struct ring_out *out = &peer->out[lane];
         struct ring_in *in = &peer->in[lane];
-        out->requests = malloc((size_t)n_slots * sizeof(MPI_Request));
-        in->requests = malloc((size_t)n_slots * sizeof(MPI_Request));
+        int n = n_slots * peer->n_pieces[lane];
+        out->requests = malloc((size_t)n * sizeof(MPI_Request));
+        in->requests = malloc((size_t)n * sizeof(MPI_Request));
         in->bytes = calloc((size_t)n_slots, sizeof *in->bytes);
         if (!out->requests || !in->requests || !in->bytes)
             return false;
-        for (int i = 0; i < n_slots; i++)
+        for (int i = 0; i < n; i++)
             out->requests[i] = in->requests[i] = MPI_REQUEST_NULL;
     }
     return true;
@@ -159,7 +199,7 @@ static bool transport_init(struct transport *t, const uint8_t *peers)
     for (size_t i = 0; i < n_next; i++)
         t->next[i] = MPI_REQUEST_NULL;
     for (int r = 0; r < size; r++)
-        if (t->index[r] >= 0 && !peer_init(&t->peers[t->index[r]], r, t->base.config.n_slots))
+        if (t->index[r] >= 0 && !peer_init(t, &t->peers[t->index[r]], r))
             return false;
     return true;
 }
@@ -204,13 +244,41 @@ static size_t mpi_arena_bytes(const struct sy_transport_config *config, int n_pe
 
 /* Receiving */
 
-static enum sy_status post_chunk(struct transport *t, struct peer *peer, enum sy_lane lane, uint64_t chunk,
-                                 MPI_Request *request, struct sy_error *err)
+/* Where piece i of the chunk that begins at message is, how much there is of it when the payload has so many bytes, its tag. */
+static struct iovec piece_of(const struct peer *peer, uint8_t *message, size_t payload_bytes, int i)
 {
-    uint8_t *slot = peer->in[lane].slots + chunk % (uint64_t)t->base.config.n_slots * t->slot_bytes[lane];
-    size_t bytes = sizeof(struct head) + t->base.config.chunk_bytes[lane];
-    int rc = sy_group_row_irecv(t->base.group, slot + HEAD_AT, bytes, peer->rank, (int)lane, request);
+    size_t at = (size_t)i * peer->piece_bytes, left = sizeof(struct head) + payload_bytes - at;
 
+    return (struct iovec){message + at, left < peer->piece_bytes ? left : peer->piece_bytes};
+}
+
+static int tag_of(const struct peer *peer, int lane, size_t slot, int i)
+{
+    return i ? TAG_PIECES + ((int)slot * peer->n_pieces[lane] + i) * SY_N_LANES + lane : lane;
+}
+
+static uint8_t *message_in(const struct transport *t, const struct peer *peer, int lane, size_t slot)
+{
+    return peer->in[lane].slots + slot * t->slot_bytes[lane] + HEAD_AT;
+}
+
+/* The receives of a free slot that are not posted yet. */
+static enum sy_status post_chunk(struct transport *t, struct peer *peer, int lane, uint64_t chunk, struct sy_error *err)
+{
+    size_t slot = chunk % (uint64_t)t->base.config.n_slots;
+    struct ring_in *in = &peer->in[lane];
+    MPI_Request *requests = &in->requests[slot * (size_t)peer->n_pieces[lane]];
+    uint8_t *message = message_in(t, peer, lane, slot);
+    int rc = MPI_SUCCESS;
+
+    for (int i = 0; i < peer->n_pieces[lane] && rc == MPI_SUCCESS; i++) {
+        struct iovec piece = piece_of(peer, message, t->base.config.chunk_bytes[lane], i);
+        bool next = i == 0 && chunk == in->arrived;
+        MPI_Request *request = next ? &t->next[t->index[peer->rank] * N_NEXT + lane] : &requests[i];
+        if (*request == MPI_REQUEST_NULL)
+            rc = sy_group_row_irecv(t->base.group, piece.iov_base, piece.iov_len, peer->rank,
+                                    tag_of(peer, lane, slot, i), request);
+    }
     return rc == MPI_SUCCESS ? SY_OK : failed(t, peer->rank, err, rc, "posting a receive");
 }
 
@@ -286,32 +354,88 @@ static enum sy_status arrived_credit(struct transport *t, struct peer *peer, str
     return status == SY_OK ? post_credit(t, peer, err) : status;
 }
 
-static enum sy_status arrived_chunk(struct transport *t, struct peer *peer, enum sy_lane lane, int count,
-                                    struct sy_error *err)
+/* All of the next chunk of a ring is there. */
+static void complete_chunk(struct transport *t, struct peer *peer, int lane)
 {
     struct ring_in *in = &peer->in[lane];
     uint64_t n_slots = (uint64_t)t->base.config.n_slots;
-    size_t slot = in->arrived % n_slots;
-    const struct head *head = (const struct head *)(in->slots + slot * t->slot_bytes[lane] + HEAD_AT);
 
-    if ((size_t)count < sizeof *head || head->magic != MAGIC || head->epoch != t->epoch || head->kind != lane ||
-        head->chunk != in->arrived) {
+    t->n_begun -= in->n_begun > 0;
+    in->n_begun = 0;
+    in->arrived++;
+    if (in->arrived < in->released + n_slots) {
+        MPI_Request *following = &in->requests[in->arrived % n_slots * (uint64_t)peer->n_pieces[lane]];
+        t->next[t->index[peer->rank] * N_NEXT + lane] = *following;
+        *following = MPI_REQUEST_NULL;
+    }
+    consider_credit(t, peer);
+}
+
+/* The first piece of the next chunk. */
+static enum sy_status arrived_chunk(struct transport *t, struct peer *peer, int lane, int count, struct sy_error *err)
+{
+    struct ring_in *in = &peer->in[lane];
+    size_t slot = in->arrived % (uint64_t)t->base.config.n_slots;
+    struct head *head = (struct head *)message_in(t, peer, lane, slot);
+    bool whole = (size_t)count >= sizeof *head;
+
+    if (!whole || head->magic != MAGIC || head->epoch != t->epoch || head->kind != (uint32_t)lane ||
+        head->chunk != in->arrived || head->bytes > t->base.config.chunk_bytes[lane] ||
+        (size_t)count != piece_of(peer, (uint8_t *)head, head->bytes, 0).iov_len) {
         char what[200];
         snprintf(what, sizeof what,
                  "sent something else than chunk %llu of lane %d (found lane %u, chunk %llu, %d bytes)",
-                 (unsigned long long)in->arrived, (int)lane, (size_t)count < sizeof *head ? 0 : head->kind,
-                 (size_t)count < sizeof *head ? 0ull : (unsigned long long)head->chunk, count);
+                 (unsigned long long)in->arrived, lane, whole ? head->kind : 0,
+                 whole ? (unsigned long long)head->chunk : 0ull, count);
         return broken(t, peer->rank, err, what);
     }
-    in->bytes[slot] = (size_t)count - sizeof *head;
-    in->arrived++;
-    if (in->arrived < in->released + n_slots) {
-        MPI_Request *following = &in->requests[in->arrived % n_slots];
-        t->next[t->index[peer->rank] * N_NEXT + (int)lane] = *following;
-        *following = MPI_REQUEST_NULL;
-    }
+    in->bytes[slot] = head->bytes;
     enum sy_status status = take_counts(t, peer, head, err);
-    consider_credit(t, peer);
+    if (pieces_of(peer, head->bytes) == 1) {
+        complete_chunk(t, peer, lane);
+    } else {
+        in->n_begun = pieces_of(peer, head->bytes);
+        t->n_begun++;
+    }
+    return status;
+}
+
+/* Have the other pieces of a chunk that has begun come too? */
+static enum sy_status look_for_pieces(struct transport *t, struct peer *peer, int lane, bool *moved,
+                                      struct sy_error *err)
+{
+    struct ring_in *in = &peer->in[lane];
+    size_t slot = in->arrived % (uint64_t)t->base.config.n_slots;
+    MPI_Request *requests = &in->requests[slot * (size_t)peer->n_pieces[lane]];
+
+    /* In this order they come, and complete: the last one tells of those before it. */
+    for (int i = in->n_begun - 1; i > 0; i--) {
+        MPI_Status status;
+        int done = 0, count = 0;
+        if (requests[i] == MPI_REQUEST_NULL)
+            continue;
+        int rc = MPI_Test(&requests[i], &done, &status);
+        if (rc != MPI_SUCCESS)
+            return failed(t, peer->rank, err, rc, "receiving");
+        if (!done)
+            return SY_OK;
+        MPI_Get_count(&status, MPI_BYTE, &count);
+        if ((size_t)count != piece_of(peer, NULL, in->bytes[slot], i).iov_len)
+            return broken(t, peer->rank, err, "sent a piece of a chunk that is too short or too long");
+    }
+    complete_chunk(t, peer, lane);
+    *moved = true;
+    return SY_OK;
+}
+
+static enum sy_status look_for_all_pieces(struct transport *t, bool *moved, struct sy_error *err)
+{
+    enum sy_status status = SY_OK;
+
+    for (int p = 0; p < t->n_peers && t->n_begun && status == SY_OK; p++)
+        for (int lane = 0; lane < SY_N_LANES && status == SY_OK; lane++)
+            if (t->peers[p].in[lane].n_begun)
+                status = look_for_pieces(t, &t->peers[p], lane, moved, err);
     return status;
 }
 
@@ -319,9 +443,11 @@ static enum sy_status mpi_progress(struct sy_transport *base, struct sy_error *e
 {
     struct transport *t = (struct transport *)base;
     int n_done;
+    bool moved;
 
     do {
         n_done = 0;
+        moved = false;
         int rc = MPI_Testsome(t->n_peers * N_NEXT, t->next, &n_done, t->done, t->statuses);
         if (n_done == MPI_UNDEFINED)
             n_done = 0;
@@ -332,7 +458,7 @@ static enum sy_status mpi_progress(struct sy_transport *base, struct sy_error *e
                 return failed(t, peer->rank, err, t->statuses[i].MPI_ERROR, "receiving");
             MPI_Get_count(&t->statuses[i], MPI_BYTE, &count);
             enum sy_status status = what == TAG_CREDIT ? arrived_credit(t, peer, err)
-                                                       : arrived_chunk(t, peer, (enum sy_lane)what, count, err);
+                                                       : arrived_chunk(t, peer, what, count, err);
             if (status != SY_OK)
                 return status;
         }
@@ -340,7 +466,10 @@ static enum sy_status mpi_progress(struct sy_transport *base, struct sy_error *e
             t->failed = true;
             return sy_mpi_error(err, rc, "mpi transport: receiving");
         }
-    } while (n_done > 0);
+        enum sy_status status = look_for_all_pieces(t, &moved, err);
+        if (status != SY_OK)
+            return status;
+    } while (n_done > 0 || moved);
     for (int p = 0; p < t->n_peers && t->n_credits_due && !t->closing; p++) {
         if (!t->peers[p].credit_due)
             continue;
@@ -374,20 +503,26 @@ static enum sy_status mpi_put(struct sy_transport *base, int rank, enum sy_lane 
         return sy_error_set(err, SY_ERR_INTERNAL, "mpi transport: a chunk of %zu bytes, at most %zu", bytes,
                             base->config.chunk_bytes[lane]);
     size_t slot = chunk % n_slots;
-    int rc = MPI_Test(&out->requests[slot], &free_now, MPI_STATUS_IGNORE);
+    MPI_Request *requests = &out->requests[slot * (size_t)peer->n_pieces[lane]];
+    int rc = MPI_Testall(peer->n_pieces[lane], requests, &free_now, MPI_STATUSES_IGNORE);
     if (rc != MPI_SUCCESS)
         return failed(t, rank, err, rc, "sending");
     if (!free_now) /* its chunk has arrived, but MPI does not know that yet */
         return SY_AGAIN;
     uint8_t *message = out->slots + slot * t->slot_bytes[lane] + HEAD_AT, *at = message + sizeof(struct head);
     struct head head = compose(t, peer, lane, chunk);
+    head.bytes = bytes;
     memcpy(message, &head, sizeof head);
     for (int i = 0; i < n_iov; i++) {
         if (iov[i].iov_len)
             memcpy(at, iov[i].iov_base, iov[i].iov_len);
         at += iov[i].iov_len;
     }
-    rc = sy_group_row_isend(base->group, message, sizeof head + bytes, rank, (int)lane, &out->requests[slot]);
+    for (int i = 0; i < pieces_of(peer, bytes) && rc == MPI_SUCCESS; i++) {
+        struct iovec piece = piece_of(peer, message, bytes, i);
+        rc = sy_group_row_isend(base->group, piece.iov_base, piece.iov_len, rank, tag_of(peer, lane, slot, i),
+                                &requests[i]);
+    }
     if (rc != MPI_SUCCESS)
         return failed(t, rank, err, rc, "sending");
     out->put++;
@@ -429,10 +564,8 @@ static enum sy_status mpi_release(struct sy_transport *base, int rank, enum sy_l
                             rank, peer ? (unsigned long long)(peer->in[lane].polled - peer->in[lane].released) : 0ull);
     struct ring_in *in = &peer->in[lane];
     for (int i = 0; i < n; i++) {
-        uint64_t chunk = in->released + n_slots; /* the one that the freed slot is for */
-        MPI_Request *request = chunk == in->arrived ? &t->next[t->index[rank] * N_NEXT + (int)lane]
-                                                    : &in->requests[chunk % n_slots];
-        enum sy_status status = post_chunk(t, peer, lane, chunk, request, err);
+        /* The freed slot is for this one. */
+        enum sy_status status = post_chunk(t, peer, lane, in->released + n_slots, err);
         if (status != SY_OK)
             return status;
         in->released++;
@@ -466,7 +599,7 @@ static void drop_receives(struct transport *t)
         for (int i = 0; i < N_NEXT; i++)
             sy_request_drop(&t->next[p * N_NEXT + i]);
         for (int lane = 0; lane < SY_N_LANES; lane++)
-            for (int i = 0; i < t->base.config.n_slots; i++)
+            for (int i = 0; i < t->base.config.n_slots * t->peers[p].n_pieces[lane]; i++)
                 sy_request_drop(&t->peers[p].in[lane].requests[i]);
     }
 }
@@ -482,10 +615,8 @@ static enum sy_status attach_peer(struct transport *t, struct peer *peer, struct
         peer->out[lane].slots = sy_arena_take(arena, (size_t)n_slots * t->slot_bytes[lane]);
         if (!in->slots || !peer->out[lane].slots)
             return sy_error_set(err, SY_ERR_INTERNAL, "the arena is too small for the mpi transport");
-        for (int i = 0; i < n_slots && status == SY_OK; i++) {
-            MPI_Request *request = i ? &in->requests[i] : &t->next[t->index[peer->rank] * N_NEXT + lane];
-            status = post_chunk(t, peer, lane, (uint64_t)i, request, err);
-        }
+        for (int i = 0; i < n_slots && status == SY_OK; i++)
+            status = post_chunk(t, peer, lane, (uint64_t)i, err);
     }
     return status == SY_OK ? post_credit(t, peer, err) : status;
 }
@@ -519,7 +650,8 @@ static bool all_quiet(struct transport *t)
         for (int lane = 0; lane < SY_N_LANES && complete; lane++) {
             if (peer->in[lane].arrived != peer->n_fin[lane])
                 return false;
-            MPI_Testall(t->base.config.n_slots, peer->out[lane].requests, &complete, MPI_STATUSES_IGNORE);
+            MPI_Testall(t->base.config.n_slots * peer->n_pieces[lane], peer->out[lane].requests, &complete,
+                        MPI_STATUSES_IGNORE);
         }
     }
     return complete;
@@ -574,7 +706,7 @@ static void mpi_close(struct sy_transport *base)
         sy_request_drop(&t->peers[p].credit_sent);
         sy_request_drop(&t->peers[p].fin_sent);
         for (int lane = 0; lane < SY_N_LANES; lane++)
-            for (int i = 0; i < base->config.n_slots; i++)
+            for (int i = 0; i < base->config.n_slots * t->peers[p].n_pieces[lane]; i++)
                 sy_request_drop(&t->peers[p].out[lane].requests[i]);
     }
     transport_free(t);
