@@ -27,6 +27,13 @@ bool sy_take_request(struct sy_cursor *cursor, int *rank, struct sy_request *req
     return true;
 }
 
+size_t sy_report_bytes(int n_events)
+{
+    size_t top = SY_TOP_LOGPROBS_MAX * (sizeof(int32_t) + sizeof(float));
+
+    return sizeof(struct sy_step_report) + (size_t)n_events * (sizeof(struct sy_token_event) + top);
+}
+
 bool sy_put_event(struct sy_buf *buf, const struct sy_token_event *event)
 {
     size_t n = (size_t)event->n_top;

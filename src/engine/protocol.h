@@ -27,7 +27,8 @@ bool sy_put_request(struct sy_buf *buf, int rank, const struct sy_request *reque
 /* The prompt points into the cursor's bytes. */
 bool sy_take_request(struct sy_cursor *cursor, int *rank, struct sy_request *request);
 
-/* Report: sy_step_report, n_events events. */
+/* Report: sy_step_report, n_events events. Bytes of the longest with so many. */
+size_t sy_report_bytes(int n_events);
 bool sy_put_event(struct sy_buf *buf, const struct sy_token_event *event);
 /* top_ids and top_logprobs point to the arrays given ([SY_TOP_LOGPROBS_MAX] each). */
 bool sy_take_event(struct sy_cursor *cursor, struct sy_token_event *event, int32_t *top_ids, float *top_logprobs);

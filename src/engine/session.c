@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/holding.h"
+#include "engine/protocol.h"
 #include "engine/session_private.h"
 
 #define NUDGE_US             50 /* between two looks at the network while kernels run */
@@ -153,6 +154,18 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
     return SY_OK;
 }
 
+/* Room for the longest reports, so that none grows in a step: each token of a prompt may be echoed, and each sequence ends. */
+static bool reserve_reports(struct sy_session *session)
+{
+    size_t bytes = sy_report_bytes(session->config.max_tokens + session->config.max_sequences);
+    bool enough = sy_buf_reserve(&session->header, sizeof(struct sy_step_header)) &&
+                  sy_buf_reserve(&session->report, bytes);
+
+    for (int r = 0; r < session->n_ranks && session->rank == 0; r++)
+        enough = enough && sy_buf_reserve(&session->reports[r], bytes);
+    return enough;
+}
+
 static enum sy_status start_compute(struct sy_session *session, struct sy_error *err)
 {
     const struct sy_session_config *config = &session->config;
@@ -173,7 +186,7 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
     session->rank_sequences = calloc((size_t)session->n_ranks, sizeof *session->rank_sequences);
     session->rank_tokens = calloc((size_t)session->n_ranks, sizeof *session->rank_tokens);
     bool enough = session->experts && session->scratch && session->logit_jobs && session->reports &&
-                  session->rank_sequences && session->rank_tokens;
+                  session->rank_sequences && session->rank_tokens && reserve_reports(session);
     for (int i = 0; i < config->n_threads && enough; i++) {
         session->scratch[i].candidates = malloc((size_t)model->vocab * sizeof *session->scratch[i].candidates);
         enough = session->scratch[i].candidates != NULL;
