@@ -20,6 +20,12 @@ export OMPI_MCA_rmaps_base_oversubscribe OMPI_MCA_hwloc_base_binding_policy OMPI
 : "${OMPI_MCA_btl_vader_single_copy_mechanism:=none}"
 export OMPI_MCA_btl_vader_single_copy_mechanism
 
+# A node that has gone is noticed by mpirun after 40 seconds, and not after 8 minutes: later than the ranks (--timeout, 30 s),
+# which know better what they wait for. Ranks cannot set this, mpirun has it already.
+: "${OMPI_MCA_oob_tcp_keepalive_time:=20}" "${OMPI_MCA_oob_tcp_keepalive_intvl:=5}"
+: "${OMPI_MCA_oob_tcp_keepalive_probes:=4}"
+export OMPI_MCA_oob_tcp_keepalive_time OMPI_MCA_oob_tcp_keepalive_intvl OMPI_MCA_oob_tcp_keepalive_probes
+
 # hwloc's OpenGL part asks every X display for its GPUs; where the name localhost does not resolve, that takes 5 seconds
 # in each process.
 : "${HWLOC_COMPONENTS:=-gl}"

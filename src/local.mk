@@ -25,6 +25,7 @@ libmodel_a_SOURCES = \
 	%D%/model/source.c %D%/model/source.h \
 	%D%/model/shard.c %D%/model/shard.h %D%/model/shard_job.h \
 	%D%/model/scan.c %D%/model/scan.h \
+	%D%/model/sample.c \
 	%D%/model/safetensors.c %D%/model/safetensors.h \
 	%D%/model/shard_index.c %D%/model/shard_index.h \
 	%D%/model/meta.c %D%/model/meta.h \
@@ -89,6 +90,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/collective.c \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
+	%D%/comm/launcher.c \
 	%D%/comm/link.c \
 	%D%/comm/mailbox.c %D%/comm/mailbox.h \
 	%D%/comm/mpi.c \
@@ -115,6 +117,7 @@ libmoe_a_SOURCES = \
 	%D%/moe/residency.h \
 	%D%/moe/exchange.c \
 	%D%/moe/experts.c \
+	%D%/moe/overdue.c \
 	%D%/moe/combine.c
 
 # Attention, KV cache, scheduler, sampler, session.
@@ -136,6 +139,7 @@ libengine_a_SOURCES = \
 # The subcommands. A library, so that tests can have a look.
 noinst_LIBRARIES += libcli.a
 libcli_a_SOURCES = \
+	%D%/cli/alike.c %D%/cli/alike.h \
 	%D%/cli/anatomy.c %D%/cli/anatomy.h \
 	%D%/cli/batch.c %D%/cli/batch.h \
 	%D%/cli/bench.c %D%/cli/bench.h \
@@ -164,6 +168,7 @@ libcli_a_SOURCES = \
 	%D%/cli/logits.c %D%/cli/logits.h \
 	%D%/cli/prompt.c %D%/cli/prompt.h \
 	%D%/cli/reader.c %D%/cli/reader.h \
+	%D%/cli/release.c \
 	%D%/cli/render.c %D%/cli/render.h \
 	%D%/cli/run.c \
 	%D%/cli/score.c \

@@ -37,6 +37,8 @@ tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np16_t_SOURCES = %D%/mpi/transport.c
+sy_mpi_tests += %D%/mpi/overdue.np3.t
+tests_mpi_overdue_np3_t_SOURCES = %D%/mpi/overdue.c
 sy_shell_tests_light += %D%/mpi/fault.t
 sy_shell_tests += %D%/mpi/ucx_shm.t %D%/mpi/ucx_tcp.t
 EXTRA_DIST += %D%/mpi/ucx.sh
@@ -180,11 +182,12 @@ tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh
 
 # Several nodes on this machine.
-sy_shell_tests += %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
-check_PROGRAMS += %D%/net/tapswitch
+sy_shell_tests += %D%/net/faults.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
+check_PROGRAMS += %D%/net/other_version %D%/net/tapswitch
+tests_net_other_version_SOURCES = %D%/net/other_version.c src/cli/main.c
 tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
 tests_net_tapswitch_LDADD =
-EXTRA_DIST += %D%/net/net.sh %D%/net/agent.sh
+EXTRA_DIST += %D%/net/net.sh %D%/net/agent.sh %D%/net/requests.sh
 
 check_LIBRARIES += libtap.a
 libtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/tap_mpi.c %D%/tap_mpi.h %D%/testrand.h %D%/fixture.c %D%/fixture.h

@@ -15,4 +15,7 @@ void sy_log_init(enum sy_log_level level, int rank, int n_ranks, const char *hos
 /* Write "switchyard: [rank r (host): ]text\n". Text is lower case and without a period; values are copyable. */
 void sy_log(enum sy_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same, and each line of lines (NULL: none) as one more, all in one write. */
+void sy_log_lines(enum sy_log_level level, const char *text, const char *lines);
+
 #endif

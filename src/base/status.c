@@ -15,6 +15,7 @@ enum sy_status sy_error_set(struct sy_error *err, enum sy_status status, const c
     if (!err)
         return status;
     err->status = status;
+    err->lines = NULL;
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
@@ -29,6 +30,7 @@ enum sy_status sy_error_errno(struct sy_error *err, enum sy_status status, const
     if (!err)
         return status;
     err->status = status;
+    err->lines = NULL;
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);

@@ -26,9 +26,11 @@ struct sy_error {
     enum sy_status status;
     int rank; /* the rank that failed, -1 while it is not known to the others */
     char text[SY_ERROR_TEXT_MAX];
+    /* More for the reader, one thing on each line; NULL: nothing. It belongs to whoever wrote the text, and lives as long. */
+    const char *lines;
 };
 
-#define SY_ERROR_INIT {.status = SY_OK, .rank = -1, .text = ""}
+#define SY_ERROR_INIT {.status = SY_OK, .rank = -1, .text = "", .lines = NULL}
 
 /* Write a sentence into err (cut at SY_ERROR_TEXT_MAX) and return status, so that "return sy_error_set(...)" is one
  * line. Text is lower case, without a closing period, and says what was expected, what was found and what to do.

@@ -20,9 +20,9 @@
 /* Files that MPI and the program keep open beside the checkpoint's. */
 #define FILES_SPARE 64
 
-/* What a rank tells of itself; the same bytes layout on all, since all run the same program (its version is checked first). */
+/* What a rank tells of itself; the same layout of bytes on all, since sy_setup_start() has seen that all run the same program. */
 struct rank_report {
-    char version[32], libraries[SY_N_LIBRARIES][64], cpu_model[128];
+    char cpu_model[128];
     int32_t isa, n_cores, n_cpus, n_numa, n_threads, bound;
     uint64_t memory_bytes, free_bytes, shm_bytes, n_files;
     double cpu_quota;
@@ -43,23 +43,24 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
                                    .memory_bytes = m->memory_bytes,
                                    .free_bytes = m->memory_free_bytes,
                                    .cpu_quota = m->cpu_quota};
-    snprintf(report->version, sizeof report->version, "%s", sy_version);
     snprintf(report->cpu_model, sizeof report->cpu_model, "%s", m->cpu_model);
-    for (int i = 0; i < SY_N_LIBRARIES; i++)
-        sy_version_library((enum sy_library)i, report->libraries[i], sizeof report->libraries[i]);
     if (!getrlimit(RLIMIT_NOFILE, &files))
         report->n_files = files.rlim_cur;
     if (!statvfs("/dev/shm", &shm))
         report->shm_bytes = (uint64_t)shm.f_bavail * shm.f_frsize;
 }
 
-static void print_versions(const struct rank_report *mine)
+static void print_versions(void)
 {
-    printf("switchyard %s", mine->version);
-    /* MPI's version says its name. */
-    for (int i = 0; i < SY_N_LIBRARIES; i++)
+    char text[64];
+
+    printf("switchyard %s", sy_version);
+    for (int i = 0; i < SY_N_LIBRARIES; i++) {
+        sy_version_library((enum sy_library)i, text, sizeof text);
+        /* MPI's version says its name. */
         printf(", %s%s%s", i == SY_LIBRARY_MPI ? "" : sy_version_library_name((enum sy_library)i),
-               i == SY_LIBRARY_MPI ? "" : " ", mine->libraries[i]);
+               i == SY_LIBRARY_MPI ? "" : " ", text);
+    }
     printf("\n\n");
 }
 
@@ -107,22 +108,6 @@ static void print_notes(const struct sy_setup *setup, const struct rank_report *
             printf("note: rank %d could use %s; another rank or --isa holds all at %s\n", r,
                    sy_isa_name((enum sy_isa)all[r].isa), sy_isa_name(setup->isa));
     }
-}
-
-/* All ranks run the same program with the same MPI. */
-static enum sy_status compare_versions(const struct sy_setup *setup, const struct rank_report *all,
-                                       struct sy_error *err)
-{
-    for (int r = 1; r < setup->n_ranks; r++) {
-        if (strcmp(all[r].version, all[0].version))
-            return sy_error_set(err, SY_ERR_SYSTEM, "rank %d (%s) runs switchyard %s, rank 0 runs %s", r,
-                                sy_group_host(setup->group, r), all[r].version, all[0].version);
-        for (int i = 0; i < SY_N_LIBRARIES; i++)
-            if (i == SY_LIBRARY_MPI && strcmp(all[r].libraries[i], all[0].libraries[i]))
-                return sy_error_set(err, SY_ERR_SYSTEM, "rank %d (%s) runs with %s, rank 0 with %s", r,
-                                    sy_group_host(setup->group, r), all[r].libraries[i], all[0].libraries[i]);
-    }
-    return SY_OK;
 }
 
 /* Mean time of a barrier. Collective. */
@@ -206,13 +191,12 @@ static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, s
     if (st)
         return st;
     if (setup->rank == 0) {
-        print_versions(all);
+        print_versions();
         print_table(setup, all);
         print_job(setup, all, barrier_us);
         print_notes(setup, all);
     }
-    st = compare_versions(setup, all, err);
-    if (!st && setup->settings->model)
+    if (setup->settings->model)
         st = check_checkpoint(setup, err);
     if (setup->rank == 0) {
         if (st)

@@ -5,15 +5,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "cli/alike.h"
 #include "cli/anatomy.h"
 #include "cli/signals.h"
 
 /* Idle compute threads spin this long where each has a core. */
 #define SPIN_US 50
+/* A rank that has waited in vain stays so long at most, for others to say the same. */
+#define LAST_WORDS_MS 250
 
 enum sy_status sy_setup_agree(struct sy_setup *setup, enum sy_status mine, struct sy_error *err)
 {
@@ -32,8 +36,7 @@ static void apply_log(const struct sy_setup *setup)
     /* Rank 0 speaks for all. */
     int rank = setup->rank ? setup->rank : -1;
 
-    sy_log_init(sy_settings_log_level(setup->settings), rank, setup->n_ranks,
-                sy_group_host(setup->group, setup->rank));
+    sy_log_init(sy_settings_log_level(setup->settings), rank, setup->n_ranks, sy_group_host(setup->group, setup->rank));
     for (int i = 0; i < 3; i++)
         if (setup->settings->progress && !strcmp(setup->settings->progress, modes[i]))
             sy_progress_set_mode((enum sy_progress_mode)i);
@@ -97,7 +100,9 @@ enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct
     sy_signals_install();
     setup->rank = sy_group_rank(setup->group);
     setup->n_ranks = sy_group_size(setup->group);
-    st = share_settings(setup, err);
+    st = sy_alike_program(setup->group, err);
+    if (!st)
+        st = share_settings(setup, err);
     if (st)
         return st;
     sy_group_set_timeout(setup->group, sy_settings_timeout_ms(setup->settings));
@@ -166,6 +171,8 @@ static enum sy_status read_checkpoint(struct sy_setup *setup, struct sy_error *e
             mine = sy_checkpoint_verify(setup->ckpt, err);
         st = sy_setup_agree(setup, mine, err);
     }
+    if (!st)
+        st = sy_setup_agree(setup, sy_alike_checkpoint(setup->group, setup->ckpt, err), err);
     sy_buf_fini(&meta);
     return st;
 }
@@ -231,11 +238,24 @@ enum sy_status sy_setup_session(struct sy_setup *setup, sy_token_fn on_token, sy
     return st;
 }
 
+/* The end of a rank takes those on its node with it. Other ranks' deadlines pass at about the same time, and the one that
+ * names the culprit may be the second: whoever waits for a rank that waits itself sees no further than that. */
+static void let_others_speak(const struct sy_setup *setup)
+{
+    int64_t ms = sy_group_timeout_ms(setup->group) / 8;
+
+    if (ms <= 0 || ms > LAST_WORDS_MS)
+        ms = LAST_WORDS_MS;
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
 void sy_setup_die(struct sy_setup *setup, const struct sy_error *err)
 {
     /* From here on rank 0 speaks for itself only. */
     sy_log_init(SY_LOG_ERROR, setup->rank, setup->n_ranks, sy_group_host(setup->group, setup->rank));
-    sy_log(SY_LOG_ERROR, "%s", err->text);
+    sy_log_lines(SY_LOG_ERROR, err->text, err->lines);
+    if (err->status == SY_ERR_PEER)
+        let_others_speak(setup);
     sy_group_abort(setup->group, sy_status_exit_code(err->status));
 }
 

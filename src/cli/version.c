@@ -17,8 +17,6 @@
 #include "comm/group.h"
 #include "kernels.h"
 
-const char sy_version[] = PACKAGE_VERSION;
-
 static void print(FILE *out, const char *label, const char *text)
 {
     fprintf(out, "  %-14s %s\n", label, text);

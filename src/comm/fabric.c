@@ -325,6 +325,11 @@ const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabri
     return &fabric->config;
 }
 
+const char *sy_fabric_name(const struct sy_fabric *fabric, int peer)
+{
+    return transport_ops[fabric->via[peer]]->name;
+}
+
 const char *sy_fabric_describe(const struct sy_fabric *fabric)
 {
     return fabric->description;

@@ -14,6 +14,7 @@
 #include "comm/group_mpi.h"
 
 #define HOST_MAX   256
+#define LAUNCHER_S 4 /* for the launcher to end after this rank has given up */
 #define ABORT_S    2 /* for MPI to end the job before the process ends itself */
 #define FINALIZE_S 5 /* at least, for the end of MPI */
 
@@ -269,6 +270,8 @@ void sy_group_fini(struct sy_group *group)
 void sy_group_abort(struct sy_group *group, int exit_code)
 {
     fflush(NULL);
+    if (group && group->n_nodes > 1)
+        sy_launcher_outlive(LAUNCHER_S);
     watchdog_begin(ABORT_S, exit_code, "");
     if (group)
         MPI_Abort(MPI_COMM_WORLD, exit_code);

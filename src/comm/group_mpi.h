@@ -72,6 +72,9 @@ enum sy_status sy_group_move(struct sy_group *group, struct sy_error *err);
 /* A number that grows; the same on all ranks when every rank asks in the same order. */
 uint64_t sy_group_next_epoch(struct sy_group *group);
 
+/* If the process that started this rank is a launcher of this job and is still there in so many seconds, end it. */
+void sy_launcher_outlive(int seconds);
+
 /* Forget a receive that nobody waits for any more. */
 void sy_request_drop(MPI_Request *request);
 

@@ -131,6 +131,8 @@ void sy_fabric_close(struct sy_fabric *fabric);
 
 struct sy_group *sy_fabric_group(const struct sy_fabric *fabric);
 const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabric);
+/* The name of the transport that serves a peer. */
+const char *sy_fabric_name(const struct sy_fabric *fabric, int peer);
 /* One line: which transport serves which peers of this rank, and why. */
 const char *sy_fabric_describe(const struct sy_fabric *fabric);
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric);

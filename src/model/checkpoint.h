@@ -52,8 +52,13 @@ enum sy_status sy_checkpoint_parse(const char *dir, const uint8_t *meta, size_t 
 /* Check on this machine that each shard is there with the size that the metadata says (fstat only; reads nothing). */
 enum sy_status sy_checkpoint_verify(const struct sy_checkpoint *ckpt, struct sy_error *err);
 
-/* Read every shard's header on this machine again and compare it with the metadata, byte for byte (doctor). */
+/* Read every shard's header on this machine again and compare it with the metadata, byte for byte. */
 enum sy_status sy_checkpoint_verify_headers(const struct sy_checkpoint *ckpt, struct sy_error *err);
+
+/* Read a few bytes of up to 512 tensors, and append them to sample; compare such a sample, which another machine took with the
+ * same metadata, with the data here. Weights of another training differ nearly everywhere. SY_ERR_DATA names file and tensor. */
+enum sy_status sy_checkpoint_sample(struct sy_checkpoint *ckpt, struct sy_buf *sample, struct sy_error *err);
+enum sy_status sy_checkpoint_compare(struct sy_checkpoint *ckpt, const struct sy_buf *sample, struct sy_error *err);
 
 /* Parsed config.json (an object) and generation_config.json (an object, or NULL when absent); owned by ckpt. */
 const json_t *sy_checkpoint_config(const struct sy_checkpoint *ckpt);

@@ -4,13 +4,8 @@
  *   h ──> router ──> plan ──> dispatch ──> experts, shared ──> combine ──> x
  *                              └── chunks travel while tiles are computed ──┘
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "moe/moe.h"
-
-#define NAMES_MAX 4 /* ranks listed in a message */
 
 /* Whatever can move now, in both directions; in between, experts whose rows are here, if those may run. */
 static enum sy_status move(struct sy_moe *moe, bool may_compute, bool *moved, struct sy_error *err)
@@ -99,53 +94,4 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
         return st;
     sy_combine_finish(moe, x);
     return SY_OK;
-}
-
-/* What a rank can be waited for. The first comes first: whoever misses tokens also holds back results and credit, even
- * those of its own experts. */
-enum owed { OWED_TOKENS, OWED_RESULTS, OWED_CREDIT, N_OWED };
-
-static bool owes(const struct sy_moe *moe, int p, enum owed what)
-{
-    const struct sy_peer_state *peer = &moe->peers[p];
-
-    if (p == moe->rank)
-        return false;
-    if (what == OWED_CREDIT)
-        return !peer->sent_last || peer->n_staged;
-    return what == OWED_TOKENS ? !peer->received_last : peer->n_outstanding > 0;
-}
-
-enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err)
-{
-    static const char *const names[N_OWED] = {"tokens", "expert results", "credit to send"};
-    struct sy_fabric *fabric = moe->config.fabric;
-    long long timeout_ms = (long long)sy_group_timeout_ms(sy_fabric_group(fabric));
-
-    for (enum owed what = OWED_TOKENS; what < N_OWED; what++) {
-        char ranks[NAMES_MAX * 300] = "";
-        int n = 0, first = 0;
-        for (int p = 0; p < moe->n_ranks; p++) {
-            size_t at = strlen(ranks);
-            if (!owes(moe, p, what))
-                continue;
-            if (n < NAMES_MAX)
-                snprintf(ranks + at, sizeof ranks - at, "%srank %d (%s)", n ? ", " : "", p,
-                         sy_group_host(sy_fabric_group(fabric), p));
-            first = n++ ? first : p;
-        }
-        if (!n)
-            continue;
-        bool dispatch = what == OWED_TOKENS || (what == OWED_CREDIT && !moe->peers[first].sent_last);
-        struct sy_ring_state ring = sy_fabric_state(fabric, first, dispatch ? SY_LANE_DISPATCH : SY_LANE_COMBINE,
-                                                    what == OWED_CREDIT);
-        return sy_error_set(err, SY_ERR_PEER,
-                            "%s layer %d: no progress for %lld ms, waiting for %s from %s%s; the ring of rank %d: "
-                            "chunk %llu, head %llu, tail %llu, epoch %u",
-                            dispatch ? "dispatch" : "combine", moe->layer, timeout_ms, names[what], ranks,
-                            n > NAMES_MAX ? " and more" : "", first, (unsigned long long)ring.head,
-                            (unsigned long long)ring.head, (unsigned long long)ring.tail, moe->sequence);
-    }
-    return sy_error_set(err, SY_ERR_INTERNAL, "layer %d: no progress for %lld ms, and no peer is owed or owes anything",
-                        moe->layer, timeout_ms);
 }

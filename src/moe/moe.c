@@ -79,6 +79,7 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->staged_rows, R * C * row);
     TAKE(moe->iov, C + 2);
     TAKE(moe->meta, C + 2 * C * K);
+    TAKE(moe->overdue, R * SY_OVERDUE_LINE + 1);
 #undef TAKE
     total += sy_plan_bytes(config->max_tokens, config->rule.top_k, moe->n_ranks);
     if (arena)

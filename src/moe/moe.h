@@ -25,6 +25,9 @@
 #include "moe/residency.h"
 #include "placement.h"
 
+/* Bytes of one line of sy_moe_overdue(). */
+#define SY_OVERDUE_LINE 640
+
 struct sy_moe_config {
     const struct sy_kernels *kernels;
     struct sy_queue *queue;
@@ -118,6 +121,7 @@ struct sy_moe {
     struct iovec *iov;          /* [C + 2] */
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
 
+    char *overdue;              /* [R * SY_OVERDUE_LINE + 1] what a passed deadline says of each peer */
     bool computing;             /* a batch of tiles runs */
     enum sy_status nudged;      /* what sy_moe_nudge() met, and the sentence */
     struct sy_error nudged_err;
@@ -159,7 +163,9 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
  * returned by the layer. For sy_pool_poll(). */
 void sy_moe_nudge(void *moe);
 
-/* The deadline has passed: who is being waited for, and where the first one's ring stands. Returns SY_ERR_PEER. */
+/* ---- overdue.c ---- */
+/* The deadline has passed: who is being waited for, with a line for each peer that says what it owes, on which lane, and where
+ * the ring stands. Returns SY_ERR_PEER. */
 enum sy_status sy_moe_overdue(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- exchange.c: dispatch and combine without anything in between. Collective, errors as sy_moe_layer() ---- */

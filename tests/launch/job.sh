@@ -31,15 +31,18 @@ job_start() { # N ARGUMENT...
     job_ranks=$1
     shift
     rm -f "$SY_TMP"/pid.*
+    # Others may write there beside it.
+    : >"$SY_TMP/err"
     # shellcheck disable=SC2086 # MPIRUN is a command with arguments
     timeout -k 10 "${SY_RUN_TIMEOUT:-60}" sh -c 'echo $$ >"$0.launcher"; exec "$@"' "$SY_TMP/pid" \
         $MPIRUN -n "$job_ranks" sh -c 'echo $$ >"$0.${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-0}}"; exec "$@"' "$SY_TMP/pid" \
-        "$SY_BUILDDIR/switchyard" "$@" </dev/null 3>&- >"$SY_TMP/out" 2>"$SY_TMP/err" &
+        "$SY_BUILDDIR/switchyard" "$@" </dev/null 3>&- >"$SY_TMP/out" 2>>"$SY_TMP/err" &
     job=$!
 }
 
 job_end() { # exit code in $rc
-    wait "$job"
+    # A shell may remark on a job that was killed.
+    wait "$job" 2>/dev/null
     # shellcheck disable=SC2034 # for the test that sources this file
     rc=$?
     job=

@@ -88,6 +88,31 @@ static void test_good(void)
     folder_remove(dir);
 }
 
+/* What another node holds against its own copy. */
+static void test_sample(void)
+{
+    const char *dir = folder_make();
+    struct sy_checkpoint *ckpt;
+    struct sy_buf sample = SY_BUF_INIT;
+    struct sy_error err = SY_ERROR_INIT;
+
+    write_good(dir);
+    if (folder_open(dir, &ckpt, &err))
+        bail("%s", err.text);
+    is_int(sy_checkpoint_sample(ckpt, &sample, &err), SY_OK, "a sample of the data is taken");
+    is_int(sy_checkpoint_compare(ckpt, &sample, &err), SY_OK, "the same files give the same one");
+    sample.data[64] ^= 1;
+    is_int(sy_checkpoint_compare(ckpt, &sample, &err), SY_ERR_DATA, "other values are found");
+    char expected[300];
+    snprintf(expected, sizeof expected, "%s/m2.safetensors: tensor b has other values here", dir);
+    has_str(err.text, expected, "and the tensor is named");
+    sample.len--;
+    is_int(sy_checkpoint_compare(ckpt, &sample, &err), SY_ERR_INTERNAL, "a sample of another length is refused");
+    sy_buf_fini(&sample);
+    sy_checkpoint_close(ckpt);
+    folder_remove(dir);
+}
+
 /* A file of the good folder is replaced (by a shard's header, or by text; dropped when both are NULL) and the folder is
  * then refused. */
 static const struct {
@@ -387,6 +412,7 @@ static void test_threads(void)
 int main(void)
 {
     test_good();
+    test_sample();
     test_broken();
     test_folders();
     test_meta();

@@ -183,11 +183,19 @@ net_loss() { # NODE PPM
 }
 
 net_link() { # NODE up|down
-    if [ "$net_kind" = bridge ]; then
-        net_quietly ip link set "p$1" "$2"
-    else
+    if [ "$net_kind" = switch ]; then
         net_tell link "$1" "$2"
+        return
     fi
+    net_quietly ip link set "p$1" "$2" || return
+    [ "$2" = up ] || return 0
+    # The kernel takes up to a second to see that there is somebody at both ends, and remembers whom it did not find.
+    until ip link show "p$1" | grep -q "state UP" && net_on "$1" ip link show eth0 | grep -q "state UP"; do
+        sleep 0.05
+    done
+    for net_i in $(seq 0 $((net_n - 1))); do
+        net_quietly net_on "$net_i" ip neigh flush dev eth0
+    done
 }
 
 net_rate() { # NODE RATE|off: both ways

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * overdue.c - what two ranks say when a third does not come: who waits for whom, on which lane, and where the rings stand
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "moe/moe.h"
+#include "tap.h"
+#include "tap_mpi.h"
+
+#define SILENT   2
+#define SHORT_MS 300
+#define LONG_MS  60000
+
+/* One layer of 6 experts, top-1, chunks of one row, two slots in a ring. */
+static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice choice, struct sy_fabric **fabric,
+                               struct sy_placement **placement)
+{
+    struct sy_transport_config transport = {.n_slots = 2, .choice = choice};
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_moe *moe = NULL;
+
+    if (sy_placement_even(1, 6, sy_group_size(group), placement, &err))
+        bail("%s", err.text);
+    struct sy_moe_config config = {.placement = *placement,
+                                   .rule = {.n_experts = 6, .top_k = 1},
+                                   .hidden = 8,
+                                   .expert_width = 1,
+                                   .max_tokens = 8,
+                                   .chunk_rows = 1,
+                                   .wire = SY_F32};
+    sy_moe_transport(&config, sy_group_size(group), &transport);
+    if (sy_fabric_open(group, &transport, fabric, &err))
+        bail("%s", err.text);
+    config.fabric = *fabric;
+    if (sy_moe_create(&config, &moe, &err))
+        bail("%s", err.text);
+    return moe;
+}
+
+/* Rank 0 has six tokens for the silent rank, which has room for two; rank 1 has two for itself. */
+static void test_silence(struct sy_group *group, enum sy_transport_choice choice, const char *via)
+{
+    static const int32_t ids[2][6] = {{4, 4, 5, 5, 4, 4}, {2, 3}};
+    int rank = sy_group_rank(group);
+    const char *host = sy_group_host(group, SILENT);
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_placement *placement;
+    struct sy_fabric *fabric;
+    char text[600], lines[600];
+    struct sy_moe *moe = open_moe(group, choice, &fabric, &placement);
+    bool right = true;
+
+    if (rank != SILENT) {
+        sy_group_set_timeout(group, SHORT_MS);
+        enum sy_status st = sy_exchange_dispatch(moe, 0, ids[rank], rank ? 2 : 6, &err);
+        sy_group_set_timeout(group, LONG_MS);
+        snprintf(text, sizeof text, "dispatch layer 0: no progress for 300 ms, waiting for tokens from rank 2 (%.100s)",
+                 host);
+        snprintf(
+            lines, sizeof lines,
+            "waits for rank 2 (%.100s) by %s: tokens (dispatch in, chunk 0, head 0, tail 0)%s, epoch 1\n", host, via,
+            rank ? ""
+                 : ", expert results (combine in, chunk 0, head 0, tail 0), credit to send (dispatch out, chunk 2, "
+                   "head 2, tail 0)");
+        right = st == SY_ERR_PEER && !strcmp(err.text, text) && err.lines && !strcmp(err.lines, lines);
+        if (!right)
+            diag("rank %d: %s\n%s", rank, err.text, err.lines ? err.lines : "");
+    }
+    ok_all(right, "%s: a line for the peer that is missing, with everything that it owes", via);
+    sy_group_barrier(group, NULL);
+    sy_moe_destroy(moe);
+    sy_fabric_close(fabric);
+    sy_placement_destroy(placement);
+}
+
+int main(int argc, char **argv)
+{
+    struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
+
+    test_silence(group, SY_TRANSPORT_SHM, "shm");
+    test_silence(group, SY_TRANSPORT_MPI, "mpi");
+    done();
+    return tap_mpi_end(group);
+}
