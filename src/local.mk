@@ -155,7 +155,7 @@ libcli_a_SOURCES = \
 	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
 	%D%/cli/bench_tokenizer.c \
 	%D%/cli/bench_dispatch.c %D%/cli/bench_exchange.h %D%/cli/bench_exchange_report.c \
-	%D%/cli/bench_baseline.c %D%/cli/bench_link.c %D%/cli/bench_routing.c \
+	%D%/cli/bench_baseline.c %D%/cli/bench_link.c %D%/cli/bench_overlap.c %D%/cli/bench_routing.c \
 	%D%/cli/chat_choice.c %D%/cli/chat_choice.h \
 	%D%/cli/chat_line.c %D%/cli/chat_line.h \
 	%D%/cli/cli.h \

@@ -5,6 +5,7 @@
  *   bench_cells    what is measured, from lists such as 512,2x256
  *   bench_probe    the machine's ceilings
  *   bench_roof     operations and bytes of a phase, and the least time they take
+ *   bench_overlap  bench_layer's layers with overlap, in turn, and their parts alone
  *   bench_ceilings, bench_layer, bench_model, bench_tokenizer, bench_dispatch   the measurements
  *   bench_exchange.h   bench_dispatch with its routing, baselines, link and report
  *   bench_cpu      how busy other processes keep the machine
@@ -111,6 +112,14 @@ void sy_bench_add_own(struct sy_bench_rank *mine, const struct sy_session_own *b
 
 /* A number from a seed and four counters, any of which changes it beyond recognition. */
 uint64_t sy_bench_random(uint64_t seed, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+
+/* ---- bench_overlap.c ---- */
+
+/* One round of calls of a cell's layers; seconds: of this rank. */
+typedef enum sy_status (*sy_bench_round_fn)(struct sy_bench *bench, int cell, double *seconds, struct sy_error *err);
+/* How much of the exchange of a layer hides behind its computing, and print it. Collective. */
+enum sy_status sy_bench_overlap(struct sy_bench *bench, int cell, int n_rounds, sy_bench_round_fn round,
+                                struct sy_error *err);
 
 /* ---- the measurements ---- */
 enum sy_status sy_bench_run_ceilings(struct sy_bench *bench, struct sy_error *err);

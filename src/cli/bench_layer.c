@@ -17,6 +17,7 @@
 
 struct job {
     float *h, *x;                   /* [T, D] rows in, residual stream */
+    bool overlap;                   /* as asked, of the measured layers */
     uint64_t n_random;              /* rows made so far */
     int rounds[SY_BENCH_CELLS_MAX]; /* of a repetition */
 };
@@ -106,6 +107,15 @@ static enum sy_status run(struct sy_bench *bench, int cell, bool warm, struct sy
     return st;
 }
 
+static enum sy_status round_for_overlap(struct sy_bench *bench, int cell, double *seconds, struct sy_error *err)
+{
+    struct sy_bench_rank mine = {0};
+    enum sy_status st = round_of_layers(bench, own_tokens(bench->setup, bench->cells[cell].n_tokens), &mine, err);
+
+    *seconds = mine.seconds;
+    return st;
+}
+
 /* A session that serves no sequence needs only room for a step of the layer. */
 static int size_session(struct sy_bench *bench)
 {
@@ -122,6 +132,8 @@ static int size_session(struct sy_bench *bench)
         most = each > most ? each : most;
     }
     s->max_tokens_per_step = most;
+    /* Layers in turn are measured beside the others. */
+    s->overlap = s->overlap && bench->setup->n_ranks == 1;
     s->max_sequences = s->prefill_chunk = 1;
     s->kv_bytes = sy_kv_page_bytes(bench->setup->kernels, &plan);
     return most;
@@ -129,7 +141,7 @@ static int size_session(struct sy_bench *bench)
 
 enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err)
 {
-    struct job job = {0};
+    struct job job = {.overlap = bench->setup->settings->overlap};
     size_t n = (size_t)size_session(bench) * (size_t)bench->shape.hidden;
 
     job.h = malloc(n * sizeof *job.h);
@@ -141,10 +153,16 @@ enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err)
         st = sy_bench_open(bench, NULL, NULL, err);
     if (!st)
         st = sy_bench_alloc_samples(bench, err);
-    if (!st)
+    if (!st) {
+        sy_session_take_turns(bench->setup->session, !job.overlap, NULL, NULL);
         st = sy_bench_repeat(bench, run, err);
+    }
     if (!st)
         sy_report_cells(bench);
+    for (int cell = 0; cell < bench->n_cells && bench->setup->n_ranks > 1 && !st; cell++) {
+        make_rows(bench, &job, own_tokens(bench->setup, bench->cells[cell].n_tokens));
+        st = sy_bench_overlap(bench, cell, job.rounds[cell], round_for_overlap, err);
+    }
     free(job.h);
     free(job.x);
     return st;

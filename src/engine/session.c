@@ -505,6 +505,13 @@ enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const
     return sy_moe_layer(session->moe, layer, &session->shard->layers[layer], h, T, x, err);
 }
 
+void sy_session_take_turns(struct sy_session *session, bool in_turn, sy_between_fn between, void *ctx)
+{
+    session->moe->in_turn = in_turn;
+    session->moe->between = between;
+    session->moe->between_ctx = ctx;
+}
+
 struct sy_group *sy_session_group(const struct sy_session *session)
 {
     return session->group;

@@ -202,6 +202,11 @@ struct sy_queue *sy_session_queue(const struct sy_session *session);
 enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
                                     struct sy_error *err);
 
+/* Layers from here on with overlap or in turn, the latter only where config.in_turn took the memory; between is called before
+ * and after both exchanges of each layer in turn, four times, unless it is NULL. The same on every rank. */
+typedef enum sy_status (*sy_between_fn)(void *ctx, struct sy_error *err);
+void sy_session_take_turns(struct sy_session *session, bool in_turn, sy_between_fn between, void *ctx);
+
 void sy_session_destroy(struct sy_session *session);
 
 #endif

@@ -67,17 +67,24 @@ static enum sy_status overlapped(struct sy_moe *moe, const struct sy_layer_weigh
     return SY_OK;
 }
 
+static enum sy_status between(struct sy_moe *moe, struct sy_error *err)
+{
+    return moe->between ? moe->between(moe->between_ctx, err) : SY_OK;
+}
+
 /* Each part when the one before it is done: what overlap is measured against. */
 static enum sy_status in_turn(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
                               struct sy_error *err)
 {
-    enum sy_status st = sy_exchange_rows(moe, err);
+    enum sy_status st;
 
-    if (st)
+    if ((st = between(moe, err)) || (st = sy_exchange_rows(moe, err)) || (st = between(moe, err)))
         return st;
     sy_shared_run(moe, weights, h);
-    st = sy_experts_run_all(moe, err);
-    return st ? st : sy_exchange_results(moe, moe->kept, err);
+    if ((st = sy_experts_run_all(moe, err)) || (st = between(moe, err)) ||
+        (st = sy_exchange_results(moe, moe->kept, err)))
+        return st;
+    return between(moe, err);
 }
 
 enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,

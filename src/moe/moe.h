@@ -113,6 +113,9 @@ struct sy_moe {
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     bool in_turn;               /* layers run in turn; only with config.in_turn */
+    /* Before and after each exchange of a layer in turn, for measurements of its parts alone; NULL: nothing. */
+    enum sy_status (*between)(void *ctx, struct sy_error *err);
+    void *between_ctx;
     uint8_t *kept;              /* [R * max_tokens * min(K, El)] rows of the wire type: all of a layer in turn */
 
     uint32_t *staged_index;     /* [R, C] */

@@ -125,6 +125,11 @@ steps=$(value cells.0.repetitions.1.steps)
 check_cell 0 $((3 * steps)) router experts combine
 is "layer: rank 0 has the odd token" "$(value cells.0.repetitions.1.ranks.0.rows)" $((2 * steps))
 is "layer: no attention" "$(value cells.0.phases.attention.seconds)" 0
+for part in exchange_s compute_s layer_s in_turn_s; do
+    between "layer: $part" "cells.1.overlap.$part" 1e-7 10
+done
+between "layer: efficiency of overlap" cells.1.overlap.efficiency -1000 2
+has "layer: overlap" "$(cat "$SY_TMP/out")" "exchange alone"
 
 # ---- tokenizer ----
 
