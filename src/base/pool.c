@@ -22,6 +22,9 @@ struct worker {
     int index;
 };
 
+/* A poll that takes long, as of a network by system calls, is made less often: it may take one part in so many. */
+#define POLL_PAUSE 10
+
 struct sy_pool {
     int n_threads, spin_us;
     struct worker *workers; /* [n_threads - 1] */
@@ -30,7 +33,7 @@ struct sy_pool {
     int n_items;
     void (*poll)(void *arg); /* by thread 0 only, as are the next three */
     void *poll_arg;
-    int64_t poll_period_ns, polled_ns;
+    int64_t poll_period_ns, poll_due_ns;
     _Alignas(64) atomic_uint round;   /* grows by one for each loop; workers wait for it to change */
     _Alignas(64) atomic_int next;     /* first item not handed out */
     _Alignas(64) atomic_uint running; /* workers that have not finished this round */
@@ -70,11 +73,12 @@ static void poll_when_due(struct sy_pool *pool)
 {
     if (!pool->poll)
         return;
-    int64_t now_ns = sy_clock_ns();
-    if (now_ns - pool->polled_ns < pool->poll_period_ns)
+    int64_t begin_ns = sy_clock_ns();
+    if (begin_ns < pool->poll_due_ns)
         return;
     pool->poll(pool->poll_arg);
-    pool->polled_ns = now_ns;
+    int64_t end_ns = sy_clock_ns(), pause_ns = (end_ns - begin_ns) * POLL_PAUSE;
+    pool->poll_due_ns = end_ns + (pause_ns > pool->poll_period_ns ? pause_ns : pool->poll_period_ns);
 }
 
 static void run_items(struct sy_pool *pool, int thread)

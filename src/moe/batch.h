@@ -4,12 +4,15 @@
 #ifndef SY_MOE_BATCH_H
 #define SY_MOE_BATCH_H
 
-/* Rows of one batch: bounds the buffers of activations and results, and how long chunks wait between two polls. */
-#define SY_BATCH_ROWS 512
+/* Most rows of one batch: bounds the buffers of activations and results. Results for others leave when their batch is done,
+ * so with several ranks a batch is smaller; small ones cost experts with many rows some speed. */
+#define SY_BATCH_ROWS        512
+#define SY_BATCH_ROWS_SHARED 128
 
-/* While rows still arrive, an expert that runs will have its weights read again for those that come later, and weights are
- * most of what a layer reads. So only one with this many rows runs then, and only when nothing has moved for so long. */
+/* Weights are most of what a layer reads, and an expert that runs apart for the rows of others, or before all have come,
+ * will have them read again. So it does so only with this many rows, and before all have come only when nothing has moved
+ * for so long. */
 #define SY_TILE_ROWS_MIN 32
-#define SY_PATIENCE_NS   200000
+#define SY_PATIENCE_NS   50000
 
 #endif

@@ -15,15 +15,16 @@
 /* Put a pair at the end of its slot's list. */
 static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, int source)
 {
+    struct sy_pending *pending = &moe->pending[slot][source == moe->rank ? SY_OWN : SY_OTHERS];
     int i = moe->n_pairs++;
 
     moe->pairs[i] = (struct sy_pair){.row = row, .index = index, .source = source, .next = -1};
-    if (moe->slot_head[slot] < 0)
-        moe->slot_head[slot] = i;
+    if (pending->head < 0)
+        pending->head = i;
     else
-        moe->pairs[moe->slot_tail[slot]].next = i;
-    moe->slot_tail[slot] = i;
-    moe->slot_count[slot]++;
+        moe->pairs[pending->tail].next = i;
+    pending->tail = i;
+    pending->count++;
     moe->n_pending++;
     uint32_t *mark = &moe->slot_mark[moe->layer * moe->max_slots + slot];
     moe->work.n_experts += *mark != moe->mark;
@@ -60,8 +61,9 @@ void sy_dispatch_start(struct sy_moe *moe)
     moe->n_pairs = moe->n_pending = moe->n_out = 0;
     moe->arrival_ns = sy_clock_ns();
     moe->n_slots = sy_placement_n_local(moe->config.placement, moe->layer, moe->rank);
-    memset(moe->slot_head, 0xff, (size_t)moe->n_slots * sizeof(int));
-    memset(moe->slot_count, 0, (size_t)moe->n_slots * sizeof(int));
+    for (int slot = 0; slot < moe->n_slots; slot++)
+        for (int whose = 0; whose < SY_N_WHOSE; whose++)
+            moe->pending[slot][whose] = (struct sy_pending){.head = -1};
     for (int p = 0; p < moe->n_ranks; p++)
         moe->peers[p] = (struct sy_peer_state){
             .next_row = moe->plan.row_first[p],

@@ -24,30 +24,38 @@ static void hand_back(struct sy_moe *moe, bool *moved)
     moe->n_out = kept;
 }
 
-/* Make tiles of pending pairs: at most SY_BATCH_ROWS rows of slots that have at least min_rows. Only a slot that alone has
- * more than a batch is cut. */
-static int fill_batch(struct sy_moe *moe, int min_rows)
+/* Put pending pairs of a slot into its tile, until the batch has n_most. */
+static void take(struct sy_moe *moe, struct sy_pending *pending, struct sy_tile *tile, int n_most)
 {
-    int n_tiles = 0, n_rows = 0;
+    while (pending->head >= 0 && moe->n_out < n_most) {
+        const struct sy_pair *pair = &moe->pairs[pending->head];
+        moe->batch_rows[moe->n_out] = pair->row;
+        moe->out_pair[moe->n_out++] = pending->head;
+        tile->n_rows++;
+        pending->head = pair->next;
+        pending->count--;
+    }
+}
 
-    for (int slot = 0; slot < moe->n_slots && n_rows < SY_BATCH_ROWS; slot++) {
-        int count = moe->slot_count[slot];
-        if (!count || count < min_rows || (n_rows && n_rows + count > SY_BATCH_ROWS))
+/* Make tiles of slots that have at least min_rows of whose is from first to last. Only a slot that alone has more than a
+ * batch is cut. */
+static int fill_batch(struct sy_moe *moe, enum sy_whose first, enum sy_whose last, int min_rows)
+{
+    int n_tiles = 0, n_most = moe->n_ranks > 1 && !moe->in_turn ? SY_BATCH_ROWS_SHARED : SY_BATCH_ROWS;
+
+    for (int slot = 0; slot < moe->n_slots && moe->n_out < n_most; slot++) {
+        int count = 0;
+        for (int whose = (int)first; whose <= (int)last; whose++)
+            count += moe->pending[slot][whose].count;
+        if (count < min_rows || (n_tiles && moe->n_out + count > n_most))
             continue;
         const struct sy_expert_weights *expert = sy_residency_acquire(moe->config.residency, moe->layer, slot);
         struct sy_tile *tile = &moe->tiles[n_tiles++];
-        *tile = (struct sy_tile){&expert->gate_up, &expert->down, n_rows, 0};
-        while (moe->slot_head[slot] >= 0 && n_rows < SY_BATCH_ROWS) {
-            int pair = moe->slot_head[slot];
-            moe->batch_rows[n_rows] = moe->pairs[pair].row;
-            moe->out_pair[n_rows++] = pair;
-            tile->n_rows++;
-            moe->slot_head[slot] = moe->pairs[pair].next;
-            moe->slot_count[slot]--;
-        }
+        *tile = (struct sy_tile){&expert->gate_up, &expert->down, moe->n_out, 0};
+        for (int whose = (int)first; whose <= (int)last; whose++)
+            take(moe, &moe->pending[slot][whose], tile, n_most);
     }
-    moe->n_out = n_rows;
-    moe->n_pending -= n_rows;
+    moe->n_pending -= moe->n_out;
     return n_tiles;
 }
 
@@ -65,12 +73,18 @@ static void compute(struct sy_moe *moe, int n_tiles)
     config->kernels->queue_sync(config->queue);
 }
 
-/* How many rows an expert must have to run now; more than there can be when it should wait. */
-static int rows_to_run(const struct sy_moe *moe, bool moved, int64_t now_ns)
+/* What to run now: many rows of others, whose results have a way to go; many of this rank's own, while more of others
+ * are on their way; and at last whatever there is. */
+static int choose_batch(struct sy_moe *moe, bool moved, int64_t now_ns)
 {
-    if (sy_dispatch_arrived(moe))
-        return 1;
-    return moved || now_ns - moe->arrival_ns < SY_PATIENCE_NS ? moe->max_pairs + 1 : SY_TILE_ROWS_MIN;
+    bool arrived = sy_dispatch_arrived(moe);
+
+    if (!arrived && (moved || now_ns - moe->arrival_ns < SY_PATIENCE_NS))
+        return 0;
+    int n_tiles = fill_batch(moe, SY_OTHERS, SY_OTHERS, SY_TILE_ROWS_MIN);
+    if (!n_tiles && !arrived)
+        n_tiles = fill_batch(moe, SY_OWN, SY_OWN, SY_TILE_ROWS_MIN);
+    return n_tiles || !arrived ? n_tiles : fill_batch(moe, SY_OTHERS, SY_OWN, 1);
 }
 
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err)
@@ -78,7 +92,7 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     int64_t begin_ns = sy_clock_ns();
 
     hand_back(moe, moved);
-    int n_tiles = moe->n_out ? 0 : fill_batch(moe, rows_to_run(moe, *moved, begin_ns));
+    int n_tiles = moe->n_out ? 0 : choose_batch(moe, *moved, begin_ns);
     if (n_tiles) {
         sy_combine_keep(moe);
         for (int i = 0; i < moe->n_out; i++) {
@@ -103,7 +117,8 @@ enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
     size_t n_done = 0;
 
     while (moe->n_pending) {
-        int n_tiles = fill_batch(moe, 1);
+        moe->n_out = 0;
+        int n_tiles = fill_batch(moe, SY_OTHERS, SY_OWN, 1);
         for (int i = 0; i < moe->n_out; i++) {
             struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
             bool own = pair->source == moe->rank;

@@ -56,9 +56,7 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
     TAKE(moe->pairs, pairs);
-    TAKE(moe->slot_head, slots);
-    TAKE(moe->slot_tail, slots);
-    TAKE(moe->slot_count, slots);
+    TAKE(moe->pending, slots);
     TAKE(moe->slot_mark, (size_t)config->placement->n_layers * slots);
     TAKE(moe->tiles, slots);
     if (config->shared_width) {

@@ -62,6 +62,14 @@ struct sy_pair {
     int32_t next;    /* next pair of the same slot, -1 at the end */
 };
 
+/* Pairs of one slot that are not yet computed, in the order in which they came. */
+struct sy_pending {
+    int head, tail, count; /* head < 0: none */
+};
+
+/* Whose tokens they are of: results for others have a way to go. */
+enum sy_whose { SY_OTHERS, SY_OWN, SY_N_WHOSE };
+
 /* Where one peer stands in this layer. */
 struct sy_peer_state {
     int next_row;       /* next row of the plan to send */
@@ -95,7 +103,7 @@ struct sy_moe {
     int *incoming;              /* [R] pairs that each peer sent, for the plan's formula */
     struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */
     int n_pairs, max_pairs;
-    int *slot_head, *slot_tail, *slot_count; /* [El max] pending pairs of each slot */
+    struct sy_pending (*pending)[SY_N_WHOSE]; /* [El max] of each slot */
     uint32_t *slot_mark;        /* [layers, El max] the mark with which an expert was counted last */
     uint32_t mark;
     int n_slots, max_slots;     /* El of this layer, and the largest of all */
