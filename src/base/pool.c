@@ -186,6 +186,7 @@ void sy_pool_poll(struct sy_pool *pool, void (*fn)(void *arg), void *arg, int pe
     pool->poll = fn;
     pool->poll_arg = arg;
     pool->poll_period_ns = (int64_t)period_us * 1000;
+    pool->poll_due_ns = sy_clock_ns() + pool->poll_period_ns;
 }
 
 int sy_pool_n_threads(const struct sy_pool *pool)
