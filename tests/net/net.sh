@@ -21,7 +21,7 @@
 net_why=
 
 # Not in its namespaces yet: go there, or skip.
-net_enter() {
+net_enter() { # ARGUMENT...: of the test
     for tool in ip tc unshare nsenter hostname; do
         PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null || net_skip "$tool is not installed"
     done
@@ -31,7 +31,7 @@ net_enter() {
         # shellcheck disable=SC2086 # options
         if net_error=$(unshare $as -n -m -p -f --mount-proc --kill-child sh -c \
             'ip link add name probe type bridge && unshare -n -m -u -i hostname probe' 2>&1); then
-            SY_NET_INSIDE=1 exec unshare $as -n -m -p -f --mount-proc --kill-child "$0"
+            SY_NET_INSIDE=1 exec unshare $as -n -m -p -f --mount-proc --kill-child "$0" "$@"
         fi
     done
     net_skip "no network namespaces here: $(echo "$net_error" | tail -n 1)"
@@ -44,7 +44,7 @@ net_skip() { # WHY
 
 : "${SY_SRCDIR:=.}" "${MPIRUN:=mpirun}"
 PATH=$PATH:/usr/sbin:/sbin
-[ -n "${SY_NET_INSIDE:-}" ] || net_enter
+[ -n "${SY_NET_INSIDE:-}" ] || net_enter "$@"
 # shellcheck source=tests/sh-tap.sh
 . "$SY_SRCDIR/tests/sh-tap.sh"
 
