@@ -6,19 +6,10 @@
 . "${SY_SRCDIR:-.}/tests/net/net.sh"
 # shellcheck source=tests/launch/job.sh
 . "$SY_SRCDIR/tests/launch/job.sh"
+# shellcheck source=tests/net/prompt.sh
+. "$SY_SRCDIR/tests/net/prompt.sh"
 
-run_prompt() { # N OPTION...
-    ranks=$1
-    shift
-    switchyard_ranks "$ranks" run -m "$demo" --prompt "In the beginning God" -n 32 --temperature 0 --compute f32 \
-        --ignore-eos "$@"
-}
-
-transports() {
-    sed -n 's/^switchyard: transports of rank 0: //p' "$SY_TMP/err" |
-        sed 's/ ([^()]*, point to point)//; s/; ucx would be [^)]*//'
-}
-
+no_ucx='s/; ucx would be [^)]*//' # what UCX, where it is built in, would have been
 net_up 4 || skip_all "$net_why"
 net_place 1 1
 run_prompt 1
@@ -35,7 +26,7 @@ while read -r nodes per_node expected; do
     is "$name: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
     ok "$name: the text of one rank" cmp "$SY_TMP/text" "$SY_TMP/out"
     has "$name: nodes are told apart" "$(cat "$SY_TMP/err")" "$((nodes * per_node)) ranks on $nodes nodes"
-    is "$name: transports" "$(transports)" "self for this rank, $expected ($far)"
+    is "$name: transports" "$(transports "$no_ucx")" "self for this rank, $expected ($far)"
 done <<END
 2 1 mpi for 1 peer
 2 2 shm for 1 peer on this node (they share memory), mpi for 2 peers
@@ -47,7 +38,7 @@ net_place 2 2
 run_prompt 4 --transport mpi
 is "--transport mpi: exit code" "$rc" 0
 ok "--transport mpi: the text of one rank" cmp "$SY_TMP/text" "$SY_TMP/out"
-is "--transport mpi: inside a node too" "$(transports)" "self for this rank, mpi for 3 peers (--transport)"
+is "--transport mpi: inside a node too" "$(transports "$no_ucx")" "self for this rank, mpi for 3 peers (--transport)"
 run_prompt 4 --transport shm
 is "--transport shm: exit code" "$rc" 64
 has "--transport shm: what it cannot do" "$(cat "$SY_TMP/err")" \

@@ -6,6 +6,8 @@
 . "${SY_SRCDIR:-.}/tests/net/net.sh"
 # shellcheck source=tests/launch/job.sh
 . "$SY_SRCDIR/tests/launch/job.sh"
+# shellcheck source=tests/net/prompt.sh
+. "$SY_SRCDIR/tests/net/prompt.sh"
 
 "$SY_BUILDDIR/switchyard" --version | grep -q '^ *UCX *[0-9]' || skip_all "built without UCX"
 net_up 4 || skip_all "$net_why"
@@ -15,18 +17,7 @@ export UCX_NET_DEVICES
 # shellcheck disable=SC2034 # for net_place
 net_launcher="$net_launcher -x UCX_NET_DEVICES"
 
-run_prompt() { # N OPTION...
-    ranks=$1
-    shift
-    switchyard_ranks "$ranks" run -m "$demo" --prompt "In the beginning God" -n 32 --temperature 0 --compute f32 \
-        --ignore-eos "$@"
-}
-
-transports() {
-    sed -n 's/^switchyard: transports of rank 0: //p' "$SY_TMP/err" |
-        sed 's/ ([^()]*, point to point)//; s/(sysv\|(posix/(memory/'
-}
-
+one_memory='s/(sysv\|(posix/(memory/' # UCX has two ways to share it
 net_place 1 1
 run_prompt 1
 cp "$SY_TMP/out" "$SY_TMP/text"
@@ -36,7 +27,7 @@ while read -r nodes per_node expected; do
     run_prompt $((nodes * per_node)) --transport ucx
     is "$name: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
     ok "$name: the text of one rank" cmp "$SY_TMP/text" "$SY_TMP/out"
-    is "$name: lanes" "$(transports)" "self for this rank, ucx ($expected (--transport)"
+    is "$name: lanes" "$(transports "$one_memory")" "self for this rank, ucx ($expected (--transport)"
 done <<END
 2 1 tcp, active messages) for 1 peer
 2 2 memory, put; tcp, active messages) for 3 peers
@@ -47,7 +38,7 @@ net_place 2 2
 run_prompt 4
 why="on other nodes; ucx would be tcp, active messages"
 is "auto: exit code" "$rc" 0
-is "auto: ucx is not taken for active messages" "$(transports)" \
+is "auto: ucx is not taken for active messages" "$(transports "$one_memory")" \
     "self for this rank, shm for 1 peer on this node (they share memory), mpi for 2 peers ($why)"
 
 hashes() { # N TRANSPORT: with rings of 2, 3 and 16 slots
