@@ -2,7 +2,7 @@
  * ucx.c - the transport over UCX: rings in the peers' memory, written by puts or made from active messages
  *
  * ucx_private.h tells how. Steps neither allocate, register nor connect: the mailboxes are registered at attach(), and all ranks
- * have met there. What UCX keeps for itself it takes from pools that grow with what is under way, which credit bounds.
+ * have met there. What UCX takes for itself inside its calls hangs on what is under way, which credit bounds.
  */
 #include "comm/ucx_private.h"
 

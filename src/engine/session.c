@@ -122,6 +122,18 @@ static void init(struct sy_session *session, struct sy_group *group, struct sy_c
     session->n_ranks = sy_group_size(group);
 }
 
+/* Room for the longest report, so that none grows in a step: each token of a prompt may be echoed, and each sequence ends. */
+static size_t report_bytes(const struct sy_session *session)
+{
+    return sy_report_bytes(session->config.max_tokens + session->config.max_sequences);
+}
+
+/* Rank 0 has those of all. */
+static size_t reports_bytes(const struct sy_session *session)
+{
+    return report_bytes(session) * (session->rank ? 1 : (size_t)session->n_ranks + 1);
+}
+
 /* First stage, without memory of any size: who holds what, and how much that is. */
 static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
 {
@@ -149,15 +161,14 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
                                             .expert_bytes = session->shard->expert_bytes,
                                             .kv_bytes = session->config.kv_bytes_max,
                                             .buffer_bytes = sy_moe_bytes(&moe, session->rank, session->n_ranks) +
-                                                            sy_forward_bytes(&forward) +
+                                                            sy_forward_bytes(&forward) + reports_bytes(session) +
                                                             sy_fabric_need(session->group, &transport)};
     return SY_OK;
 }
 
-/* Room for the longest reports, so that none grows in a step: each token of a prompt may be echoed, and each sequence ends. */
 static bool reserve_reports(struct sy_session *session)
 {
-    size_t bytes = sy_report_bytes(session->config.max_tokens + session->config.max_sequences);
+    size_t bytes = report_bytes(session);
     bool enough = sy_buf_reserve(&session->header, sizeof(struct sy_step_header)) &&
                   sy_buf_reserve(&session->report, bytes);
 

@@ -212,8 +212,9 @@ enum sy_status sy_dispatch_move(struct sy_moe *moe, bool *moved, struct sy_error
 bool sy_dispatch_arrived(const struct sy_moe *moe);
 
 /* ---- experts.c ---- */
-/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of any expert if
- * everything has arrived, of experts with many rows if nothing has moved for a while. */
+/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of experts with many
+ * rows for others first, of this rank's own while more are on their way, and of all once everything has arrived. Before that
+ * only when nothing has moved for a while (batch.h). */
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
 /* Compute all that is pending: own results in place, others into kept, where the pairs' rows then are. */
 enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err);

@@ -3,8 +3,10 @@
  *
  * The program has functions of its own in place of the C library's, which count the calls from its own code (the engine is
  * linked into it) and those from libraries, by where they return to. Requests are under way on every rank: some still
- * read their prompts in chunks, the others generate. What MPI does inside its calls is shown, not judged.
+ * read their prompts in chunks, the others generate. What MPI and UCX do inside their calls is shown, not judged.
  */
+#include "config.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -30,6 +32,13 @@
 #endif
 
 #if !HAS_SANITIZER
+
+#ifdef HAVE_UCX
+static const char *const transports[] = {"auto", "mpi", "ucx"};
+#else
+static const char *const transports[] = {"auto", "mpi"};
+#endif
+#define N_TRANSPORTS ((int)(sizeof transports / sizeof *transports))
 
 extern const char __executable_start, etext;
 void *__libc_malloc(size_t bytes);
@@ -205,12 +214,12 @@ int main(int argc, char **argv)
         sy_group_fini(group);
         skip_all("another allocator is in the way");
     }
-    plan(7);
+    plan(1 + 3 * N_TRANSPORTS);
     ok_all(counts_a_planted_one(), "a planted allocation is counted");
     if (!fixture_open(&fixture, "tests/data/demo"))
         bail("the demo does not open");
-    test_transport(group, &fixture, "auto");
-    test_transport(group, &fixture, "mpi");
+    for (int i = 0; i < N_TRANSPORTS; i++)
+        test_transport(group, &fixture, transports[i]);
     fixture_close(&fixture);
     return tap_mpi_end(group);
 }

@@ -5,6 +5,8 @@
  * what order, in prefill chunks; every few rounds a new session has another transport, ring, chunk and way to run a layer.
  * SY_SHAPES_SECONDS says for how long (8).
  */
+#include "config.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +74,11 @@ static enum sy_status submit(struct soak *soak, struct sy_session *session, int 
 
 static enum sy_status open_session(struct soak *soak, struct sy_session **session, struct sy_error *err)
 {
+#ifdef HAVE_UCX
+    static const char *const transports[] = {"shm", "mpi", "ucx"};
+#else
     static const char *const transports[] = {"auto", "shm", "mpi"};
+#endif
     struct sy_session_config config;
 
     sy_session_config_init(&config);
