@@ -225,7 +225,8 @@ enum sy_status sy_dispatch_move(struct sy_moe *moe, bool *moved, struct sy_error
             st = drain(moe, moved, err);
         if (st)
             return st;
-        *moved = *moved || pushed;
+        if (pushed)
+            *moved = true;
     } while (pushed);
     return SY_OK;
 }

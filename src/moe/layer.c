@@ -25,7 +25,7 @@ void sy_moe_nudge(void *arg)
 {
     struct sy_moe *moe = arg;
     int64_t begin_ns = sy_clock_ns();
-    bool moved;
+    bool moved = false;
 
     if (moe->nudged)
         return;
