@@ -160,8 +160,7 @@ static void ucx_close(struct sy_transport *t)
         return;
     ucx->closing = true;
     sy_group_remove_mover(t->group, &ucx->mover);
-    /* Once all have met nothing is on the way to anybody's memory. */
-    if (ucx->attached && !ucx->failure.status && sy_ucx_meet(ucx, &err))
+    if (ucx->attached && !ucx->failure.status && sy_ucx_part(ucx, &err))
         sy_log(SY_LOG_WARN, "closing the ucx transport: %s", err.text);
     return_requests(ucx);
     sy_ucx_stop(ucx);

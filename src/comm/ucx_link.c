@@ -344,6 +344,12 @@ enum sy_status sy_ucx_meet(struct sy_ucx *ucx, struct sy_error *err)
 
 /* End */
 
+/* A peer that goes while this rank still waits in the meeting would break the connection, of which UCX warns. */
+enum sy_status sy_ucx_part(struct sy_ucx *ucx, struct sy_error *err)
+{
+    return sy_group_agree(ucx->base.group, sy_ucx_meet(ucx, err), err);
+}
+
 /* Whatever becomes of it: the peer may have gone already. */
 static bool is_closed(struct sy_ucx_peer *peer)
 {

@@ -139,6 +139,9 @@ void sy_ucx_move(struct sy_ucx *ucx);
  * meeting makes the connections. */
 enum sy_status sy_ucx_meet(struct sy_ucx *ucx, struct sy_error *err);
 
+/* The last meeting: nothing is on the way to anybody's memory any more, and all ranks know it. Collective. */
+enum sy_status sy_ucx_part(struct sy_ucx *ucx, struct sy_error *err);
+
 /* Ends endpoints, memory and worker. */
 void sy_ucx_stop(struct sy_ucx *ucx);
 
