@@ -6,5 +6,6 @@
 
 node=$1
 shift
-exec nsenter -t "$(cat "$SY_NET/pid.$node")" -n -m -u -i -- env -i PATH="$PATH" HOME="${HOME:-/}" TMPDIR="$TMPDIR" \
-    ASAN_OPTIONS="${ASAN_OPTIONS-}" UBSAN_OPTIONS="${UBSAN_OPTIONS-}" sh -c "$*"
+exec nsenter -t "$(cat "$SY_NET/pid.$node")" -n -m -u -i -- taskset -c "$(cat "$SY_NET/cpus.$node")" \
+    env -i PATH="$PATH" HOME="${HOME:-/}" TMPDIR="$TMPDIR" ASAN_OPTIONS="${ASAN_OPTIONS-}" \
+    UBSAN_OPTIONS="${UBSAN_OPTIONS-}" sh -c "$*"

@@ -3,8 +3,8 @@
 # net.sh - several nodes on one machine, for tests; for sourcing: . "${SY_SRCDIR:-.}/tests/net/net.sh"
 #
 # The test starts again inside network, mount and process namespaces of its own (as root, or as the root of a user
-# namespace), where nodes nd0, nd1, ... are made. A node has its own network, host name, /dev/shm and IPC, and processes
-# of all nodes share one numbering. Nothing of it can be seen from outside, so tests run side by side; all of it ends with
+# namespace), where nodes nd0, nd1, ... are made. A node has its own network, host name, /dev/shm, IPC and part of the CPUs,
+# and processes of all nodes share one numbering. Nothing of it can be seen from outside, so tests run side by side; all of it ends with
 # the test, even with a killed one. Where the system does not allow this, the whole test is a visible skip.
 #
 #   net_up N [bridge|switch]   nodes with an interface eth0, joined by a bridge of the kernel, or by tests/net/tapswitch
@@ -22,7 +22,7 @@ net_why=
 
 # Not in its namespaces yet: go there, or skip.
 net_enter() { # ARGUMENT...: of the test
-    for tool in ip tc unshare nsenter hostname; do
+    for tool in ip tc unshare nsenter hostname taskset; do
         PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null || net_skip "$tool is not installed"
     done
     "${MPIRUN%% *}" --version 2>/dev/null | grep -q "Open MPI\|OpenRTE" ||
@@ -71,13 +71,24 @@ net_quietly() { # COMMAND...
 }
 
 net_on() { # NODE COMMAND...
-    net_pid=$(cat "$SY_NET/pid.nd$1")
+    net_name=nd$1
     shift
-    nsenter -t "$net_pid" -n -m -u -i -- "$@"
+    nsenter -t "$(cat "$SY_NET/pid.$net_name")" -n -m -u -i -- taskset -c "$(cat "$SY_NET/cpus.$net_name")" "$@"
 }
 
-# A node is a process that sleeps in namespaces of its own.
+# Every net_n-th CPU, or one that nodes share where there are fewer CPUs than nodes: ranks bind to their node's first cores.
+net_cpus() { # NODE
+    sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status | tr , '\n' | sed 's/-/ /' |
+        while read -r net_first net_last; do seq "$net_first" "${net_last:-$net_first}"; done |
+        awk -v n="$net_n" -v node="$1" '{ cpu[NR - 1] = $1 }
+            END { for (i = node % NR; i < NR; i += n) text = text (text == "" ? "" : ",") cpu[i]; print text }' \
+            >"$SY_NET/cpus.nd$1"
+}
+
+# A node is a process that sleeps in namespaces of its own. What TCP does there must not depend on the machine: where BBR is
+# its default, short bursts wait for up to 9 ms.
 net_node() { # NODE
+    net_cpus "$1"
     unshare -n -m -u -i --propagation private sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0"; exec sleep 86400' \
         "$SY_NET/pid.nd$1" </dev/null >/dev/null 2>&1 &
     until [ -s "$SY_NET/pid.nd$1" ]; do
@@ -85,7 +96,7 @@ net_node() { # NODE
         sleep 0.01
     done
     net_on "$1" sh -c 'hostname "nd$1" && mount -t tmpfs -o size=1g none /dev/shm && mount --bind "$2" /etc/hosts &&
-        ip link set lo up' sh "$1" "$SY_NET/hosts"
+        ip link set lo up && echo reno >/proc/sys/net/ipv4/tcp_congestion_control' sh "$1" "$SY_NET/hosts"
 }
 
 net_wire() { # NODE: the node's eth0 has the other end on the bridge, or is a port of the switch
@@ -165,7 +176,8 @@ net_place() { # NODES RANKS
     for net_i in $(seq 0 $(($1 - 1))); do
         net_hosts=$net_hosts${net_hosts:+,}nd$net_i:$2
     done
-    MPIRUN="nsenter -t $(cat "$SY_NET/pid.nd0") -n -m -u -i -- $net_launcher --host $net_hosts"
+    MPIRUN="nsenter -t $(cat "$SY_NET/pid.nd0") -n -m -u -i -- taskset -c $(cat "$SY_NET/cpus.nd0")"
+    MPIRUN="$MPIRUN $net_launcher --host $net_hosts"
 }
 
 net_tell() { # COMMAND: to the switch, which has obeyed when this returns

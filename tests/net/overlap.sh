@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # overlap.sh - how much of the exchange a layer hides, on two nodes of one rank joined by links of a given rate
 #
-# usage: tests/net/overlap.sh [RATE [TOKENS]]     (500mbit, 512; from the build folder)
+# usage: tests/net/overlap.sh RATE [OPTION...]     from the build folder; options of bench layer, as --shape and --tokens
 #
-# Choose the rate so that exchange and compute alone take as long as each other. Nothing else may run meanwhile.
+# Choose the rate so that exchange and compute alone take as long as each other. Nothing else may run meanwhile. Nodes have
+# parts of the CPUs: with two or more, each rank has its own.
 
 : "${SY_SRCDIR:=$(cd "$(dirname "$0")/../.." && pwd)}" "${SY_BUILDDIR:=$(pwd)}" "${MPIRUN:=mpirun}"
 export SY_SRCDIR SY_BUILDDIR MPIRUN
@@ -16,10 +17,12 @@ export SY_SRCDIR SY_BUILDDIR MPIRUN
 . "$SY_SRCDIR/tests/launch/job.sh"
 
 net_up 2 || skip_all "$net_why"
-net_rate 0 "${1:-500mbit}"
-net_rate 1 "${1:-500mbit}"
+[ $# -gt 0 ] || skip_all "usage: tests/net/overlap.sh RATE [OPTION...]"
+net_rate 0 "$1"
+net_rate 1 "$1"
+shift
 net_place 2 1
-switchyard_ranks 2 bench layer --shape small --threads 1 --reps 7 --probe-bytes 16M --tokens "${2:-512}"
+SY_RUN_TIMEOUT=300 switchyard_ranks 2 bench layer --threads 1 --probe-bytes 16M "$@"
 is "exit code" "$rc" 0
 diag "$(cat "$SY_TMP/out" "$SY_TMP/err")"
 done_testing
