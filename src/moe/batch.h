@@ -9,6 +9,9 @@
 #define SY_BATCH_ROWS        512
 #define SY_BATCH_ROWS_SHARED 128
 
+/* Most rows whose results wait for their peers' credit, and one batch more of this rank's own meanwhile. */
+#define SY_WAITING_ROWS (SY_BATCH_ROWS + SY_BATCH_ROWS_SHARED)
+
 /* Weights are most of what a layer reads, and an expert that runs apart for the rows of others, or before all have come,
  * will have them read again. So it does so only with this many rows, and before all have come only when nothing has moved
  * for so long. */

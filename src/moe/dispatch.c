@@ -58,7 +58,7 @@ static void enqueue_own(struct sy_moe *moe)
 
 void sy_dispatch_start(struct sy_moe *moe)
 {
-    moe->n_pairs = moe->n_pending = moe->n_out = 0;
+    moe->n_pairs = moe->n_pending = moe->n_out = moe->n_out_used = 0;
     moe->arrival_ns = sy_clock_ns();
     moe->n_slots = sy_placement_n_local(moe->config.placement, moe->layer, moe->rank);
     for (int slot = 0; slot < moe->n_slots; slot++)

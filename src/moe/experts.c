@@ -37,54 +37,76 @@ static void take(struct sy_moe *moe, struct sy_pending *pending, struct sy_tile 
     }
 }
 
-/* Make tiles of slots that have at least min_rows of whose is from first to last. Only a slot that alone has more than a
- * batch is cut. */
+/* Rows of a batch at most. */
+static int batch_rows(const struct sy_moe *moe)
+{
+    return moe->n_ranks > 1 && !moe->in_turn ? SY_BATCH_ROWS_SHARED : SY_BATCH_ROWS;
+}
+
+/* Make tiles, behind the n_out rows that wait, of slots that have at least min_rows of first: with all rows there whose are
+ * from first to last. Only a slot that alone has more than a batch is cut. */
 static int fill_batch(struct sy_moe *moe, enum sy_whose first, enum sy_whose last, int min_rows)
 {
-    int n_tiles = 0, n_most = moe->n_ranks > 1 && !moe->in_turn ? SY_BATCH_ROWS_SHARED : SY_BATCH_ROWS;
+    int n_tiles = 0, begin = moe->n_out, n_most = begin + batch_rows(moe);
 
     for (int slot = 0; slot < moe->n_slots && moe->n_out < n_most; slot++) {
         int count = 0;
         for (int whose = (int)first; whose <= (int)last; whose++)
             count += moe->pending[slot][whose].count;
-        if (count < min_rows || (n_tiles && moe->n_out + count > n_most))
+        if (!count || moe->pending[slot][first].count < min_rows || (n_tiles && moe->n_out + count > n_most))
             continue;
         const struct sy_expert_weights *expert = sy_residency_acquire(moe->config.residency, moe->layer, slot);
         struct sy_tile *tile = &moe->tiles[n_tiles++];
-        *tile = (struct sy_tile){&expert->gate_up, &expert->down, moe->n_out, 0};
+        *tile = (struct sy_tile){&expert->gate_up, &expert->down, moe->n_out - begin, 0};
         for (int whose = (int)first; whose <= (int)last; whose++)
             take(moe, &moe->pending[slot][whose], tile, n_most);
     }
-    moe->n_pending -= moe->n_out;
+    moe->n_pending -= moe->n_out - begin;
     return n_tiles;
 }
 
-/* Run the tiles of a batch; results go to out_at. */
-static void compute(struct sy_moe *moe, int n_tiles)
+/* Run the tiles of the batch behind the first `begin` rows; results go to out_at. */
+static void compute(struct sy_moe *moe, int n_tiles, int begin)
 {
     const struct sy_moe_config *config = &moe->config;
 
-    config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows, moe->n_out,
-                               moe->rows.row_bytes);
+    config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows + begin,
+                               moe->n_out - begin, moe->rows.row_bytes);
     config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,
                                     moe->act);
-    config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, NULL, moe->out_at,
+    config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, NULL, moe->out_at + begin,
                                  config->wire);
     config->kernels->queue_sync(config->queue);
 }
 
-/* What to run now: many rows of others, whose results have a way to go; many of this rank's own, while more of others
- * are on their way; and at last whatever there is. */
+/* What to run now. While more rows of others are on their way: many of this rank's own, for links are busy with rows anyway,
+ * or else many of others. Then experts that others wait for, with what is left of this rank's own for them, since they are
+ * read once for both. The rest of its own is last, or next when there is no room for results of others. */
 static int choose_batch(struct sy_moe *moe, bool moved, int64_t now_ns)
 {
-    bool arrived = sy_dispatch_arrived(moe);
+    int n_waiting = moe->n_out_used > moe->n_out ? moe->n_out_used : moe->n_out, n_tiles = 0;
+    bool arrived = sy_dispatch_arrived(moe), room = n_waiting + batch_rows(moe) <= SY_BATCH_ROWS;
 
     if (!arrived && (moved || now_ns - moe->arrival_ns < SY_PATIENCE_NS))
         return 0;
-    int n_tiles = fill_batch(moe, SY_OTHERS, SY_OTHERS, SY_TILE_ROWS_MIN);
-    if (!n_tiles && !arrived)
+    if (!arrived)
         n_tiles = fill_batch(moe, SY_OWN, SY_OWN, SY_TILE_ROWS_MIN);
-    return n_tiles || !arrived ? n_tiles : fill_batch(moe, SY_OTHERS, SY_OWN, 1);
+    if (!n_tiles && room)
+        n_tiles = arrived ? fill_batch(moe, SY_OTHERS, SY_OWN, 1)
+                          : fill_batch(moe, SY_OTHERS, SY_OTHERS, SY_TILE_ROWS_MIN);
+    if (!n_tiles && arrived)
+        n_tiles = fill_batch(moe, SY_OWN, SY_OWN, room ? 1 : SY_TILE_ROWS_MIN);
+    return n_tiles;
+}
+
+/* Where the batch behind the first `begin` rows puts its results. */
+static void place_results(struct sy_moe *moe, int begin)
+{
+    for (int i = begin; i < moe->n_out; i++) {
+        moe->out_at[i] = sy_combine_place(moe, &moe->pairs[moe->out_pair[i]]);
+        if (!moe->out_at[i])
+            moe->out_at[i] = moe->out + (size_t)moe->n_out_used++ * moe->rows.row_bytes;
+    }
 }
 
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err)
@@ -92,15 +114,16 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     int64_t begin_ns = sy_clock_ns();
 
     hand_back(moe, moved);
-    int n_tiles = moe->n_out ? 0 : choose_batch(moe, *moved, begin_ns);
-    if (n_tiles) {
+    int begin = moe->n_out;
+    if (!begin && moe->n_out_used) {
         sy_combine_keep(moe);
-        for (int i = 0; i < moe->n_out; i++) {
-            uint8_t *place = sy_combine_place(moe, &moe->pairs[moe->out_pair[i]]);
-            moe->out_at[i] = place ? place : moe->out + (size_t)i * moe->rows.row_bytes;
-        }
+        moe->n_out_used = 0;
+    }
+    int n_tiles = choose_batch(moe, *moved, begin_ns);
+    if (n_tiles) {
+        place_results(moe, begin);
         moe->computing = true;
-        compute(moe, n_tiles);
+        compute(moe, n_tiles, begin);
         moe->computing = false;
         hand_back(moe, moved);
         *moved = true;
@@ -118,7 +141,7 @@ enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
 
     while (moe->n_pending) {
         moe->n_out = 0;
-        int n_tiles = fill_batch(moe, SY_OTHERS, SY_OWN, 1);
+        int n_tiles = fill_batch(moe, SY_OTHERS, SY_OWN, 0);
         for (int i = 0; i < moe->n_out; i++) {
             struct sy_pair *pair = &moe->pairs[moe->out_pair[i]];
             bool own = pair->source == moe->rank;
@@ -126,7 +149,7 @@ enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
             moe->out_at[i] = own ? sy_combine_place(moe, pair) : moe->kept + n_done * moe->rows.row_bytes;
             n_done += !own;
         }
-        compute(moe, n_tiles);
+        compute(moe, n_tiles, 0);
     }
     moe->n_out = 0;
     moe->times.experts_ns += sy_clock_ns() - begin_ns;

@@ -64,14 +64,14 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
         TAKE(moe->shared, T * (size_t)config->hidden);
         TAKE(moe->shared_gate, T);
     }
-    TAKE(moe->batch_rows, SY_BATCH_ROWS);
+    TAKE(moe->batch_rows, SY_WAITING_ROWS);
     TAKE(moe->batch_in, SY_BATCH_ROWS * row);
     TAKE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
     TAKE(moe->out, SY_BATCH_ROWS * row);
     if (config->in_turn)
         TAKE(moe->kept, pairs * row);
-    TAKE(moe->out_at, SY_BATCH_ROWS);
-    TAKE(moe->out_pair, SY_BATCH_ROWS);
+    TAKE(moe->out_at, SY_WAITING_ROWS);
+    TAKE(moe->out_pair, SY_WAITING_ROWS);
     TAKE(moe->staged_index, R * C);
     TAKE(moe->staged_from, R * C);
     TAKE(moe->staged_rows, R * C * row);

@@ -110,14 +110,14 @@ struct sy_moe {
     int n_pending;              /* pairs not yet computed */
 
     struct sy_tile *tiles;      /* one batch of expert tiles */
-    uint32_t *batch_rows;       /* [batch rows] the row of rows_in behind each */
+    uint32_t *batch_rows;       /* [waiting rows] the row of rows_in behind each */
     uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts */
     uint8_t *act;               /* [batch rows, F] of the wire type */
     uint8_t *out;               /* [batch rows] rows of the wire type */
-    void **out_at;              /* [batch rows] where each result is: its place in results or in a peer's window, or in
-                                 * `out`. The first n_out are not yet on their way back */
-    int *out_pair;              /* [batch rows] the pair behind each */
-    int n_out;
+    void **out_at;              /* [waiting rows] where each result is: its place in results or in a peer's window, or in
+                                 * `out`. The first n_out are not yet on their way back; a batch comes behind them */
+    int *out_pair;              /* [waiting rows] the pair behind each */
+    int n_out, n_out_used;      /* the latter: rows of `out` that hold results, counted until all are on their way */
     int64_t arrival_ns;         /* when a row or result last moved in this layer */
 
     bool in_turn;               /* layers run in turn; only with config.in_turn */
@@ -212,9 +212,9 @@ enum sy_status sy_dispatch_move(struct sy_moe *moe, bool *moved, struct sy_error
 bool sy_dispatch_arrived(const struct sy_moe *moe);
 
 /* ---- experts.c ---- */
-/* Hand back what the last batch computed; when all of it is on its way, compute one batch of tiles: of experts with many
- * rows for others first, of this rank's own while more are on their way, and of all once everything has arrived. Before that
- * only when nothing has moved for a while (batch.h). */
+/* Hand back what was computed, as far as peers have room, and compute one batch of tiles: of experts with many rows of this
+ * rank's own or else of others while more are on their way, though only when nothing has moved for a while (batch.h); then
+ * of experts that others wait for, then of the rest. */
 enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_error *err);
 /* Compute all that is pending: own results in place, others into kept, where the pairs' rows then are. */
 enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err);
