@@ -114,7 +114,7 @@ struct sy_moe {
     uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts */
     uint8_t *act;               /* [batch rows, F] of the wire type */
     uint8_t *out;               /* [batch rows] rows of the wire type */
-    void **out_at;              /* [waiting rows] where each result is: its place in results or in a peer's window, or in
+    void **out_at;              /* [waiting rows] where each result is: its place in results or a peer's window, or in
                                  * `out`. The first n_out are not yet on their way back; a batch comes behind them */
     int *out_pair;              /* [waiting rows] the pair behind each */
     int n_out, n_out_used;      /* the latter: rows of `out` that hold results, counted until all are on their way */

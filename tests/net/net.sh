@@ -3,9 +3,10 @@
 # net.sh - several nodes on one machine, for tests; for sourcing: . "${SY_SRCDIR:-.}/tests/net/net.sh"
 #
 # The test starts again inside network, mount and process namespaces of its own (as root, or as the root of a user
-# namespace), where nodes nd0, nd1, ... are made. A node has its own network, host name, /dev/shm, IPC and part of the CPUs,
-# and processes of all nodes share one numbering. Nothing of it can be seen from outside, so tests run side by side; all of it ends with
-# the test, even with a killed one. Where the system does not allow this, the whole test is a visible skip.
+# namespace), where nodes nd0, nd1, ... are made. A node has its own network, host name, /dev/shm, IPC and part of the
+# CPUs, and processes of all nodes share one numbering. Nothing of it can be seen from outside, so tests run side by
+# side; all of it ends with the test, even with a killed one. Where the system does not allow this, the whole test is a
+# visible skip.
 #
 #   net_up N [bridge|switch]   nodes with an interface eth0, joined by a bridge of the kernel, or by tests/net/tapswitch
 #   net_place NODES RANKS      MPIRUN then starts so many ranks on each of the first so many nodes
