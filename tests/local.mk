@@ -131,12 +131,14 @@ EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/m
 	%D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict %D%/fuzz/template.dict %D%/fuzz/tokenizer.dict
 
 # Options, progress and rings.
-sy_unit_tests += %D%/unit/amount.t %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t
+sy_unit_tests += %D%/unit/amount.t %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t \
+	%D%/unit/stream.t
 tests_unit_amount_t_SOURCES = %D%/unit/amount.c
 tests_unit_options_t_SOURCES = %D%/unit/options.c
 tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c
 tests_unit_ring_t_SOURCES = %D%/unit/ring.c
+tests_unit_stream_t_SOURCES = %D%/unit/stream.c
 
 # Tokenizer.
 sy_unit_tests += %D%/unit/utf8.t %D%/model/bpe.t %D%/model/normalizer.t %D%/model/pretokenizer.t %D%/model/tiktoken.t \

@@ -9,8 +9,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/stream.h"
 #include "moe/moe.h"
 #include "moe/wire.h"
+
+/* So many bytes of rows for one peer stay in no cache until it reads them. With fewer the peer would wait for memory. */
+#define STREAM_BYTES ((size_t)8 << 20)
 
 /* Put a pair at the end of its slot's list. */
 static void enqueue(struct sy_moe *moe, int slot, uint32_t row, uint32_t index, int source)
@@ -83,6 +87,26 @@ void sy_dispatch_begin(struct sy_moe *moe, const float *h)
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
 }
 
+/* Write n rows of this rank from the plan's next one on to their place in peer p's memory. */
+static void write_rows(struct sy_moe *moe, int p, int n)
+{
+    const struct sy_plan *plan = &moe->plan;
+    int first = plan->row_first[p], next = moe->peers[p].next_row;
+    size_t row_bytes = moe->rows.row_bytes, place = (size_t)(first_row(moe, moe->rank) + next - first) * row_bytes;
+    bool stream = (size_t)(plan->row_first[p + 1] - first) * row_bytes >= STREAM_BYTES;
+
+    for (int i = 0; i < n; i++, place += row_bytes) {
+        void *to = sy_fabric_place(moe->config.fabric, p, place, row_bytes);
+        const void *from = sy_dispatch_own(moe, (int)plan->row_token[next + i]);
+        if (stream)
+            sy_stream_copy(to, from, row_bytes);
+        else
+            memcpy(to, from, row_bytes);
+    }
+    if (stream)
+        sy_stream_fence();
+}
+
 /* Send the next chunk to peer p. */
 static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err)
 {
@@ -97,16 +121,13 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     struct sy_chunk_header header = {
         .sequence = moe->sequence, .n_rows = (uint32_t)n_rows, .n_pairs = (uint32_t)n_pairs, .last = n_rows == left};
     struct sy_chunk_pair *pairs = (struct sy_chunk_pair *)(moe->meta + n_rows);
-    size_t place = (size_t)(first_row(moe, moe->rank) + peer->next_row - plan->row_first[p]) * moe->rows.row_bytes;
 
+    if (write)
+        write_rows(moe, p, n_rows);
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
-        uint8_t *from = sy_dispatch_own(moe, (int)plan->row_token[row]);
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
-        moe->iov[2 + i] = (struct iovec){from, moe->rows.row_bytes};
-        if (write)
-            memcpy(sy_fabric_place(fabric, p, place + (size_t)i * moe->rows.row_bytes, moe->rows.row_bytes), from,
-                   moe->rows.row_bytes);
+        moe->iov[2 + i] = (struct iovec){sy_dispatch_own(moe, (int)plan->row_token[row]), moe->rows.row_bytes};
     }
     for (int i = 0; i < n_pairs; i++)
         pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};

@@ -179,6 +179,10 @@ is "dispatch, one: the first rank has the experts of all" "$(value cells.0.combi
 is "dispatch, one: a row each" "$(value cells.0.dispatch.row_bytes_sent)" $((16 * 96 * 4))
 switchyard_ranks 2 bench dispatch --hidden 64 --experts 8 --active 2 --tokens 9 --reps 1 --routing zipf
 is "dispatch, zipf: exit code" "$rc" 0
+# Rank 1 sends 9.8 MB at once, which it writes past the caches; what comes back is compared with what went out.
+switchyard_ranks 2 bench dispatch --hidden 8192 --experts 8 --active 2 --tokens 600 --reps 1 --routing one \
+    --transport shm
+is "dispatch, many rows: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
 switchyard bench dispatch --hidden 64 --tokens 9 --reps 1
 is "dispatch, one rank: exit code" "$rc" 0
 
