@@ -344,10 +344,13 @@ enum sy_status sy_ucx_meet(struct sy_ucx *ucx, struct sy_error *err)
 
 /* End */
 
-/* A peer that goes while this rank still waits in the meeting would break the connection, of which UCX warns. */
+/* A peer that goes while this rank still waits in the meeting would break the connection, of which UCX warns. Who has waited
+ * there in vain has no reason to wait once more. */
 enum sy_status sy_ucx_part(struct sy_ucx *ucx, struct sy_error *err)
 {
-    return sy_group_agree(ucx->base.group, sy_ucx_meet(ucx, err), err);
+    enum sy_status status = sy_ucx_meet(ucx, err);
+
+    return status ? status : sy_group_agree(ucx->base.group, SY_OK, err);
 }
 
 /* Whatever becomes of it: the peer may have gone already. */
