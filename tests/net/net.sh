@@ -86,8 +86,8 @@ net_cpus() { # NODE
             >"$SY_NET/cpus.nd$1"
 }
 
-# A node is a process that sleeps in namespaces of its own. What TCP does there must not depend on the machine: where BBR is
-# its default, short bursts wait for up to 9 ms.
+# A node is a process that sleeps in namespaces of its own. Where it may be set, TCP there does not depend on the machine: with
+# BBR as its default short bursts wait for up to 9 ms.
 net_node() { # NODE
     net_cpus "$1"
     unshare -n -m -u -i --propagation private sh -c 'echo $$ >"$0.new" && mv "$0.new" "$0"; exec sleep 86400' \
@@ -97,7 +97,8 @@ net_node() { # NODE
         sleep 0.01
     done
     net_on "$1" sh -c 'hostname "nd$1" && mount -t tmpfs -o size=1g none /dev/shm && mount --bind "$2" /etc/hosts &&
-        ip link set lo up && echo reno >/proc/sys/net/ipv4/tcp_congestion_control' sh "$1" "$SY_NET/hosts"
+        ip link set lo up' sh "$1" "$SY_NET/hosts" || return
+    net_on "$1" sh -c 'echo reno >/proc/sys/net/ipv4/tcp_congestion_control' || :
 }
 
 net_wire() { # NODE: the node's eth0 has the other end on the bridge, or is a port of the switch
