@@ -17,7 +17,9 @@
  * never rounds its input. Sums are FP32.
  *
  * A queue is where kernels run: for a CPU the rank's thread pool, and every call is done when it returns; for a GPU a
- * stream. All pointers below are buffers of the backend (plain memory on a CPU).
+ * stream, and calls are done in order, some time later. Pointers to numbers, arrays in structures too, are buffers of the
+ * backend (alloc(), or memory that it shares with the host); structures themselves and arrays of them that say so lie in
+ * plain memory and are read before the call returns.
  */
 #ifndef SY_KERNELS_H
 #define SY_KERNELS_H
@@ -239,22 +241,33 @@ struct sy_queue;
 struct sy_kernels {
     const char *name; /* "ref", "portable", "avx2", "avx512", "amx" */
 
-    /* Buffers and queues. free takes NULL. */
+    /* Buffers and queues. alloc() gives zeroed memory, NULL when there is not enough; where on_device is set the host cannot
+     * read it. alloc_host() gives zeroed memory that the host and kernels both use. free and free_host take NULL. */
+    bool on_device;
     void *(*alloc)(size_t bytes);
     void (*free)(void *buffer, size_t bytes);
+    void *(*alloc_host)(size_t bytes);
+    void (*free_host)(void *buffer, size_t bytes);
+    /* Let kernels use memory of the host that somebody else allocated, from here to unshare_host(). */
+    enum sy_status (*share_host)(void *memory, size_t bytes, struct sy_error *err);
+    void (*unshare_host)(void *memory);
+    /* Any kind of memory to any other, in the order of the queue; the host's, if it is not alloc_host()'s, is read before
+     * the call returns. */
     void (*copy)(struct sy_queue *q, void *dst, const void *src, size_t bytes);
+    void (*clear)(struct sy_queue *q, void *dst, size_t bytes);
     enum sy_status (*queue_create)(struct sy_pool *pool, struct sy_queue **q, struct sy_error *err);
-    void (*queue_sync)(struct sy_queue *q);
+    /* Wait until all that was asked of q is done. Errors: the first of all that went wrong in it, for good. */
+    enum sy_status (*queue_sync)(struct sy_queue *q, struct sy_error *err);
     void (*queue_destroy)(struct sy_queue *q);
 
     /* Packing, at load. Layout this backend wants, bytes of a packed panel of k inputs, and packing of one panel: n_rows
      * (1 .. SY_PANEL) published rows of k elements to dst, rows row_stride and inputs k_stride bytes apart (of SY_MXFP4
-     * bytes are 1 apart); missing rows become zero. A panel begins with the panel of its first inputs, any even number of
-     * them, so that it may be packed in pieces. Runs on the calling thread, so a loader may pack panels from many
-     * threads. */
+     * bytes are 1 apart); missing rows become zero. A panel may be packed in pieces: `rows` are inputs k_begin .. k_end - 1
+     * of its k, each piece of an even number of them but the last. dst is the whole panel, in memory of the host. Runs on
+     * the calling thread, so a loader may pack panels from many threads. */
     size_t (*panel_bytes)(enum sy_dtype dtype, int k);
-    void (*pack_panel)(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
-                       void *dst);
+    void (*pack_panel)(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,
+                       size_t row_stride, size_t k_stride, void *dst);
 
     /* x[t] = row ids[t] of w (an embedding table in either layout), widened. w->n = V, w->k = D. x: [T, D] */
     void (*embed)(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
@@ -371,5 +384,22 @@ const struct sy_kernels *sy_kernels_cpu(enum sy_isa isa);
 
 /* The readable truth: simple loops, FP32, any layout. */
 const struct sy_kernels *sy_kernels_ref(void);
+
+/* The GPU that sy_cuda_open() took for this process; NULL without one. */
+const struct sy_kernels *sy_kernels_cuda(void);
+
+struct sy_cuda_device {
+    char name[128], pci[32];         /* "NVIDIA H200", "0000:19:00.0" */
+    int major, minor;                /* compute capability */
+    int n_sms;
+    size_t bytes, free_bytes;        /* of memory */
+};
+
+/* GPUs that this process can use: 0 without a driver, a GPU, or CUDA in this build, and then why says so in a few words. */
+int sy_cuda_count(char *why, size_t why_bytes);
+
+/* Take GPU `device` for this process, whose calls then come from any of its threads. Errors: SY_ERR_USAGE when there is no
+ * such GPU or this build has no code for it; SY_ERR_SYSTEM when it cannot be used. */
+enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_error *err);
 
 #endif

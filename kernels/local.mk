@@ -20,6 +20,27 @@ libkernels_a_SOURCES = \
 	%D%/ref/table.c
 libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
+# The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
+sy_cuda_sources = \
+	%D%/cuda/cuda.h \
+	%D%/cuda/pack.cu \
+	%D%/cuda/queue.cu \
+	%D%/cuda/table.cu
+if HAVE_CUDA
+noinst_LIBRARIES += libcuda.a
+libcuda_a_SOURCES = $(sy_cuda_sources)
+else
+libkernels_a_SOURCES += %D%/cuda/none.c
+EXTRA_DIST += $(sy_cuda_sources)
+endif
+EXTRA_DIST += %D%/cuda/none.c
+
+SUFFIXES = .cu
+.cu.o:
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(NVCC) -std=c++17 $(SY_GENCODE) $(NVCCFLAGS) $(SY_NVCC_WARNINGS) -lineinfo \
+	  -I$(top_builddir)/src -I$(top_srcdir)/src -I$(top_srcdir)/kernels -D_GNU_SOURCE -MMD -MF $(@:.o=.d) -c -o $@ $<
+@SY_CUDA_DEPENDENCIES@
+
 # One source for all instruction sets; SY_ISA_<name> tells it which one it is compiled for.
 sy_cpu_sources = \
 	%D%/cpu/cpu.h \

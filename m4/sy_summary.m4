@@ -10,14 +10,14 @@ AS_CASE([$sy_have_ucx$with_ucx],
   [yes*], [sy_note_ucx=${sy_version_ucx:-found}],
   [nono], [sy_note_ucx="left out as asked"],
   [sy_note_ucx="not found: no ucx transport"])
-for sy_name in cuda nccl; do
-  eval "sy_found=\$sy_have_$sy_name; sy_version=\$sy_version_$sy_name; sy_with=\$with_$sy_name"
-  AS_CASE([$sy_found$sy_with],
-    [yes*], [sy_note="found${sy_version:+ ($sy_version)}, not used by this version"],
-    [nono], [sy_note="left out as asked (not used by this version)"],
-    [sy_note="not found (not used by this version)"])
-  eval "sy_note_$sy_name=\$sy_note"
-done
+AS_CASE([$sy_have_cuda$with_cuda],
+  [yes*], [sy_note_cuda="$sy_version_cuda, for $with_cuda_arch"],
+  [nono], [sy_note_cuda="left out as asked"],
+  [sy_note_cuda="not found: CPUs only"])
+AS_CASE([$sy_have_nccl$with_nccl],
+  [yes*], [sy_note_nccl="found${sy_version_nccl:+ ($sy_version_nccl)}, not used by this version"],
+  [nono], [sy_note_nccl="left out as asked (not used by this version)"],
+  [sy_note_nccl="not found (not used by this version)"])
 AS_ECHO(["  +----------------------------------------------------------------------"])
 SY_SUMMARY_LINE([switchyard], [$PACKAGE_VERSION])
 SY_SUMMARY_LINE([compiler], [$CC ($sy_cc_version)])

@@ -62,29 +62,34 @@ static inline __attribute__((always_inline)) void pack(size_t bytes, int group, 
         gather(bytes, group, k, n_rows, rows, row_stride, k_stride, dst);
 }
 
-void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
-                       void *dst)
+void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,
+                       size_t row_stride, size_t k_stride, void *dst)
 {
-    if (n_rows < SY_PANEL || k % sy_panel_group(dtype))
-        memset(dst, 0, sy_cpu_panel_bytes(dtype, k));
+    /* A panel begins with the panel of its first inputs. */
+    uint8_t *to = (uint8_t *)dst + (k_begin ? sy_cpu_panel_bytes(dtype, k_begin) : 0);
+    int n = k_end - k_begin;
+
+    (void)k;
+    if (n_rows < SY_PANEL || n % sy_panel_group(dtype))
+        memset(to, 0, sy_cpu_panel_bytes(dtype, n));
     switch (sy_dtype_bytes(dtype)) {
     case 0: /* SY_MXFP4: bytes of two inputs */
-        pack(1, 1, (k + 1) / 2, n_rows, rows, row_stride, k_stride, dst);
+        pack(1, 1, (n + 1) / 2, n_rows, rows, row_stride, k_stride, to);
         break;
     case 1:
-        pack(1, 1, k, n_rows, rows, row_stride, k_stride, dst);
+        pack(1, 1, n, n_rows, rows, row_stride, k_stride, to);
         break;
     case 2:
         if (sy_panel_group(dtype) == 2)
-            pack(2, 2, k, n_rows, rows, row_stride, k_stride, dst);
+            pack(2, 2, n, n_rows, rows, row_stride, k_stride, to);
         else
-            pack(2, 1, k, n_rows, rows, row_stride, k_stride, dst);
+            pack(2, 1, n, n_rows, rows, row_stride, k_stride, to);
         break;
     case 4:
-        pack(4, 1, k, n_rows, rows, row_stride, k_stride, dst);
+        pack(4, 1, n, n_rows, rows, row_stride, k_stride, to);
         break;
     case 8:
-        pack(8, 1, k, n_rows, rows, row_stride, k_stride, dst);
+        pack(8, 1, n, n_rows, rows, row_stride, k_stride, to);
         break;
     }
 }

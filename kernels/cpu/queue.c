@@ -59,6 +59,25 @@ void sy_cpu_copy(struct sy_queue *q, void *dst, const void *src, size_t bytes)
         memmove(dst, src, bytes);
 }
 
+void sy_cpu_clear(struct sy_queue *q, void *dst, size_t bytes)
+{
+    (void)q;
+    if (bytes)
+        memset(dst, 0, bytes);
+}
+
+/* All memory is the host's. */
+enum sy_status sy_cpu_share_host(void *memory, size_t bytes, struct sy_error *err)
+{
+    (void)memory, (void)bytes, (void)err;
+    return SY_OK;
+}
+
+void sy_cpu_unshare_host(void *memory)
+{
+    (void)memory;
+}
+
 enum sy_status sy_cpu_queue_create(struct sy_pool *pool, struct sy_queue **q, struct sy_error *err)
 {
     struct sy_queue *queue = calloc(1, sizeof *queue);
@@ -70,9 +89,10 @@ enum sy_status sy_cpu_queue_create(struct sy_pool *pool, struct sy_queue **q, st
     return SY_OK;
 }
 
-void sy_cpu_queue_sync(struct sy_queue *q)
+enum sy_status sy_cpu_queue_sync(struct sy_queue *q, struct sy_error *err)
 {
-    (void)q;
+    (void)q, (void)err;
+    return SY_OK;
 }
 
 void sy_cpu_queue_destroy(struct sy_queue *q)

@@ -18,15 +18,18 @@ struct sy_queue {
 void *sy_cpu_alloc(size_t bytes);
 void sy_cpu_free(void *buffer, size_t bytes);
 
+enum sy_status sy_cpu_share_host(void *memory, size_t bytes, struct sy_error *err);
+void sy_cpu_unshare_host(void *memory);
 void sy_cpu_copy(struct sy_queue *q, void *dst, const void *src, size_t bytes);
+void sy_cpu_clear(struct sy_queue *q, void *dst, size_t bytes);
 enum sy_status sy_cpu_queue_create(struct sy_pool *pool, struct sy_queue **q, struct sy_error *err);
-void sy_cpu_queue_sync(struct sy_queue *q);
+enum sy_status sy_cpu_queue_sync(struct sy_queue *q, struct sy_error *err);
 void sy_cpu_queue_destroy(struct sy_queue *q);
 
 /* Panels of SY_LAYOUT_PANELS, for element types of 1, 2, 4 and 8 bytes. */
 size_t sy_cpu_panel_bytes(enum sy_dtype dtype, int k);
-void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
-                       void *dst);
+void sy_cpu_pack_panel(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,
+                       size_t row_stride, size_t k_stride, void *dst);
 
 /* Bytes of a page of the KV cache, as layout.h has it. */
 size_t sy_cpu_kv_page_bytes(const struct sy_kv_layer *kv);

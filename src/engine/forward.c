@@ -154,10 +154,9 @@ static enum sy_status show_hidden(const struct sy_forward *forward, const struct
 {
     const struct sy_forward_config *config = &forward->config;
     int D = config->model->hidden;
-    enum sy_status st = SY_OK;
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
 
-    config->kernels->queue_sync(config->queue);
-    for (int s = 0; s < batch->n_spans; s++) {
+    for (int s = 0; s < batch->n_spans && !st; s++) {
         const struct sy_span *span = &batch->spans[s];
         const struct sy_request *request = &span->sequence->request;
         int shown = span->sequence->n_reported - span->first_position;
@@ -217,7 +216,7 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
 }
 
-void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
+enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
@@ -234,7 +233,8 @@ void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows)
         config->kernels->scale(config->queue, forward->logits, (size_t)model->vocab, n_rows, model->vocab,
                                model->logits_scale);
     config->kernels->scan_logits(config->queue, forward->logits, n_rows, model->vocab, forward->scans);
-    config->kernels->queue_sync(config->queue);
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
     forward->work.n_logit_rows += (uint64_t)n_rows;
     forward->logits_ns += sy_clock_ns() - begin_ns;
+    return st;
 }

@@ -91,7 +91,7 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
 
 /* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch, and their scans: the caller says before in forward->scans[i]
  * what it wants of row i. The results, forward->logits [n_rows, V] and forward->scans, last until the next call. Not
- * collective. */
-void sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows);
+ * collective. Errors: as the backend's queue_sync(). */
+enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, struct sy_error *err);
 
 #endif

@@ -117,7 +117,6 @@ static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t 
 {
     struct sy_forward *forward = &session->forward;
     int rows[SY_LOGIT_ROWS] = {0}, n_long = 0;
-    enum sy_status st = SY_OK;
 
     for (int i = 0; i < n_jobs; i++) {
         struct sy_logit_job *job = &session->logit_jobs[i];
@@ -127,7 +126,9 @@ static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t 
         prepare_logit_job(session, job, &forward->scans[i]);
         n_long += is_long(job);
     }
-    sy_forward_logits(forward, rows, n_jobs);
+    enum sy_status st = sy_forward_logits(forward, rows, n_jobs, err);
+    if (st)
+        return st;
     int64_t begin_ns = sy_clock_ns();
     if (n_long > 1)
         sy_pool_run(session->pool, n_jobs, run_logit_job, session);

@@ -277,13 +277,12 @@ static void pack(const struct loader *loader, const struct run *run, const struc
     size_t element = job->dtype == SY_MXFP4 ? 1 : sy_dtype_bytes(job->dtype);
     size_t panel_bytes = kernels->panel_bytes(job->dtype, job->k);
     size_t row_stride = (size_t)source->row_stride * element, k_stride = (size_t)source->k_stride * element;
-    size_t before = part->k ? kernels->panel_bytes(job->dtype, part->k) : 0;
 
     rows += at * element;
     for (int row = part->row; row < part->row_end; row += SY_PANEL, rows += SY_PANEL * row_stride) {
         size_t panel = (size_t)(row / SY_PANEL) * (size_t)job->n_streams + (size_t)stream;
-        kernels->pack_panel(job->dtype, part->k_end - part->k, min_int(SY_PANEL, part->row_end - row), rows, row_stride,
-                            k_stride, job->dst + panel * panel_bytes + before);
+        kernels->pack_panel(job->dtype, job->k, part->k, part->k_end, min_int(SY_PANEL, part->row_end - row), rows,
+                            row_stride, k_stride, job->dst + panel * panel_bytes);
     }
 }
 

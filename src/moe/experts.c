@@ -66,7 +66,7 @@ static int fill_batch(struct sy_moe *moe, enum sy_whose first, enum sy_whose las
 }
 
 /* Run the tiles of the batch behind the first `begin` rows; results go to out_at. */
-static void compute(struct sy_moe *moe, int n_tiles, int begin)
+static enum sy_status compute(struct sy_moe *moe, int n_tiles, int begin, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
 
@@ -76,7 +76,7 @@ static void compute(struct sy_moe *moe, int n_tiles, int begin)
                                     moe->act);
     config->kernels->expert_down(config->queue, moe->tiles, n_tiles, moe->act, config->wire, NULL, moe->out_at + begin,
                                  config->wire);
-    config->kernels->queue_sync(config->queue);
+    return config->kernels->queue_sync(config->queue, err);
 }
 
 /* What to run now. While more rows of others are on their way: many of this rank's own, for links are busy with rows anyway,
@@ -123,8 +123,10 @@ enum sy_status sy_experts_run_ready(struct sy_moe *moe, bool *moved, struct sy_e
     if (n_tiles) {
         place_results(moe, begin);
         moe->computing = true;
-        compute(moe, n_tiles, begin);
+        enum sy_status st = compute(moe, n_tiles, begin, err);
         moe->computing = false;
+        if (st)
+            return st;
         hand_back(moe, moved);
         *moved = true;
     }
@@ -149,7 +151,9 @@ enum sy_status sy_experts_run_all(struct sy_moe *moe, struct sy_error *err)
             moe->out_at[i] = own ? sy_combine_place(moe, pair) : moe->kept + n_done * moe->rows.row_bytes;
             n_done += !own;
         }
-        compute(moe, n_tiles, 0);
+        enum sy_status st = compute(moe, n_tiles, 0, err);
+        if (st)
+            return st;
     }
     moe->n_out = 0;
     moe->times.experts_ns += sy_clock_ns() - begin_ns;

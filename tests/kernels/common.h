@@ -216,8 +216,9 @@ static inline void matrix_pack(const struct sy_kernels *backend, struct matrix *
     m->packed = new_input(panel * (size_t)n_panels);
     for (int p = 0; p < n_panels; p++) {
         int n_rows = m->rows.n - p * SY_PANEL < SY_PANEL ? m->rows.n - p * SY_PANEL : SY_PANEL;
-        backend->pack_panel(m->rows.dtype, m->rows.k, n_rows, (uint8_t *)m->published + (size_t)p * SY_PANEL * row, row,
-                            element, (uint8_t *)m->packed + (size_t)p * panel);
+        backend->pack_panel(m->rows.dtype, m->rows.k, 0, m->rows.k, n_rows,
+                            (uint8_t *)m->published + (size_t)p * SY_PANEL * row, row, element,
+                            (uint8_t *)m->packed + (size_t)p * panel);
     }
     m->panels = m->rows;
     m->panels.layout = SY_LAYOUT_PANELS;
@@ -343,8 +344,11 @@ static inline void queues_begin(const struct sy_kernels *backend)
 
 static inline void queues_end(const struct sy_kernels *backend)
 {
+    struct sy_error err = SY_ERROR_INIT;
+
     for (int i = 0; i < THREADS_MAX; i++) {
-        backend->queue_sync(queues[i]);
+        if (backend->queue_sync(queues[i], &err))
+            bail("%s", err.text);
         backend->queue_destroy(queues[i]);
         sy_pool_destroy(pools[i]);
     }

@@ -53,7 +53,10 @@ static void test_pack(const struct sy_kernels *backend)
         for (size_t i = 0; i < stride * SY_PANEL + 1; i++)
             rows[i] = (uint8_t)random_u64() | 1;
         /* An odd address and an odd stride: published rows are where a file has them. */
-        backend->pack_panel(dtype, k, cases[c].n_rows, rows + 1, stride, element, panel);
+        int cut = random_int(0, k / 2) * 2;
+        backend->pack_panel(dtype, k, 0, cut, cases[c].n_rows, rows + 1, stride, element, panel);
+        backend->pack_panel(dtype, k, cut, k, cases[c].n_rows, rows + 1 + (size_t)cut * element, stride, element,
+                            panel);
         held = held && panel_holds(dtype, k, cases[c].n_rows, rows + 1, stride, panel);
         fenced = fenced && bytes == (size_t)k_all * element * SY_PANEL && fences_hold(panel, bytes);
         for (int i = 0; i < SY_PANEL * k; i++) {

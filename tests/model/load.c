@@ -195,8 +195,8 @@ static void look(enum sy_dtype dtype, const void *rows)
     watch.disorder |= dtype != SY_F32;
 }
 
-static void pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
-                       void *dst)
+static void pack_panel(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,
+                       size_t row_stride, size_t k_stride, void *dst)
 {
     pthread_mutex_lock(&watch.lock);
     if (!watch.n_panels++ && watch.first)
@@ -204,7 +204,7 @@ static void pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows,
     if (!watch.first && watch.subject->files[0].data && k_stride == sy_dtype_bytes(dtype))
         look(dtype, rows);
     pthread_mutex_unlock(&watch.lock);
-    watch.kernels->pack_panel(dtype, k, n_rows, rows, row_stride, k_stride, dst);
+    watch.kernels->pack_panel(dtype, k, k_begin, k_end, n_rows, rows, row_stride, k_stride, dst);
 }
 
 /* Experts of every layer: those of rank `rank` of `n_ranks`, dealt out in turn. */
@@ -300,7 +300,7 @@ static bool same_matrix(const struct subject *s, const struct sy_weight *w, int 
                 at -= stream[segment++]->n;
             gather_row(s, stream[segment], at, w->dtype, rows + (size_t)r * row_bytes);
         }
-        watch.kernels->pack_panel(w->dtype, w->k, n, rows, row_bytes, sy_dtype_bytes(w->dtype), panel);
+        watch.kernels->pack_panel(w->dtype, w->k, 0, w->k, n, rows, row_bytes, sy_dtype_bytes(w->dtype), panel);
         same = !memcmp(panel, (const uint8_t *)w->data + (size_t)i * bytes, bytes);
     }
     free(rows);

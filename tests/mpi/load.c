@@ -19,15 +19,15 @@ static const struct sy_kernels *kernels;
 static const struct fixture *cut_here;
 
 /* The file becomes shorter when its first panel is packed. One thread only. */
-static void pack_panel(enum sy_dtype dtype, int k, int n_rows, const void *rows, size_t row_stride, size_t k_stride,
-                       void *dst)
+static void pack_panel(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,
+                       size_t row_stride, size_t k_stride, void *dst)
 {
     const struct sy_tensor *t = cut_here ? sy_checkpoint_find(cut_here->ckpt, CUT) : NULL;
 
     if (t && truncate(sy_checkpoint_shard_path(cut_here->ckpt, t->shard), (off_t)t->offset))
         bail("cannot cut a file");
     cut_here = NULL;
-    kernels->pack_panel(dtype, k, n_rows, rows, row_stride, k_stride, dst);
+    kernels->pack_panel(dtype, k, k_begin, k_end, n_rows, rows, row_stride, k_stride, dst);
 }
 
 /* A copy of a checkpoint of one file, for each rank. */

@@ -5,7 +5,7 @@
 cd "$SY_SRCDIR" || exit 1
 
 c_files() {
-    find src topo kernels tests -name '*.[ch]' ! -path src/config.h | sort
+    find src topo kernels tests \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) ! -path src/config.h | sort
 }
 
 make_files() {

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * queue.cu - the GPU of this process, its memory and its queues
+ *
+ * The runtime is linked statically and opens the driver's library itself, so the program starts on machines that have none.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/cuda.h"
+
+static int the_device = -1;
+
+/* CUDA keeps the current device for each thread. */
+static void enter(void)
+{
+    static thread_local bool entered;
+
+    if (!entered && the_device >= 0)
+        entered = cudaSetDevice(the_device) == cudaSuccess;
+}
+
+int sy_cuda_count(char *why, size_t why_bytes)
+{
+    int n = 0;
+    cudaError_t code = cudaGetDeviceCount(&n);
+
+    if (code == cudaSuccess && n > 0)
+        return n;
+    (void)cudaGetLastError();
+    snprintf(why, why_bytes, "%s",
+             code == cudaErrorInsufficientDriver ? "no driver, or one that is older than this build's CUDA"
+             : code == cudaSuccess               ? "no GPU"
+                                                 : cudaGetErrorString(code));
+    return 0;
+}
+
+static __global__ void nothing(void)
+{
+}
+
+enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_error *err)
+{
+    char why[128];
+    int n = sy_cuda_count(why, sizeof why);
+    struct cudaDeviceProp properties;
+    cudaFuncAttributes attributes;
+
+    if (!n)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no GPU can be used: %s", why);
+    if (device < 0 || device >= n)
+        return sy_error_set(err, SY_ERR_USAGE, "there is no GPU %d: this process sees %d, from 0", device, n);
+    cudaError_t code = cudaSetDevice(device);
+    if (code == cudaSuccess)
+        code = cudaGetDeviceProperties(&properties, device);
+    if (code == cudaSuccess)
+        code = cudaMemGetInfo(&found->free_bytes, &found->bytes);
+    if (code != cudaSuccess)
+        return sy_error_set(err, SY_ERR_SYSTEM, "GPU %d cannot be used: %s", device, cudaGetErrorString(code));
+    code = cudaFuncGetAttributes(&attributes, nothing);
+    if (code != cudaSuccess)
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "GPU %d (%s, compute capability %d.%d) has no code in this build: %s; configure with "
+                            "--with-cuda-arch",
+                            device, properties.name, properties.major, properties.minor, cudaGetErrorString(code));
+    snprintf(found->name, sizeof found->name, "%s", properties.name);
+    snprintf(found->pci, sizeof found->pci, "%04x:%02x:%02x.0", (unsigned)properties.pciDomainID,
+             (unsigned)properties.pciBusID, (unsigned)properties.pciDeviceID);
+    found->major = properties.major;
+    found->minor = properties.minor;
+    found->n_sms = properties.multiProcessorCount;
+    the_device = device;
+    return SY_OK;
+}
+
+bool sy_cuda_check(struct sy_queue *q, cudaError_t code, const char *what)
+{
+    size_t free_bytes = 0, bytes = 0;
+
+    if (q->error.status || code == cudaSuccess)
+        return q->error.status == SY_OK;
+    (void)cudaMemGetInfo(&free_bytes, &bytes);
+    sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: %s: %s (%s); %.1f of %.1f GB of its memory free", q->device,
+                 what, cudaGetErrorString(code), cudaGetErrorName(code), (double)free_bytes * 1e-9, (double)bytes * 1e-9);
+    return false;
+}
+
+void *sy_cuda_alloc(size_t bytes)
+{
+    void *buffer = NULL;
+
+    enter();
+    bytes += !bytes;
+    if (cudaMalloc(&buffer, bytes) != cudaSuccess || cudaMemset(buffer, 0, bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        cudaFree(buffer);
+        return NULL;
+    }
+    return buffer;
+}
+
+void sy_cuda_free(void *buffer, size_t bytes)
+{
+    (void)bytes;
+    enter();
+    cudaFree(buffer);
+}
+
+void *sy_cuda_alloc_host(size_t bytes)
+{
+    void *buffer = NULL;
+
+    enter();
+    if (cudaHostAlloc(&buffer, bytes ? bytes : 1, cudaHostAllocPortable | cudaHostAllocMapped) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return NULL;
+    }
+    memset(buffer, 0, bytes);
+    return buffer;
+}
+
+void sy_cuda_free_host(void *buffer, size_t bytes)
+{
+    (void)bytes;
+    enter();
+    cudaFreeHost(buffer);
+}
+
+/* Kernels use the host's own address: what the backend promises, and every machine with unified addressing has. */
+enum sy_status sy_cuda_share_host(void *memory, size_t bytes, struct sy_error *err)
+{
+    void *seen = NULL;
+
+    enter();
+    cudaError_t code = cudaHostRegister(memory, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
+    if (code == cudaSuccess)
+        code = cudaHostGetDevicePointer(&seen, memory, 0);
+    if (code != cudaSuccess || seen != memory) {
+        (void)cudaGetLastError();
+        return sy_error_set(err, SY_ERR_SYSTEM, "GPU %d cannot use %zu bytes of the host's memory: %s", the_device,
+                            bytes, code == cudaSuccess ? "it sees them at another address" : cudaGetErrorString(code));
+    }
+    return SY_OK;
+}
+
+void sy_cuda_unshare_host(void *memory)
+{
+    enter();
+    cudaHostUnregister(memory);
+}
+
+void sy_cuda_copy(struct sy_queue *q, void *dst, const void *src, size_t bytes)
+{
+    if (bytes && sy_cuda_works(q))
+        sy_cuda_check(q, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, q->stream), "copying");
+}
+
+void sy_cuda_clear(struct sy_queue *q, void *dst, size_t bytes)
+{
+    if (bytes && sy_cuda_works(q))
+        sy_cuda_check(q, cudaMemsetAsync(dst, 0, bytes, q->stream), "clearing memory");
+}
+
+void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes)
+{
+    size_t rounded = (bytes + 255) / 256 * 256;
+
+    if (!sy_cuda_works(q))
+        return NULL;
+    if (rounded > SY_CUDA_TABLE_BYTES) {
+        sy_error_set(&q->error, SY_ERR_INTERNAL, "GPU %d: a table of %zu bytes does not fit into %zu", q->device, bytes,
+                     SY_CUDA_TABLE_BYTES);
+        return NULL;
+    }
+    if (q->table_used + rounded > SY_CUDA_TABLE_BYTES) {
+        if (!sy_cuda_check(q, cudaStreamSynchronize(q->stream), "waiting"))
+            return NULL;
+        q->table_used = 0;
+    }
+    uint8_t *host = q->table_host + q->table_used, *device = q->table_device + q->table_used;
+    memcpy(host, table, bytes);
+    q->table_used += rounded;
+    return sy_cuda_check(q, cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, q->stream), "copying a table")
+               ? device
+               : NULL;
+}
+
+enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out, struct sy_error *err)
+{
+    struct sy_queue *q = (struct sy_queue *)calloc(1, sizeof *q);
+
+    (void)pool;
+    if (!q)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a kernel queue");
+    enter();
+    q->device = the_device;
+    q->error.rank = -1;
+    cudaDeviceGetAttribute(&q->n_sms, cudaDevAttrMultiProcessorCount, q->device);
+    cudaDeviceGetAttribute(&q->major, cudaDevAttrComputeCapabilityMajor, q->device);
+    cudaDeviceGetAttribute(&q->minor, cudaDevAttrComputeCapabilityMinor, q->device);
+    q->table_host = (uint8_t *)sy_cuda_alloc_host(SY_CUDA_TABLE_BYTES);
+    q->table_device = (uint8_t *)sy_cuda_alloc(SY_CUDA_TABLE_BYTES);
+    q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);
+    bool enough = q->table_host && q->table_device && q->scratch;
+    if (!enough || !sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream")) {
+        enum sy_status st = enough ? sy_error_set(err, SY_ERR_SYSTEM, "%s", q->error.text)
+                                   : sy_error_set(err, SY_ERR_SYSTEM, "GPU %d: no memory for a queue", q->device);
+        sy_cuda_queue_destroy(q);
+        return st;
+    }
+    *out = q;
+    return SY_OK;
+}
+
+enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err)
+{
+    bool works = sy_cuda_works(q) && sy_cuda_check(q, cudaStreamSynchronize(q->stream), "a kernel or copy");
+
+    if (!works && err)
+        *err = q->error;
+    return q->error.status;
+}
+
+void sy_cuda_queue_destroy(struct sy_queue *q)
+{
+    if (!q)
+        return;
+    if (q->stream)
+        cudaStreamDestroy(q->stream);
+    sy_cuda_free_host(q->table_host, SY_CUDA_TABLE_BYTES);
+    sy_cuda_free(q->table_device, SY_CUDA_TABLE_BYTES);
+    sy_cuda_free(q->scratch, SY_CUDA_SCRATCH_BYTES);
+    free(q);
+}
+
+extern "C" const struct sy_kernels sy_kernels_cuda_table;
+
+const struct sy_kernels *sy_kernels_cuda(void)
+{
+    return the_device < 0 ? NULL : &sy_kernels_cuda_table;
+}
