@@ -169,6 +169,8 @@ struct sy_attention {
     int head_begin, head_end;  /* query heads to compute: all, or one rank's range under tensor parallelism */
     int window;                /* > 0: keys position - window + 1 .. position only; pages before them may be gone */
     float scale;               /* usually head_dim^-0.5 */
+    bool decode;               /* all rows are of generated tokens, else all of prompts: a GPU sums each kind in its own
+                                * order, a CPU all in one */
     const struct sy_attention_row *rows; /* [n_rows] */
     struct sy_kv_layer kv;
     const float *q; /* [n_rows][q_stride], head h at h * kv.k_dim */

@@ -6,6 +6,7 @@ noinst_LIBRARIES += libkernels.a libcpu_portable.a
 # The reference, and what does not depend on the instruction set.
 libkernels_a_SOURCES = \
 	%D%/kernels.h %D%/half.h %D%/layout.h %D%/dtype.c \
+	%D%/arena.c %D%/arena.h \
 	%D%/cpu/isa.c \
 	%D%/cpu/pack.c \
 	%D%/cpu/queue.c %D%/cpu/queue.h \

@@ -126,6 +126,7 @@ libengine_a_SOURCES = \
 	%D%/engine/attention.c %D%/engine/attention.h \
 	%D%/engine/mla.c \
 	%D%/engine/forward.c %D%/engine/forward.h \
+	%D%/engine/inputs.c %D%/engine/inputs.h \
 	%D%/engine/holding.c %D%/engine/holding.h \
 	%D%/engine/kvcache.c %D%/engine/kvcache.h \
 	%D%/engine/protocol.c %D%/engine/protocol.h \

@@ -81,7 +81,8 @@ bool sy_cuda_check(struct sy_queue *q, cudaError_t code, const char *what)
         return q->error.status == SY_OK;
     (void)cudaMemGetInfo(&free_bytes, &bytes);
     sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: %s: %s (%s); %.1f of %.1f GB of its memory free", q->device,
-                 what, cudaGetErrorString(code), cudaGetErrorName(code), (double)free_bytes * 1e-9, (double)bytes * 1e-9);
+                 what, cudaGetErrorString(code), cudaGetErrorName(code), (double)free_bytes * 1e-9,
+                 (double)bytes * 1e-9);
     return false;
 }
 

@@ -353,6 +353,12 @@ void *sy_fabric_window(const struct sy_fabric *fabric)
     return fabric->arena.base;
 }
 
+void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes)
+{
+    *bytes = fabric->block ? fabric->block_bytes : fabric->arena.bytes;
+    return fabric->block ? fabric->block : fabric->arena.base;
+}
+
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer)
 {
     return transport_ops[fabric->via[peer]]->place != NULL;

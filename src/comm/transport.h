@@ -142,6 +142,8 @@ size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_co
 
 /* This rank's window, and whether it and peer can write to each other's. */
 void *sy_fabric_window(const struct sy_fabric *fabric);
+/* The block that holds this rank's window and those of the ranks that it writes to through memory. */
+void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes);
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer);
 
 /* As the functions of the table; the chunk numbers are kept here. */

@@ -20,6 +20,32 @@ static void normalise_qk(struct sy_forward *forward, int T, const struct sy_laye
                model->norm_eps, key, SY_F32, stride);
 }
 
+void sy_attention_rows(const struct sy_forward *forward, const struct sy_attention *all, int first)
+{
+    const struct sy_forward_config *config = &forward->config;
+    size_t out_row = (size_t)(all->n_heads * all->kv.v_dim) * sy_dtype_bytes(all->out_dtype);
+
+    if (!config->kernels->on_device) {
+        config->kernels->attention(config->queue, all);
+        return;
+    }
+    for (int i = 0; i < forward->inputs.n_runs; i++) {
+        const struct sy_row_run *run = &forward->inputs.runs[i];
+        int begin = run->first > first ? run->first - first : 0, end = run->first + run->n_rows - first;
+        if (end > all->n_rows)
+            end = all->n_rows;
+        if (begin >= end)
+            continue;
+        struct sy_attention part = *all;
+        part.n_rows = end - begin;
+        part.decode = run->decode;
+        part.rows += begin;
+        part.q += (size_t)begin * all->q_stride;
+        part.out = (uint8_t *)all->out + (size_t)begin * out_row;
+        config->kernels->attention(config->queue, &part);
+    }
+}
+
 void sy_attention_project(struct sy_forward *forward, int T, const struct sy_layer_weights *weights, int width)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -32,16 +58,16 @@ void sy_attention_project(struct sy_forward *forward, int T, const struct sy_lay
         sy_forward_add_scaled(forward, T);
 }
 
-void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)
+void sy_attention_run(struct sy_forward *forward, int l, int head_begin, int head_end)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
     const struct sy_kernels *k = config->kernels;
     const struct sy_layer_weights *weights = &config->shard->layers[l];
     struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
-    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
+    const struct sy_attention_row *rows = forward->inputs.rows[sy_kv_kind(&model->layers[l])];
     struct sy_queue *queue = config->queue;
-    int T = batch->T, dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
+    int T = forward->inputs.T, dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
     size_t stride = (size_t)(nq + 2 * nkv);
     float *key = forward->qkv + nq, *value = key + nkv;
 
@@ -67,18 +93,19 @@ void sy_attention_run(struct sy_forward *forward, const struct sy_batch *batch, 
                                          .y_stride = stride,
                                          .y_head = (size_t)dh});
     k->kv_write(queue, &kv, rows, T, key, value, stride);
-    k->attention(queue, &(struct sy_attention){.n_rows = T,
-                                               .n_heads = model->n_heads,
-                                               .head_begin = head_begin,
-                                               .head_end = head_end,
-                                               .window = model->layers[l].window,
-                                               .scale = model->attention_scale,
-                                               .rows = rows,
-                                               .kv = kv,
-                                               .q = forward->qkv,
-                                               .q_stride = stride,
-                                               .sinks = weights->sinks,
-                                               .out_dtype = config->rows,
-                                               .out = forward->context});
+    struct sy_attention attention = {.n_rows = T,
+                                     .n_heads = model->n_heads,
+                                     .head_begin = head_begin,
+                                     .head_end = head_end,
+                                     .window = model->layers[l].window,
+                                     .scale = model->attention_scale,
+                                     .rows = rows,
+                                     .kv = kv,
+                                     .q = forward->qkv,
+                                     .q_stride = stride,
+                                     .sinks = weights->sinks,
+                                     .out_dtype = config->rows,
+                                     .out = forward->context};
+    sy_attention_rows(forward, &attention, 0);
     sy_attention_project(forward, T, weights, nq);
 }

@@ -3,7 +3,7 @@
  */
 #include "engine/forward.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "engine/attention.h"
@@ -19,19 +19,25 @@ static int qkv_width(const struct sy_model *model)
     return nq + 2 * model->n_kv_heads * model->head_dim;
 }
 
-/* Give every buffer its place; without an arena only add the sizes up. */
-static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
+/* Give every buffer its place; without arenas only add the sizes up. */
+static void lay_out(struct sy_forward *forward, struct sy_arena *arenas, size_t total[SY_N_PLACES])
 {
     const struct sy_model *model = forward->config.model;
-    size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden, total = 0;
+    size_t T = (size_t)forward->config.max_tokens, D = (size_t)model->hidden;
     size_t element = sy_dtype_bytes(forward->config.rows), n_blocks = (size_t)sy_logit_blocks(model->vocab);
     const struct sy_mla *mla = &model->mla;
-    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim;
+    size_t nq = (size_t)model->n_heads * (size_t)model->head_dim, V = (size_t)model->vocab;
     size_t v_dim = (size_t)(mla->kv_lora_rank ? mla->v_head_dim : model->head_dim);
     size_t M = !mla->kv_lora_rank ? 0 : T < SY_MLA_ROWS ? T : SY_MLA_ROWS;
+    bool apart = forward->config.kernels->on_device;
 
-#define TAKE_BYTES(field, bytes) (total += sy_arena_round(bytes), (field) = arena ? sy_arena_take(arena, bytes) : NULL)
+    total[SY_PLACE_DEVICE] = total[SY_PLACE_HOST] = 0;
+#define TAKE_AT(place, field, bytes)          \
+    (total[place] += sy_arena_round((bytes)), \
+     (field) = arenas ? sy_arena_take(&arenas[place], (bytes)) : NULL)
+#define TAKE_BYTES(field, bytes) TAKE_AT(SY_PLACE_DEVICE, field, bytes)
 #define TAKE(field, n)           TAKE_BYTES(field, (n) * sizeof *(field))
+#define TAKE_HOST(field, n)      TAKE_AT(SY_PLACE_HOST, field, (n) * sizeof *(field))
     TAKE(forward->x, T * D);
     TAKE(forward->h, T * D);
     TAKE(forward->qkv, T * (size_t)qkv_width(model));
@@ -47,42 +53,86 @@ static size_t lay_out(struct sy_forward *forward, struct sy_arena *arena)
     TAKE(forward->cos_sin, sy_rope_rows(&model->rope, forward->config.n_positions) * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
     TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
-    TAKE(forward->logits, SY_LOGIT_ROWS * (size_t)model->vocab);
-    TAKE(forward->block_max, SY_LOGIT_ROWS * n_blocks);
-    TAKE(forward->block_sums, 2 * SY_LOGIT_ROWS * n_blocks);
+    TAKE(forward->device_logits, SY_LOGIT_ROWS * V);
+    TAKE_HOST(forward->logits, apart ? SY_LOGIT_ROWS * V : 0);
+    TAKE_HOST(forward->shown, apart && forward->config.on_hidden ? T * D : 0);
+    TAKE_HOST(forward->logit_index, SY_LOGIT_ROWS);
+    TAKE_HOST(forward->scans, SY_LOGIT_ROWS);
+    TAKE_HOST(forward->block_max, SY_LOGIT_ROWS * n_blocks);
+    TAKE_HOST(forward->block_sums, 2 * SY_LOGIT_ROWS * n_blocks);
+#undef TAKE_HOST
 #undef TAKE
 #undef TAKE_BYTES
-    return total;
+#undef TAKE_AT
+    if (!apart)
+        forward->logits = forward->device_logits;
+    if (!apart || !forward->config.on_hidden)
+        forward->shown = NULL;
 }
 
 size_t sy_forward_bytes(const struct sy_forward_config *config)
 {
     struct sy_forward forward = {.config = *config};
+    size_t total[SY_N_PLACES];
 
-    return lay_out(&forward, NULL);
+    lay_out(&forward, NULL, total);
+    return total[SY_PLACE_DEVICE] + total[SY_PLACE_HOST];
+}
+
+/* The table of angles is made by the host. */
+static enum sy_status make_angles(struct sy_forward *forward, struct sy_error *err)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_rope *rope = &config->model->rope;
+    size_t bytes = sy_rope_rows(rope, config->n_positions) * (size_t)rope->rotary_dim * sizeof(float);
+
+    if (!config->kernels->on_device) {
+        sy_rope_table(rope, config->n_positions, forward->cos_sin);
+        return SY_OK;
+    }
+    float *table = malloc(bytes + 1);
+    if (!table)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of angles", bytes);
+    sy_rope_table(rope, config->n_positions, table);
+    config->kernels->copy(config->queue, forward->cos_sin, table, bytes);
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
+    free(table);
+    return st;
 }
 
 enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forward_config *config,
                                struct sy_error *err)
 {
+    size_t total[SY_N_PLACES];
+
     *forward = (struct sy_forward){.config = *config};
-    enum sy_status st = sy_arena_init(&forward->arena, lay_out(forward, NULL), err);
+    struct sy_inputs_config inputs = {.kernels = config->kernels,
+                                      .queue = config->queue,
+                                      .cache = config->cache,
+                                      .max_tokens = config->max_tokens,
+                                      .max_sequences = config->max_sequences,
+                                      .n_positions = config->n_positions};
+    lay_out(forward, NULL, total);
+    enum sy_status st = sy_arenas_init(forward->arenas, config->kernels, total, err);
+    if (!st)
+        st = sy_inputs_init(&forward->inputs, &inputs, err);
     if (st)
         return st;
-    lay_out(forward, &forward->arena);
+    lay_out(forward, forward->arenas, total);
     size_t n_blocks = (size_t)sy_logit_blocks(config->model->vocab);
     for (size_t i = 0; i < SY_LOGIT_ROWS; i++) {
         forward->scans[i].block_max = forward->block_max + i * n_blocks;
         forward->scans[i].block_weight = forward->block_sums + 2 * i * n_blocks;
         forward->scans[i].block_exp = forward->scans[i].block_weight + n_blocks;
     }
-    sy_rope_table(&config->model->rope, config->n_positions, forward->cos_sin);
-    return SY_OK;
+    return make_angles(forward, err);
 }
 
 void sy_forward_fini(struct sy_forward *forward)
 {
-    sy_arena_fini(&forward->arena);
+    sy_inputs_fini(&forward->inputs);
+    if (forward->config.kernels)
+        sy_arenas_fini(forward->arenas, forward->config.kernels);
     *forward = (struct sy_forward){0};
 }
 
@@ -119,7 +169,7 @@ static enum sy_status run_moe(struct sy_forward *forward, int l, int T, struct s
     float *to = direct ? forward->x : forward->delta;
 
     if (!direct)
-        memset(to, 0, (size_t)T * (size_t)config->model->hidden * sizeof *to);
+        config->kernels->clear(config->queue, to, (size_t)T * (size_t)config->model->hidden * sizeof *to);
     enum sy_status st = sy_moe_layer(config->moe, l, &config->shard->layers[l], forward->h, T, to, err);
     if (!st && !direct)
         sy_forward_add_scaled(forward, T);
@@ -154,8 +204,12 @@ static enum sy_status show_hidden(const struct sy_forward *forward, const struct
 {
     const struct sy_forward_config *config = &forward->config;
     int D = config->model->hidden;
-    enum sy_status st = config->kernels->queue_sync(config->queue, err);
 
+    if (forward->shown) {
+        config->kernels->copy(config->queue, forward->shown, rows, (size_t)batch->T * (size_t)D * sizeof *rows);
+        rows = forward->shown;
+    }
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
     for (int s = 0; s < batch->n_spans && !st; s++) {
         const struct sy_span *span = &batch->spans[s];
         const struct sy_request *request = &span->sequence->request;
@@ -183,22 +237,24 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     const struct sy_kernels *k = config->kernels;
     int T = batch->T;
 
+    enum sy_status st = sy_inputs_set(&forward->inputs, batch, err);
+    if (st)
+        return st;
     count(&forward->work, batch);
-    k->embed(config->queue, &config->shard->embed, batch->ids, T, forward->x);
+    k->embed(config->queue, &config->shard->embed, forward->inputs.ids, T, forward->x);
     if (model->embedding_scale != 1)
         k->scale(config->queue, forward->x, (size_t)model->hidden, T, model->hidden, model->embedding_scale);
     for (int l = 0; l < model->n_layers; l++) {
         const struct sy_layer_weights *weights = &config->shard->layers[l];
-        enum sy_status st = config->on_hidden ? show_hidden(forward, batch, l, forward->x, err) : SY_OK;
-        if (st)
+        if (config->on_hidden && (st = show_hidden(forward, batch, l, forward->x, err)))
             return st;
         int64_t begin_ns = sy_clock_ns();
         norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
              config->rows);
         if (model->mla.kv_lora_rank)
-            sy_mla_run(forward, batch, l, 0, model->n_heads);
+            sy_mla_run(forward, l, 0, model->n_heads);
         else
-            sy_attention_run(forward, batch, l, 0, model->n_heads);
+            sy_attention_run(forward, l, 0, model->n_heads);
         bool moe = model->layers[l].moe;
         norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias, moe ? forward->h : forward->h_rows,
              moe ? SY_F32 : config->rows);
@@ -216,24 +272,28 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
 }
 
-enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, struct sy_error *err)
+enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, bool want_logits,
+                                 struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
-    size_t D = (size_t)model->hidden;
+    const struct sy_kernels *k = config->kernels;
+    size_t D = (size_t)model->hidden, V = (size_t)model->vocab;
     int64_t begin_ns = sy_clock_ns();
 
     for (int i = 0; i < n_rows; i++)
-        memcpy(forward->logit_rows + (size_t)i * D, forward->x + (size_t)rows[i] * D, D * sizeof(float));
+        forward->logit_index[i] = (uint32_t)rows[i];
+    k->copy_rows(config->queue, forward->logit_rows, NULL, forward->x, forward->logit_index, n_rows, D * sizeof(float));
     norm(forward, forward->logit_rows, n_rows, config->shard->final_norm, config->shard->final_norm_bias,
          forward->logit_h, config->rows);
-    config->kernels->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0,
-                          model->vocab, false, forward->logits, (size_t)model->vocab);
+    k->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0, model->vocab, false,
+            forward->device_logits, V);
     if (model->logits_scale != 1)
-        config->kernels->scale(config->queue, forward->logits, (size_t)model->vocab, n_rows, model->vocab,
-                               model->logits_scale);
-    config->kernels->scan_logits(config->queue, forward->logits, n_rows, model->vocab, forward->scans);
-    enum sy_status st = config->kernels->queue_sync(config->queue, err);
+        k->scale(config->queue, forward->device_logits, V, n_rows, model->vocab, model->logits_scale);
+    k->scan_logits(config->queue, forward->device_logits, n_rows, model->vocab, forward->scans);
+    if (want_logits && forward->logits != forward->device_logits)
+        k->copy(config->queue, forward->logits, forward->device_logits, (size_t)n_rows * V * sizeof(float));
+    enum sy_status st = k->queue_sync(config->queue, err);
     forward->work.n_logit_rows += (uint64_t)n_rows;
     forward->logits_ns += sy_clock_ns() - begin_ns;
     return st;

@@ -11,7 +11,8 @@
 
 #include <stdint.h>
 
-#include "base/arena.h"
+#include "arena.h"
+#include "engine/inputs.h"
 #include "engine/kvcache.h"
 #include "engine/scheduler.h"
 #include "kernels.h"
@@ -30,7 +31,7 @@ struct sy_forward_config {
     struct sy_kv_cache *cache;
     struct sy_moe *moe;
     enum sy_dtype rows;    /* of activations before each product: SY_F32, or SY_BF16 under compute bf16 */
-    int max_tokens;        /* of a step */
+    int max_tokens, max_sequences; /* of a step */
     int n_positions;       /* that a sequence can reach */
     sy_hidden_fn on_hidden; /* of session.h, or NULL */
     void *ctx;
@@ -58,7 +59,9 @@ struct sy_mla_buffers {
 
 struct sy_forward {
     struct sy_forward_config config;
-    struct sy_arena arena;
+    struct sy_arena arenas[SY_N_PLACES];
+    struct sy_inputs inputs;
+    /* On the device */
     float *x, *h;          /* [T, D] residual stream, and normalised rows for the MLP: the router wants FP32 */
     void *h_rows;          /* [T, D] normalised rows in the type of config.rows */
     float *qkv;            /* [T, (Hq + 2 Hkv) dh]; with MLA as weights.qkv */
@@ -69,8 +72,12 @@ struct sy_forward {
     float *cos_sin;        /* [sy_rope_rows(), rotary dim] */
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
     void *logit_h;         /* the same normalised, of config.rows */
-    float *logits;         /* [SY_LOGIT_ROWS, V] */
-    struct sy_logit_scan scans[SY_LOGIT_ROWS];
+    float *device_logits;  /* [SY_LOGIT_ROWS, V] */
+    /* Of the host too */
+    float *logits;         /* the same, or a copy */
+    float *shown;          /* [T, D] a copy of rows that are looked into; NULL where they are at hand */
+    uint32_t *logit_index; /* [SY_LOGIT_ROWS] rows of x */
+    struct sy_logit_scan *scans; /* [SY_LOGIT_ROWS] */
     float *block_max;      /* [SY_LOGIT_ROWS, blocks of V], for the scans */
     double *block_sums;    /* [SY_LOGIT_ROWS, 2, blocks of V] */
     int64_t attention_ns, dense_ns, logits_ns;
@@ -90,8 +97,9 @@ void sy_forward_add_scaled(struct sy_forward *forward, int T);
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err);
 
 /* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch, and their scans: the caller says before in forward->scans[i]
- * what it wants of row i. The results, forward->logits [n_rows, V] and forward->scans, last until the next call. Not
- * collective. Errors: as the backend's queue_sync(). */
-enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, struct sy_error *err);
+ * what it wants of row i. The results, forward->scans and, if want_logits says so, forward->logits [n_rows, V], last until
+ * the next call. Not collective. Errors: as the backend's queue_sync(). */
+enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, bool want_logits,
+                                 struct sy_error *err);
 
 #endif

@@ -14,8 +14,8 @@
 
 /* Rows row .. row + n - 1 of the batch: q in the latent's dims, attention, and back to the dims of values. q: their queries,
  * [n, q_stride], of which the rotary part has not turned yet. */
-static void attend(struct sy_forward *forward, const struct sy_batch *batch, int l, int row, int n, const float *q,
-                   size_t q_stride, int head_begin, int head_end)
+static void attend(struct sy_forward *forward, int l, int row, int n, const float *q, size_t q_stride, int head_begin,
+                   int head_end)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
@@ -27,7 +27,7 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
     enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     size_t key = (size_t)kv.k_dim, latent = (size_t)mla->kv_lora_rank, value = (size_t)mla->v_head_dim;
     size_t head = (size_t)model->head_dim, H = (size_t)model->n_heads;
-    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
+    const struct sy_attention_row *rows = forward->inputs.rows[sy_kv_kind(&model->layers[l])];
 
     k->convert(config->queue, to->q_rows, config->rows, q, SY_F32, (size_t)n * q_stride);
     k->gemm_heads(config->queue, &(struct sy_head_gemm){.w = &weights->k_up,
@@ -58,18 +58,19 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
                                                  .y = to->q_latent + latent,
                                                  .y_stride = H * key,
                                                  .y_head = key});
-    k->attention(config->queue, &(struct sy_attention){.n_rows = n,
-                                                       .n_heads = model->n_heads,
-                                                       .head_begin = head_begin,
-                                                       .head_end = head_end,
-                                                       .window = model->layers[l].window,
-                                                       .scale = model->attention_scale,
-                                                       .rows = rows + row,
-                                                       .kv = kv,
-                                                       .q = to->q_latent,
-                                                       .q_stride = H * key,
-                                                       .out_dtype = config->rows,
-                                                       .out = to->latent});
+    struct sy_attention attention = {.n_rows = n,
+                                     .n_heads = model->n_heads,
+                                     .head_begin = head_begin,
+                                     .head_end = head_end,
+                                     .window = model->layers[l].window,
+                                     .scale = model->attention_scale,
+                                     .rows = rows + row,
+                                     .kv = kv,
+                                     .q = to->q_latent,
+                                     .q_stride = H * key,
+                                     .out_dtype = config->rows,
+                                     .out = to->latent};
+    sy_attention_rows(forward, &attention, row);
     k->gemm_heads(config->queue, &(struct sy_head_gemm){.w = &weights->v_up,
                                                         .w_head = weights->v_up_head,
                                                         .n_rows = n,
@@ -86,7 +87,7 @@ static void attend(struct sy_forward *forward, const struct sy_batch *batch, int
                                                         .y_head = value});
 }
 
-void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l, int head_begin, int head_end)
+void sy_mla_run(struct sy_forward *forward, int l, int head_begin, int head_end)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
@@ -94,8 +95,8 @@ void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l,
     const struct sy_kernels *k = config->kernels;
     const struct sy_layer_weights *weights = &config->shard->layers[l];
     struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
-    const struct sy_attention_row *rows = batch->rows[sy_kv_kind(&model->layers[l])];
-    int T = batch->T, nq = model->n_heads * model->head_dim, first = mla->q_lora_rank ? mla->q_lora_rank : nq;
+    const struct sy_attention_row *rows = forward->inputs.rows[sy_kv_kind(&model->layers[l])];
+    int T = forward->inputs.T, nq = model->n_heads * model->head_dim, first = mla->q_lora_rank ? mla->q_lora_rank : nq;
     size_t stride = (size_t)(first + kv.k_dim), q_stride = mla->q_lora_rank ? (size_t)nq : stride;
     float *latent = forward->qkv + first, *rotary = latent + mla->kv_lora_rank, *q = forward->qkv;
 
@@ -123,7 +124,7 @@ void sy_mla_run(struct sy_forward *forward, const struct sy_batch *batch, int l,
         k->gemm(config->queue, &weights->q_b, forward->mla.q_a, config->rows, rank, T, 0, nq, false, q, q_stride);
     }
     for (int row = 0; row < T; row += SY_MLA_ROWS)
-        attend(forward, batch, l, row, T - row < SY_MLA_ROWS ? T - row : SY_MLA_ROWS, q + (size_t)row * q_stride,
+        attend(forward, l, row, T - row < SY_MLA_ROWS ? T - row : SY_MLA_ROWS, q + (size_t)row * q_stride,
                q_stride, head_begin, head_end);
     int width = model->n_heads * mla->v_head_dim;
     sy_attention_project(forward, T, weights, width);

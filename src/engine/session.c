@@ -97,6 +97,7 @@ static struct sy_forward_config forward_config(struct sy_session *session)
                                       .on_hidden = session->config.on_hidden,
                                       .ctx = session->config.ctx,
                                       .max_tokens = session->config.max_tokens,
+                                      .max_sequences = session->config.max_sequences,
                                       .n_positions = positions(session, session->cache.n_pages)};
 }
 

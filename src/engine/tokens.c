@@ -117,6 +117,7 @@ static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t 
 {
     struct sy_forward *forward = &session->forward;
     int rows[SY_LOGIT_ROWS] = {0}, n_long = 0;
+    bool want_logits = false;
 
     for (int i = 0; i < n_jobs; i++) {
         struct sy_logit_job *job = &session->logit_jobs[i];
@@ -125,8 +126,9 @@ static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t 
         job->scan = &forward->scans[i];
         prepare_logit_job(session, job, &forward->scans[i]);
         n_long += is_long(job);
+        want_logits |= is_long(job) || job->has_logprob || job->sequence->request.keep_logits;
     }
-    enum sy_status st = sy_forward_logits(forward, rows, n_jobs, err);
+    enum sy_status st = sy_forward_logits(forward, rows, n_jobs, want_logits, err);
     if (st)
         return st;
     int64_t begin_ns = sy_clock_ns();

@@ -76,15 +76,17 @@ void sy_dispatch_start(struct sy_moe *moe)
     enqueue_own(moe);
 }
 
-void sy_dispatch_begin(struct sy_moe *moe, const float *h)
+enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
     config->kernels->convert(config->queue, sy_dispatch_own(moe, 0), config->wire, h, SY_F32,
                              (size_t)moe->T * (size_t)config->hidden);
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
     sy_dispatch_start(moe);
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
+    return st;
 }
 
 /* Write n rows of this rank from the plan's next one on to their place in peer p's memory. */

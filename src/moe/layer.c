@@ -93,10 +93,13 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
     moe->layer = layer;
     moe->T = T;
     moe->sequence++;
-    sy_router_run(moe, weights, h);
+    enum sy_status st = sy_router_run(moe, weights, h, err);
+    if (st)
+        return st;
     sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, moe->ids, T);
-    sy_dispatch_begin(moe, h);
-    enum sy_status st = moe->in_turn ? in_turn(moe, weights, h, err) : overlapped(moe, weights, h, err);
+    st = sy_dispatch_begin(moe, h, err);
+    if (!st)
+        st = moe->in_turn ? in_turn(moe, weights, h, err) : overlapped(moe, weights, h, err);
     if (st)
         return st;
     sy_combine_finish(moe, x);

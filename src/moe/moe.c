@@ -37,21 +37,24 @@ static int max_slots(const struct sy_placement *placement, int rank)
     return n;
 }
 
-/* Give every buffer its place. With an arena of no bytes this only adds the sizes up: sy_arena_take() answers NULL. */
-static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
+/* Give every buffer its place; without arenas only add the sizes up. What only kernels use lies on the device. */
+static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY_N_PLACES])
 {
     const struct sy_moe_config *config = &moe->config;
     size_t T = (size_t)config->max_tokens, R = (size_t)moe->n_ranks, C = (size_t)config->chunk_rows;
     size_t K = (size_t)config->rule.top_k, E = (size_t)config->rule.n_experts, F = (size_t)config->expert_width;
-    size_t slots = (size_t)max_slots(config->placement, moe->rank), row = moe->rows.row_bytes, total = 0;
+    size_t slots = (size_t)max_slots(config->placement, moe->rank), row = moe->rows.row_bytes;
     size_t pairs = R * T * (K < slots ? K : slots);
 
     moe->max_pairs = (int)pairs;
-#define TAKE(field, n)                               \
-    (total += sy_arena_round((n) * sizeof *(field)), \
-     (field) = arena ? sy_arena_take(arena, (n) * sizeof *(field)) : NULL)
-    TAKE(moe->logits, T * E);
-    TAKE(moe->weights, T * K);
+    total[SY_PLACE_DEVICE] = total[SY_PLACE_HOST] = 0;
+#define TAKE_AT(place, field, n)                            \
+    (total[place] += sy_arena_round((n) * sizeof *(field)), \
+     (field) = arenas ? sy_arena_take(&arenas[place], (n) * sizeof *(field)) : NULL)
+#define TAKE(field, n)        TAKE_AT(SY_PLACE_HOST, field, n)
+#define TAKE_DEVICE(field, n) TAKE_AT(SY_PLACE_DEVICE, field, n)
+    TAKE_DEVICE(moe->logits, T * E);
+    TAKE_DEVICE(moe->weights, T * K);
     TAKE(moe->ids, T * K);
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
@@ -60,13 +63,13 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->slot_mark, (size_t)config->placement->n_layers * slots);
     TAKE(moe->tiles, slots);
     if (config->shared_width) {
-        TAKE(moe->shared_act, T * (size_t)config->shared_width * sy_dtype_bytes(config->wire));
-        TAKE(moe->shared, T * (size_t)config->hidden);
-        TAKE(moe->shared_gate, T);
+        TAKE_DEVICE(moe->shared_act, T * (size_t)config->shared_width * sy_dtype_bytes(config->wire));
+        TAKE_DEVICE(moe->shared, T * (size_t)config->hidden);
+        TAKE_DEVICE(moe->shared_gate, T);
     }
     TAKE(moe->batch_rows, SY_WAITING_ROWS);
-    TAKE(moe->batch_in, SY_BATCH_ROWS * row);
-    TAKE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
+    TAKE_DEVICE(moe->batch_in, SY_BATCH_ROWS * row);
+    TAKE_DEVICE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
     TAKE(moe->out, SY_BATCH_ROWS * row);
     if (config->in_turn)
         TAKE(moe->kept, pairs * row);
@@ -78,11 +81,12 @@ static size_t lay_out(struct sy_moe *moe, struct sy_arena *arena)
     TAKE(moe->iov, C + 2);
     TAKE(moe->meta, C + 2 * C * K);
     TAKE(moe->overdue, R * SY_OVERDUE_LINE + 1);
+#undef TAKE_DEVICE
 #undef TAKE
-    total += sy_plan_bytes(config->max_tokens, config->rule.top_k, moe->n_ranks);
-    if (arena)
-        sy_plan_init(&moe->plan, config->max_tokens, config->rule.top_k, moe->n_ranks, arena);
-    return total;
+#undef TAKE_AT
+    total[SY_PLACE_HOST] += sy_plan_bytes(config->max_tokens, config->rule.top_k, moe->n_ranks);
+    if (arenas)
+        sy_plan_init(&moe->plan, config->max_tokens, config->rule.top_k, moe->n_ranks, &arenas[SY_PLACE_HOST]);
 }
 
 static void init(struct sy_moe *moe, const struct sy_moe_config *config, int rank, int n_ranks)
@@ -96,25 +100,32 @@ static void init(struct sy_moe *moe, const struct sy_moe_config *config, int ran
 size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
 {
     struct sy_moe moe = {0};
+    size_t total[SY_N_PLACES];
 
     init(&moe, config, rank, n_ranks);
-    return lay_out(&moe, NULL);
+    lay_out(&moe, NULL, total);
+    return total[SY_PLACE_DEVICE] + total[SY_PLACE_HOST];
 }
 
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **out, struct sy_error *err)
 {
     const struct sy_group *group = sy_fabric_group(config->fabric);
     struct sy_moe *moe = calloc(1, sizeof *moe);
+    size_t total[SY_N_PLACES], block_bytes;
 
     if (!moe)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the expert layers");
     init(moe, config, sy_group_rank(group), sy_group_size(group));
-    enum sy_status st = sy_arena_init(&moe->arena, lay_out(moe, NULL), err);
+    lay_out(moe, NULL, total);
+    enum sy_status st = sy_arenas_init(moe->arenas, config->kernels, total, err);
+    void *block = sy_fabric_block(config->fabric, &block_bytes);
+    if (!st && block && !(st = config->kernels->share_host(block, block_bytes, err)))
+        moe->shared_block = block;
     if (st) {
-        free(moe);
+        sy_moe_destroy(moe);
         return st;
     }
-    lay_out(moe, &moe->arena);
+    lay_out(moe, moe->arenas, total);
     moe->rows_in = sy_fabric_window(config->fabric);
     moe->results = moe->rows_in + (size_t)moe->n_ranks * (size_t)config->max_tokens * moe->rows.row_bytes;
     moe->in_turn = config->in_turn;
@@ -134,6 +145,8 @@ void sy_moe_destroy(struct sy_moe *moe)
 {
     if (!moe)
         return;
-    sy_arena_fini(&moe->arena);
+    if (moe->shared_block)
+        moe->config.kernels->unshare_host(moe->shared_block);
+    sy_arenas_fini(moe->arenas, moe->config.kernels);
     free(moe);
 }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "base/arena.h"
+#include "arena.h"
 #include "base/status.h"
 #include "comm/transport.h"
 #include "kernels.h"
@@ -86,12 +86,13 @@ struct sy_moe {
     struct sy_moe_config config;
     int rank, n_ranks;
     struct sy_rows rows;        /* the wire type's row of D elements */
-    struct sy_arena arena;
+    struct sy_arena arenas[SY_N_PLACES];
+    void *shared_block;         /* of the fabric, while the backend's kernels may use it */
     struct sy_plan plan;
     uint32_t sequence;          /* MoE layers run so far */
     int T, layer;               /* of the layer that runs now */
 
-    float *logits, *weights;    /* [T, E], [T, K] */
+    float *logits, *weights;    /* [T, E], [T, K]; on the device */
     int32_t *ids;               /* [T, K] */
     /* The fabric's window: what arrives. A peer that can write here puts rows into its own part of rows_in, and results where
      * their token wants them; of one that cannot, they are copied from its chunks. A peer writes only what is waited for: rows
@@ -111,8 +112,8 @@ struct sy_moe {
 
     struct sy_tile *tiles;      /* one batch of expert tiles */
     uint32_t *batch_rows;       /* [waiting rows] the row of rows_in behind each */
-    uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts */
-    uint8_t *act;               /* [batch rows, F] of the wire type */
+    uint8_t *batch_in;          /* [batch rows] the same rows in order of their experts; on the device */
+    uint8_t *act;               /* [batch rows, F] of the wire type; on the device */
     uint8_t *out;               /* [batch rows] rows of the wire type */
     void **out_at;              /* [waiting rows] where each result is: its place in results or a peer's window, or in
                                  * `out`. The first n_out are not yet on their way back; a batch comes behind them */
@@ -137,6 +138,7 @@ struct sy_moe {
     enum sy_status nudged;      /* what sy_moe_nudge() met, and the sentence */
     struct sy_error nudged_err;
 
+    /* On the device */
     uint8_t *shared_act;        /* [T, shared width] of the wire type */
     float *shared, *shared_gate; /* [T, D] what the shared expert made, [T] the logit of its weight */
 
@@ -192,7 +194,9 @@ enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- router.c ---- */
-void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
+/* Errors: as the backend's queue_sync(), since the plan is made of the ids. */
+enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
+                             struct sy_error *err);
 
 /* ---- shared.c ---- */
 /* The expert that every token of this rank goes to, from the rows that sy_dispatch_begin() left; once chunks are on their
@@ -202,8 +206,8 @@ void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
 /* ---- dispatch.c ---- */
 /* Where the wire row of a token of this rank is. */
 uint8_t *sy_dispatch_own(const struct sy_moe *moe, int token);
-/* Round h to this rank's own rows, and start; or start with the rows that are there. */
-void sy_dispatch_begin(struct sy_moe *moe, const float *h);
+/* Round h to this rank's own rows, and start; or start with the rows that are there. Errors: as the backend's queue_sync(). */
+enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_error *err);
 void sy_dispatch_start(struct sy_moe *moe);
 /* Send what credit allows, take in what has come in between, and let the network move. *moved is set when anything
  * happened. */

@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "moe/moe.h"
 
-void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h)
+enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
+                             struct sy_error *err)
 {
     int64_t begin_ns = sy_clock_ns();
     struct sy_router_rule rule = moe->config.rule;
@@ -12,5 +13,7 @@ void sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
     rule.correction = weights->correction;
     moe->config.kernels->router(moe->config.queue, &rule, &weights->router, h, moe->T, moe->logits, moe->ids,
                                 moe->weights);
+    enum sy_status st = moe->config.kernels->queue_sync(moe->config.queue, err);
     moe->times.router_ns += sy_clock_ns() - begin_ns;
+    return st;
 }
