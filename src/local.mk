@@ -125,6 +125,7 @@ libmoe_a_SOURCES = \
 libengine_a_SOURCES = \
 	%D%/engine/attention.c %D%/engine/attention.h \
 	%D%/engine/mla.c \
+	%D%/engine/blocks.c %D%/engine/blocks.h \
 	%D%/engine/forward.c %D%/engine/forward.h \
 	%D%/engine/inputs.c %D%/engine/inputs.h \
 	%D%/engine/holding.c %D%/engine/holding.h \

@@ -191,21 +191,19 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
         st = sy_kv_cache_init(&session->cache, config->kernels, &plan, config->kv_bytes_max, err);
     if (st)
         return st;
-    session->experts = config->kernels->alloc(session->shard->expert_bytes);
     session->scratch = calloc((size_t)config->n_threads, sizeof *session->scratch);
     session->logit_jobs = calloc(SY_LOGIT_ROWS, sizeof *session->logit_jobs);
     session->reports = calloc((size_t)session->n_ranks, sizeof *session->reports);
     session->rank_sequences = calloc((size_t)session->n_ranks, sizeof *session->rank_sequences);
     session->rank_tokens = calloc((size_t)session->n_ranks, sizeof *session->rank_tokens);
-    bool enough = session->experts && session->scratch && session->logit_jobs && session->reports &&
+    bool enough = session->scratch && session->logit_jobs && session->reports &&
                   session->rank_sequences && session->rank_tokens && reserve_reports(session);
     for (int i = 0; i < config->n_threads && enough; i++) {
         session->scratch[i].candidates = malloc((size_t)model->vocab * sizeof *session->scratch[i].candidates);
         enough = session->scratch[i].candidates != NULL;
     }
     if (!enough)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of experts and the session's tables",
-                            session->shard->expert_bytes);
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the session's tables");
     return sy_scheduler_init(&session->scheduler, &session->cache, config->max_tokens, config->max_sequences,
                              config->prefill_chunk, sy_rope_short_context(&model->rope), err);
 }
@@ -215,11 +213,10 @@ static enum sy_status load(struct sy_session *session, struct sy_error *err)
 {
     struct sy_progress progress;
     struct sy_shard *shard = session->shard;
-    int part = session->dense_shared ? sy_group_node_rank(session->group) : 0;
-    int n_parts = session->dense_shared ? sy_group_node_size(session->group) : 1;
+    int part = session->blocks.dense_shared ? sy_group_node_rank(session->group) : 0;
+    int n_parts = session->blocks.dense_shared ? sy_group_node_size(session->group) : 1;
     int64_t begin_ns = sy_clock_ns();
 
-    sy_shard_place(shard, session->dense, session->experts);
     sy_progress_begin(&progress, "loading", "B", shard->dense_read_bytes / (uint64_t)n_parts + shard->expert_read_bytes,
                       session->config.show_progress && session->rank == 0);
     enum sy_status st = sy_shard_load(shard, session->ckpt, part, n_parts, session->pool, &progress, err);
@@ -309,15 +306,18 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
         return st;
     session->n_pages = session->cache.n_pages;
     say_memory(session);
-    st = sy_group_share(group, session->shard->dense_bytes, &session->dense, &session->dense_shared, err);
+    st = sy_blocks_make(&session->blocks, session->config.kernels, group, session->shard, err);
     if (st)
         return st;
-    if (!session->dense_shared && sy_group_node_size(group) > 1 && session->rank == 0)
+    if (!session->blocks.dense_shared && sy_group_node_size(group) > 1 && session->rank == 0)
         sy_log(SY_LOG_WARN, "the ranks of a node cannot share memory here: each holds its own %.1f MB of dense weights",
                (double)session->shard->dense_bytes * 1e-6);
     int64_t timeout_ms = sy_group_timeout_ms(group);
     sy_group_set_timeout(group, load_timeout_ms(session, timeout_ms));
     st = sy_group_agree(group, load(session, err), err);
+    /* The dense block is complete once every rank of the node has read its part, which the agreement has shown. */
+    if (!st)
+        st = sy_group_agree(group, sy_blocks_upload(&session->blocks, session->queue, session->pool, err), err);
     sy_group_set_timeout(group, timeout_ms);
     if (!st)
         st = open_fabric(session, err);
@@ -325,7 +325,6 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
         sy_log(SY_LOG_INFO, "transports of rank 0: %s", sy_fabric_describe(session->fabric));
     if (!st)
         st = sy_group_agree(group, start_layers(session, err), err);
-    /* The dense block is complete once every rank of the node has read its part, which the agreement has shown. */
     return st;
 }
 
@@ -380,9 +379,7 @@ void sy_session_destroy(struct sy_session *session)
         sy_pool_poll(session->pool, NULL, NULL, 0);
     sy_moe_destroy(session->moe);
     sy_fabric_close(session->fabric);
-    sy_group_unshare(session->dense, session->shard ? session->shard->dense_bytes : 0);
-    if (session->experts)
-        kernels->free(session->experts, session->shard->expert_bytes);
+    sy_blocks_free(&session->blocks);
     sy_scheduler_fini(&session->scheduler);
     if (session->cache.base)
         sy_kv_cache_fini(&session->cache);

@@ -4,6 +4,7 @@
 #ifndef SY_ENGINE_SESSION_PRIVATE_H
 #define SY_ENGINE_SESSION_PRIVATE_H
 
+#include "engine/blocks.h"
 #include "engine/forward.h"
 #include "engine/kvcache.h"
 #include "engine/sampler.h"
@@ -43,8 +44,7 @@ struct sy_session {
     struct sy_queue *queue;
     struct sy_placement *placement;
     struct sy_shard *shard;
-    void *dense, *experts; /* blocks of weights */
-    int dense_shared;
+    struct sy_blocks blocks;
     struct sy_residency residency;
     struct sy_kv_cache cache;
     struct sy_fabric *fabric;

@@ -304,6 +304,11 @@ void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
         place_weight(&shard->experts[i].gate_up, experts);
         place_weight(&shard->experts[i].down, experts);
     }
+    sy_shard_stage(shard, dense, experts);
+}
+
+void sy_shard_stage(struct sy_shard *shard, void *dense, void *experts)
+{
     for (int i = 0; i < shard->n_jobs; i++)
         shard->jobs[i].dst = (char *)(shard->jobs[i].expert ? experts : dense) + shard->jobs[i].offset;
 }

@@ -71,8 +71,12 @@ struct sy_shard {
 enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_kernels *kernels,
                                const struct sy_shard_experts *experts, struct sy_shard **shard, struct sy_error *err);
 
-/* Give the blocks their memory (zeroed, dense_bytes and expert_bytes long, aligned to 64). */
+/* Give the blocks their memory (zeroed, dense_bytes and expert_bytes long, aligned to 64). Once. */
 void sy_shard_place(struct sy_shard *shard, void *dense, void *experts);
+
+/* Load into other blocks of the same sizes than those that were placed, which the host cannot write to: the caller copies
+ * them there. */
+void sy_shard_stage(struct sy_shard *shard, void *dense, void *experts);
 
 /* Read and pack this rank's experts, and part `part` of n_parts of the dense weights (n_parts ranks share one dense block;
  * 0 of 1 where it is private). Reads go through the files in order, and the system is told what comes next; all threads of
