@@ -24,9 +24,14 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 # The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
 sy_cuda_sources = \
 	%D%/cuda/cuda.h \
+	%D%/cuda/layout.h \
+	%D%/cuda/logits.cu \
 	%D%/cuda/pack.cu \
 	%D%/cuda/queue.cu \
-	%D%/cuda/table.cu
+	%D%/cuda/rope.cu \
+	%D%/cuda/rows.cu \
+	%D%/cuda/table.cu \
+	%D%/cuda/widen.cuh
 if HAVE_CUDA
 noinst_LIBRARIES += libcuda.a
 libcuda_a_SOURCES = $(sy_cuda_sources)

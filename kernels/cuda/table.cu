@@ -22,6 +22,18 @@ static struct sy_kernels make_table(void)
     t.queue_destroy = sy_cuda_queue_destroy;
     t.panel_bytes = sy_cuda_panel_bytes;
     t.pack_panel = sy_cuda_pack_panel;
+    t.embed = sy_cuda_embed;
+    t.rmsnorm = sy_cuda_rmsnorm;
+    t.layernorm = sy_cuda_layernorm;
+    t.weigh = sy_cuda_weigh;
+    t.scale = sy_cuda_scale;
+    t.clamp = sy_cuda_clamp;
+    t.rope = sy_cuda_rope;
+    t.copy_rows = sy_cuda_copy_rows;
+    t.combine = sy_cuda_combine;
+    t.add = sy_cuda_add;
+    t.scan_logits = sy_cuda_scan_logits;
+    t.convert = sy_cuda_convert;
     return t;
 }
 

@@ -133,8 +133,8 @@ static void test_exact(const struct sy_kernels *backend, const struct shape *sha
     ok(rows, "%s: %s to %s, window %d: the same bits with any other rows", backend->name, kv, to, shape->window);
     ok(heads, "%s: %s to %s, window %d: a range of heads alone", backend->name, kv, to, shape->window);
     ok(places, "%s: %s to %s, window %d: the same bits wherever pages lie", backend->name, kv, to, shape->window);
-    free(whole);
-    free(out);
+    free_bytes(whole);
+    free_bytes(out);
     call_end(&call);
     cache_end(&c);
 }
@@ -211,7 +211,7 @@ static void test_nan(const struct sy_kernels *backend, const struct shape *shape
     ok(held[IN_Q], "%s: %s to %s: NaN in q stays in its row and head", backend->name, kv, to);
     ok(held[IN_K], "%s: %s to %s: NaN in a key reaches the rows that see it", backend->name, kv, to);
     ok(held[IN_V], "%s: %s to %s: NaN in a value stays in its sequence and dim", backend->name, kv, to);
-    free(clean);
+    free_bytes(clean);
     call_end(&call);
     cache_end(&c);
 }
@@ -221,7 +221,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 4 * 21);
+    plan_backends(n * 4 * 21);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);

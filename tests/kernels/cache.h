@@ -77,7 +77,7 @@ static inline void cache_end(struct cache *c)
     for (int s = 0; s < SEQUENCES; s++) {
         free_output(c->k[s]);
         free_output(c->v[s]);
-        free(c->pages[s]);
+        free_bytes(c->pages[s]);
     }
 }
 
@@ -105,7 +105,7 @@ static inline void cache_write(const struct sy_kernels *backend, struct sy_queue
         for (int s = T = 0; s < SEQUENCES; s++)
             T += c->length[s] - written[s];
     } while (T);
-    free(rows);
+    free_bytes(rows);
     free_output(k);
     free_output(v);
 }
@@ -176,8 +176,8 @@ static inline struct call call_begin(const struct cache *c, const struct shape *
 
 static inline void call_end(struct call *call)
 {
-    free(call->sequence);
-    free(call->rows);
+    free_bytes(call->sequence);
+    free_bytes(call->rows);
     free_output((void *)call->a.q);
     free_output((void *)call->a.sinks);
     free_output(call->a.out);
@@ -259,7 +259,7 @@ static inline void exact_head(const struct cache *c, const struct call *call, in
         }
         bound[i] = stored_bound(a->out_dtype, out[i], relative * magnitude + 4 * (last - first + 1) * (double)FLT_MIN);
     }
-    free(weight);
+    free_bytes(weight);
 }
 
 /* All heads of a row of the call's output against double. */
@@ -275,7 +275,7 @@ static inline void check_row(const struct cache *c, const struct call *call, int
             worst(ratio, (double)sy_float_at(a->out_dtype, a->out, (size_t)((t * a->n_heads + h) * D + i)), want[i],
                   bound[i]);
     }
-    free(want);
+    free_bytes(want);
 }
 
 #endif

@@ -37,9 +37,9 @@ static bool copy_holds(const struct sy_kernels *backend, struct sy_queue *q, int
     bool held = memcmp(dst, want, bytes) == 0 && fences_hold(dst, bytes);
     free_output(src);
     free_output(dst);
-    free(want);
-    free(to);
-    free(from);
+    free_bytes(want);
+    free_bytes(to);
+    free_bytes(from);
     return held;
 }
 
@@ -111,12 +111,12 @@ static void test_combine(const struct sy_kernels *backend, enum sy_dtype dtype)
     memcpy(again, x0, n * sizeof *x);
     backend->combine(queues[0], y, dtype, weights, T, K, D, shared, true, again);
     ok(memcmp(again, x, n * sizeof *x) != 0, "%s: the reversed order gives other bits", backend->name);
-    free(y);
-    free(weights);
-    free(shared);
-    free(x0);
+    free_bytes(y);
+    free_bytes(weights);
+    free_bytes(shared);
+    free_bytes(x0);
     free_output(x);
-    free(again);
+    free_bytes(again);
 }
 
 int main(void)
@@ -124,7 +124,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (4 + 2 * 4));
+    plan_backends(n * (4 + 2 * 4));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);

@@ -52,12 +52,49 @@ static inline float random_float(void)
     return (float)((double)(int64_t)random_u64() / 9223372036854775808.0);
 }
 
+/* ---- memory: plain, so that a sanitizer or valgrind sees who leaves an allocation; where a GPU takes part, pieces of one
+ * large block that its kernels can use too ---- */
+
+#define SLAB_BYTES   ((size_t)1 << 30)
+#define SLAB_HEADER  256 /* before each piece: its class; keeps pieces aligned */
+#define SLAB_CLASSES 31
+
+static struct {
+    uint8_t *base;
+    size_t used;
+    void *left[SLAB_CLASSES]; /* freed pieces of 2^class bytes, each with the address of the next one */
+} slab;
+
 static inline void *new_bytes(size_t bytes)
 {
-    void *p = calloc(bytes ? bytes : 1, 1);
+    int class = 8;
+
+    while (((size_t)1 << class) < bytes)
+        class++;
+    size_t size = ((size_t)1 << class) + SLAB_HEADER;
+    uint8_t *p = slab.base ? slab.left[class] : calloc(bytes ? bytes : 1, 1);
+    if (slab.base && p) {
+        memcpy(&slab.left[class], p, sizeof(void *));
+    } else if (slab.base && size <= SLAB_BYTES - slab.used) {
+        p = slab.base + slab.used + SLAB_HEADER;
+        slab.used += size;
+        p[-SLAB_HEADER] = (uint8_t)class;
+    }
     if (!p)
         bail("no memory for %zu bytes", bytes);
-    return p;
+    return slab.base ? memset(p, 0, bytes) : p;
+}
+
+static inline void free_bytes(void *p)
+{
+    uint8_t *piece = p;
+
+    if (!slab.base || piece < slab.base || piece >= slab.base + SLAB_BYTES) {
+        free(p);
+        return;
+    }
+    memcpy(piece, &slab.left[piece[-SLAB_HEADER]], sizeof(void *));
+    slab.left[piece[-SLAB_HEADER]] = piece;
 }
 
 static inline float *new_floats(size_t n)
@@ -112,7 +149,7 @@ static inline bool fences_hold(const void *output, size_t bytes)
 static inline void free_output(void *output)
 {
     if (output)
-        free((uint8_t *)output - FENCE);
+        free_bytes((uint8_t *)output - FENCE);
 }
 
 /* ---- inputs: random values of a type, with NaN before them and in every second one behind them; behind the others
@@ -270,10 +307,10 @@ static inline struct matrix new_matrix(const struct sy_kernels *backend, enum sy
 
 static inline void free_matrix(struct matrix *m)
 {
-    free(m->published);
-    free(m->values);
+    free_bytes(m->published);
+    free_bytes(m->values);
     free_output(m->packed);
-    free(m->scales);
+    free_bytes(m->scales);
     free_output(m->packed_scales);
 }
 
@@ -309,7 +346,27 @@ static inline double stored_bound(enum sy_dtype dtype, double value, double boun
 
 /* ---- backends and queues ---- */
 
-#define BACKENDS_MAX (1 + SY_N_ISAS)
+#define BACKENDS_MAX (2 + SY_N_ISAS)
+
+static char no_gpu[128]; /* why not */
+
+/* The GPU, whose kernels then are done when their calls return, like all others. */
+static inline const struct sy_kernels *gpu_backend(void)
+{
+    struct sy_cuda_device found;
+    struct sy_error err = SY_ERROR_INIT;
+
+    setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+    if (!sy_cuda_count(no_gpu, sizeof no_gpu))
+        return NULL;
+    if (sy_cuda_open(0, &found, &err))
+        bail("%s", err.text);
+    slab.base = sy_kernels_cuda()->alloc_host(SLAB_BYTES);
+    if (!slab.base)
+        bail("no pinned memory");
+    diag("GPU: %s", found.name);
+    return sy_kernels_cuda();
+}
 
 static inline int all_backends(const struct sy_kernels **backends)
 {
@@ -323,7 +380,16 @@ static inline int all_backends(const struct sy_kernels **backends)
         else
             diag("no %s kernels on this machine", sy_isa_name((enum sy_isa)isa));
     }
-    return n;
+    backends[n] = gpu_backend();
+    return n + (backends[n] != NULL);
+}
+
+/* plan(), after all_backends(), and what is not tested. */
+static inline void plan_backends(int n)
+{
+    plan(n + (no_gpu[0] != 0));
+    if (no_gpu[0])
+        skip("CUDA kernels: %s", no_gpu);
 }
 
 #define THREADS_MAX 3

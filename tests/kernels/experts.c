@@ -251,7 +251,7 @@ static bool places_hold(const struct sy_kernels *backend, const struct group *g,
     for (int i = 0; i < g->n_rows; i++)
         held = held && !memcmp(y_rows[i], (uint8_t *)whole->y + (size_t)i * row, row);
     held = held && fences_hold(again->y, again->y_bytes);
-    free(y_rows);
+    free_bytes(y_rows);
     return held;
 }
 
@@ -294,7 +294,7 @@ static void test_exact(const struct sy_kernels *backend, enum sy_dtype w_dtype, 
        describe(w_dtype, dtype));
     free_outputs(&whole);
     free_outputs(&again);
-    free(cut);
+    free_bytes(cut);
     group_end(&g);
 }
 
@@ -323,8 +323,8 @@ static void test_silu(const struct sy_kernels *backend)
     }
     ok_worst(ratio, backend->name, "silu over its whole range");
     ok(act[0] == INFINITY && act[n_ends] != act[n_ends], "%s: silu of infinity and NaN", backend->name);
-    free(x);
-    free(act);
+    free_bytes(x);
+    free_bytes(act);
     free_output((void *)w.data);
     free_matrix(&m);
 }
@@ -379,7 +379,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (6 * 2 * 7 + 2));
+    plan_backends(n * (6 * 2 * 7 + 2));
     random_begin();
     for (int b = 0; b < n; b++) {
         static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};

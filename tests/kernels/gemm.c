@@ -2,6 +2,7 @@
  * gemm.c - packing, embedding and dense matrices of every backend, against sums in double
  */
 #include "common.h"
+#include "cuda/layout.h"
 #include "layout.h"
 
 static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};
@@ -16,18 +17,34 @@ static size_t place(enum sy_dtype dtype, int n, int k)
     return dtype == SY_BF16 ? (size_t)((k / 2 * SY_PANEL + n) * 2 + k % 2) : (size_t)(k * SY_PANEL + n);
 }
 
+/* The same in bytes, on a CPU or a GPU, of a panel of k_all inputs. */
+static size_t byte_at(const struct sy_kernels *backend, enum sy_dtype dtype, int k_all, int n, int k)
+{
+    if (!backend->on_device)
+        return place(dtype, n, k) * sy_dtype_bytes(dtype);
+    return sy_cuda_piece_at(dtype, k_all, n, k) + (size_t)(k % sy_cuda_piece(dtype)) * sy_dtype_bytes(dtype);
+}
+
+/* Inputs of a panel, missing ones included. */
+static int inputs_of(const struct sy_kernels *backend, enum sy_dtype dtype, int k)
+{
+    if (backend->on_device)
+        return (k + SY_CUDA_BLOCK - 1) / SY_CUDA_BLOCK * SY_CUDA_BLOCK;
+    return dtype == SY_BF16 ? (k + 1) / 2 * 2 : k;
+}
+
 /* Every element of a packed panel is that of its row, or zero where there is none. */
-static bool panel_holds(enum sy_dtype dtype, int k, int n_rows, const uint8_t *rows, size_t stride,
-                        const uint8_t *panel)
+static bool panel_holds(const struct sy_kernels *backend, enum sy_dtype dtype, int k, int n_rows, const uint8_t *rows,
+                        size_t stride, const uint8_t *panel)
 {
     static const uint8_t zero[8];
     size_t element = sy_dtype_bytes(dtype);
-    int k_all = dtype == SY_BF16 ? (k + 1) / 2 * 2 : k;
+    int k_all = inputs_of(backend, dtype, k);
 
     for (int i = 0; i < k_all; i++) {
         for (int n = 0; n < SY_PANEL; n++) {
             const uint8_t *from = n < n_rows && i < k ? rows + (size_t)n * stride + (size_t)i * element : zero;
-            if (memcmp(panel + place(dtype, n, i) * element, from, element) != 0)
+            if (memcmp(panel + byte_at(backend, dtype, k, n, i), from, element) != 0)
                 return false;
         }
     }
@@ -45,8 +62,8 @@ static void test_pack(const struct sy_kernels *backend)
     bool held = true, fenced = true, indexed = true;
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        enum sy_dtype dtype = cases[c].dtype;
-        int k = cases[c].k, k_all = dtype == SY_BF16 ? (k + 1) / 2 * 2 : k;
+        enum sy_dtype dtype = backend->on_device && cases[c].dtype == SY_I64 ? SY_F32 : cases[c].dtype;
+        int k = cases[c].k, k_all = inputs_of(backend, dtype, k);
         size_t element = sy_dtype_bytes(dtype), stride = (size_t)k * element + 3;
         size_t bytes = backend->panel_bytes(dtype, k);
         uint8_t *rows = new_bytes(stride * SY_PANEL + 1), *panel = new_output(bytes);
@@ -57,17 +74,17 @@ static void test_pack(const struct sy_kernels *backend)
         backend->pack_panel(dtype, k, 0, cut, cases[c].n_rows, rows + 1, stride, element, panel);
         backend->pack_panel(dtype, k, cut, k, cases[c].n_rows, rows + 1 + (size_t)cut * element, stride, element,
                             panel);
-        held = held && panel_holds(dtype, k, cases[c].n_rows, rows + 1, stride, panel);
+        held = held && panel_holds(backend, dtype, k, cases[c].n_rows, rows + 1, stride, panel);
         fenced = fenced && bytes == (size_t)k_all * element * SY_PANEL && fences_hold(panel, bytes);
-        for (int i = 0; i < SY_PANEL * k; i++) {
+        for (int i = 0; i < SY_PANEL * k && !backend->on_device; i++) {
             size_t at = place(dtype, i % SY_PANEL, i / SY_PANEL), panel_elements = (size_t)(k_all * SY_PANEL);
             indexed = indexed && sy_panel_index(dtype, k, i % SY_PANEL, i / SY_PANEL) == at &&
                       sy_panel_index(dtype, k, i % SY_PANEL + 3 * SY_PANEL, i / SY_PANEL) == at + 3 * panel_elements;
         }
-        free(rows);
+        free_bytes(rows);
         free_output(panel);
     }
-    ok(held, "%s: a panel is its rows transposed, BF16 in pairs; what is missing is zero", backend->name);
+    ok(held, "%s: a panel holds its rows where its layout says; what is missing is zero", backend->name);
     ok(fenced, "%s: a panel has panel_bytes and nothing outside it is written", backend->name);
     ok(indexed, "%s: sy_panel_index() says where an element is", backend->name);
 }
@@ -79,7 +96,7 @@ static void test_embed(const struct sy_kernels *backend, enum sy_dtype dtype)
     for (int layout = 0; layout < 2; layout++) {
         int V = random_int(17, 90), D = random_int(1, 150), T = 40;
         struct matrix m = new_matrix(backend, dtype, V, D);
-        int32_t ids[40];
+        int32_t *ids = new_bytes(40 * sizeof *ids);
         size_t bytes = sizeof(float) * (size_t)T * (size_t)D;
         float *x = new_output(bytes);
         for (int t = 0; t < T; t++)
@@ -90,6 +107,7 @@ static void test_embed(const struct sy_kernels *backend, enum sy_dtype dtype)
                 held = held && (double)x[t * D + i] == m.values[ids[t] * D + i];
         }
         held = held && fences_hold(x, bytes);
+        free_bytes(ids);
         free_output(x);
         free_matrix(&m);
     }
@@ -241,8 +259,8 @@ static void product_end(struct product *p)
     free_matrix(&p->m);
     free_output(p->x);
     free_output(p->before);
-    free(p->whole);
-    free(p->y);
+    free_bytes(p->whole);
+    free_bytes(p->y);
 }
 
 /* Rows t .. t + n - 1, outputs begin .. end - 1, to y without gaps. */
@@ -357,9 +375,9 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
         if (!sy_dtype_quantised(pair->w) || pair->w == SY_F8_E4M3)
             outputs = outputs && nan_in_outputs(backend, pair, &m, x, T, clean, y);
         free_output(x);
-        free(kept);
-        free(clean);
-        free(y);
+        free_bytes(kept);
+        free_bytes(clean);
+        free_bytes(y);
         free_matrix(&m);
     }
     ok(rows, "%s: %s: NaN stays in its row", backend->name, pair->name);
@@ -424,7 +442,7 @@ static void test_heads(const struct sy_kernels *backend, const struct pair *pair
             same = same && found == (double)one;
         }
         outside = outside || !fences_hold(g.y, n_y * element);
-        free(alone);
+        free_bytes(alone);
         free_output((void *)g.x);
         free_output(g.y);
         free_matrix(&m);
@@ -441,7 +459,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (3 + N_FLOATS + N_TYPES * 2 * 7 + N_FLOATS * 2 * 3));
+    plan_backends(n * (3 + N_FLOATS + N_TYPES * 2 * 7 + N_FLOATS * 2 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);

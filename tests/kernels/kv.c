@@ -40,7 +40,7 @@ static void test_layout(enum sy_dtype dtype)
             if (distinct)
                 taken[at] = true;
         }
-        free(taken);
+        free_bytes(taken);
     }
     ok(size, "%s: a page has place for all heads' K and V, or K alone", sy_dtype_name(dtype));
     ok(panels, "%s: K is a panel of keys, V panels of dims", sy_dtype_name(dtype));
@@ -115,7 +115,7 @@ static void test_write(const struct sy_kernels *backend, enum sy_dtype dtype)
         }
         allow_cleared(&c, expected);
         outside = outside && memcmp(expected, c.kv.base, all) == 0 && fences_hold(c.kv.base, all);
-        free(expected);
+        free_bytes(expected);
         cache_end(&c);
     }
     ok(held, "%s: K and V are where the layout says, as %s", backend->name, sy_dtype_name(dtype));
@@ -127,7 +127,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(2 * 3 + n * 2 * 2);
+    plan_backends(2 * 3 + n * 2 * 2);
     random_begin();
     test_layout(SY_F32);
     test_layout(SY_BF16);

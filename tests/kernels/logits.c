@@ -142,7 +142,7 @@ static void test_sizes(const struct sy_kernels *backend)
             x[i] *= scale;
         for (int i = 0; i < 5; i++)
             gather(&found, scan_one(backend, queues[i % THREADS_MAX], x, V, temperatures[i]));
-        free(x);
+        free_bytes(x);
     }
     report(&found, backend->name, "any size");
 }
@@ -162,7 +162,7 @@ static void test_systematic(const struct sy_kernels *backend)
         gather(&found, scan_one(backend, queues[0], x, V, i % 2 ? 1.0f : 0.3f + 0.2f * random_float()));
     }
     report(&found, backend->name, "equal errors");
-    free(x);
+    free_bytes(x);
 }
 
 static void fill(float *x, int V, float value)
@@ -206,7 +206,7 @@ static void test_special(const struct sy_kernels *backend)
         gather(&found, scan_one(backend, q, x, V, 1.0f));
         x[V / 3] = INFINITY;
         gather(&found, scan_one(backend, q, x, V, 0.7f));
-        free(x);
+        free_bytes(x);
     }
     report(&found, backend->name, "NaN, infinities, ties and huge spread");
 }
@@ -248,7 +248,7 @@ static void test_exact(const struct sy_kernels *backend)
         }
         for (int t = 0; t < T; t++)
             inside = end_scan(&together[t], V) && inside;
-        free(x);
+        free_bytes(x);
     }
     backend->scan_logits(queues[1], NULL, 0, 100, NULL);
     ok(rows, "%s: the same bits for any rows and threads", backend->name);
@@ -261,7 +261,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 12);
+    plan_backends(n * 12);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);

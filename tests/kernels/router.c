@@ -121,7 +121,7 @@ static void test_values(const struct sy_kernels *backend)
             fenced = fenced && result_fenced(&r);
             for (int t = 0; valid && t < r.T; t++)
                 check_row(&rules[i], &m, x + t * D, r.ids + t * r.K, r.weights + t * r.K, &ratio, &best);
-            free(x);
+            free_bytes(x);
             free_result(&r);
             free_matrix(&m);
         }
@@ -287,8 +287,8 @@ static void test_rules(const struct sy_kernels *backend)
         ok_worst(ratio, backend->name, cases[i].name);
         ok(result_fenced(&r), "%s: %s: nothing is written outside", backend->name, cases[i].name);
         free_output((void *)m.panels.bias);
-        free(x);
-        free(correction);
+        free_bytes(x);
+        free_bytes(correction);
         free_result(&r);
         free_matrix(&m);
     }
@@ -318,7 +318,7 @@ static void test_ties(const struct sy_kernels *backend)
         all_equal = all_equal && r.ids[i] == i % 8 && fabsf(r.weights[i] - 0.125f) < 1e-6f;
     ok(ordered, "%s: equal scores go to the lowest id first", backend->name);
     ok(all_equal, "%s: when all are equal, experts 0 .. K-1 share", backend->name);
-    free(x);
+    free_bytes(x);
     free_result(&r);
     free_matrix(&m);
 }
@@ -372,7 +372,7 @@ static void test_hostile(const struct sy_kernels *backend)
     valid = valid && ids_valid(&r);
     ok(valid, "%s: NaN and infinities still give valid ids", backend->name);
     ok(others, "%s: and leave the other rows alone", backend->name);
-    free(x);
+    free_bytes(x);
     free_result(&clean);
     free_result(&r);
     free_matrix(&m);
@@ -401,7 +401,7 @@ static void test_exact(const struct sy_kernels *backend)
     }
     ok(threads, "%s: the same bits with 1, 2 and 3 threads", backend->name);
     ok(rows, "%s: the same bits with any other rows", backend->name);
-    free(x);
+    free_bytes(x);
     free_result(&whole);
     free_result(&r);
     free_matrix(&m);
@@ -412,7 +412,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * (12 + 7 * 3));
+    plan_backends(n * (12 + 7 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);

@@ -40,8 +40,8 @@ static bool rmsnorm_again(const struct sy_kernels *backend, const float *x, size
             held = held && !memcmp(to + k * run * element, y + ((size_t)t + k) * y_stride * element, run * element);
     }
     if (y_dtype != SY_F32)
-        free(to);
-    free(from);
+        free_bytes(to);
+    free_bytes(from);
     return held;
 }
 
@@ -76,7 +76,7 @@ static void test_rmsnorm(const struct sy_kernels *backend, enum sy_dtype y_dtype
         free_output(x);
         free_output(weight);
         free_output(y);
-        free(clean);
+        free_bytes(clean);
     }
     ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "rmsnorm to BF16" : "rmsnorm to F32");
     ok(!outside, "%s: rmsnorm to %s writes nothing outside y", backend->name, sy_dtype_name(y_dtype));
@@ -121,10 +121,10 @@ static void test_layernorm(const struct sy_kernels *backend, enum sy_dtype y_dty
             exact = exact && !memcmp(again, y + (size_t)t * y_stride * element, (size_t)width * element);
         }
         fenced = fenced && fences_hold(y, (size_t)T * y_stride * element);
-        free(x);
-        free(weight);
-        free(bias);
-        free(again);
+        free_bytes(x);
+        free_bytes(weight);
+        free_bytes(bias);
+        free_bytes(again);
         free_output(y);
     }
     ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "layernorm to BF16" : "layernorm to F32");
@@ -159,8 +159,8 @@ static void test_factors(const struct sy_kernels *backend)
             fenced = fenced && is_untouched(x + (size_t)t * stride + (size_t)width, 0, 3 * sizeof *x);
         }
         fenced = fenced && fences_hold(x, n * sizeof *x) && fences_hold(y, dense * sizeof *y);
-        free(before);
-        free(logits);
+        free_bytes(before);
+        free_bytes(logits);
         free_output(x);
         free_output(y);
     }
@@ -204,7 +204,7 @@ static void check_rope(const struct sy_kernels *backend, struct sy_rotation r, i
     size_t y_at = in_place ? (size_t)offset : 0, y_bytes = T * y_stride * sizeof(float);
     float *x = random_floats(T * x_stride), *y = new_output(y_bytes), *before = new_floats(T * y_stride);
     float *table = random_floats((N_POSITIONS + N_TURNS) * (size_t)(r.rotary_dim + 1)), *alone = new_floats(y_stride);
-    struct sy_attention_row rows[T];
+    struct sy_attention_row *rows = new_bytes(T * sizeof *rows);
 
     for (int t = 0; t < T; t++)
         rows[t] = (struct sy_attention_row){NULL, random_int(0, N_POSITIONS - 1), random_int(0, N_TURNS)};
@@ -247,11 +247,12 @@ static void check_rope(const struct sy_kernels *backend, struct sy_rotation r, i
         e->exact = e->exact && memcmp(alone, found, y_stride * sizeof *alone) == 0;
     }
     e->outside = e->outside || !fences_hold(y, y_bytes);
-    free(x);
+    free_bytes(rows);
+    free_bytes(x);
     free_output(y);
-    free(before);
-    free(table);
-    free(alone);
+    free_bytes(before);
+    free_bytes(table);
+    free_bytes(alone);
 }
 
 static void test_rope(const struct sy_kernels *backend)
@@ -304,9 +305,9 @@ static void test_elementwise(const struct sy_kernels *backend)
     for (int i = 0; i < T * width; i++)
         added = added && (sum[i] == before[i] + y[i] || before[i] != before[i]);
     ok(added && fences_hold(sum, (size_t)(T * width) * sizeof *sum), "%s: add", backend->name);
-    free(before);
+    free_bytes(before);
     free_output(x);
-    free(y);
+    free_bytes(y);
     free_output(sum);
 }
 
@@ -347,28 +348,42 @@ static void test_convert(const struct sy_kernels *backend)
     ok(memcmp(half, wide, 70000 * 4) == 0, "%s: to the same type, every bit", backend->name);
     free_output(half);
     free_output(widened);
-    free(all);
-    free(wide);
+    free_bytes(all);
+    free_bytes(wide);
 }
 
 static void test_buffers(const struct sy_kernels *backend)
 {
     static const size_t sizes[] = {0, 1, 4096, 100001, (size_t)5 << 20};
-    bool held = true;
+    bool held = true, copied = true;
 
     for (int i = 0; i < 5; i++) {
-        uint8_t *p = backend->alloc(sizes[i]);
-        held = held && p && (uintptr_t)p % 4096 == 0;
+        uint8_t *p = backend->alloc(sizes[i]), *shared = backend->alloc_host(sizes[i]), *seen = new_bytes(sizes[i]);
+        held = held && p && shared && (uintptr_t)p % (backend->on_device ? 256 : 4096) == 0;
         for (size_t b = 0; held && b < sizes[i]; b++)
-            held = p[b] == 0;
+            held = shared[b] == 0;
         if (held && sizes[i]) {
-            memset(p, 0x5a, sizes[i]);
-            backend->copy(queues[0], p, p + sizes[i] / 2, sizes[i] / 2);
+            memset(seen, 0x5a, sizes[i]);
+            backend->copy(queues[0], seen, p, sizes[i]);
+            backend->queue_sync(queues[0], NULL);
+            for (size_t b = 0; held && b < sizes[i]; b++)
+                held = seen[b] == 0;
+            memset(shared, 0x5a, sizes[i]);
+            backend->copy(queues[0], p, shared, sizes[i]);
+            backend->clear(queues[0], p + sizes[i] / 2, sizes[i] - sizes[i] / 2);
+            backend->copy(queues[0], seen, p, sizes[i]);
+            copied = copied && backend->queue_sync(queues[0], NULL) == SY_OK;
+            for (size_t b = 0; copied && b < sizes[i]; b++)
+                copied = seen[b] == (b < sizes[i] / 2 ? 0x5a : 0);
         }
         backend->free(p, sizes[i]);
+        backend->free_host(shared, sizes[i]);
+        free_bytes(seen);
     }
     backend->free(NULL, 4096);
-    ok(held, "%s: buffers are zeroed and lie at page boundaries", backend->name);
+    backend->free_host(NULL, 4096);
+    ok(held, "%s: buffers are zeroed, and aligned", backend->name);
+    ok(copied, "%s: copies and clearing, in order", backend->name);
     ok(backend->alloc(SIZE_MAX) == NULL && backend->alloc((size_t)1 << 60) == NULL, "%s: too large a buffer is NULL",
        backend->name);
 }
@@ -411,7 +426,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(13 + n * 29);
+    plan_backends(13 + n * 30);
     random_begin();
     test_types();
     test_isas();

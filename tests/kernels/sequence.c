@@ -39,7 +39,7 @@ static void check_borders(const struct sy_kernels *backend, const struct shape *
         call_some(backend, queues[0], &call, t, 1, out);
         *alone = *alone && memcmp(out, (uint8_t *)call.a.out + (size_t)t * call.row_bytes, call.row_bytes) == 0;
     }
-    free(out);
+    free_bytes(out);
     call_end(&call);
     cache_end(&c);
 }
@@ -103,7 +103,7 @@ static void test_prefill(const struct sy_kernels *backend, const struct shape *s
     }
     ok(same, "%s: %s to %s, window %d: a prompt in any pieces has the same bits", backend->name,
        sy_dtype_name(shape->kv), sy_dtype_name(shape->out), shape->window);
-    free(out);
+    free_bytes(out);
     call_end(&call);
     cache_end(&c);
 }
@@ -113,7 +113,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan(n * 4 * 5);
+    plan_backends(n * 4 * 5);
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
