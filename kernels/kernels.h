@@ -171,6 +171,7 @@ struct sy_attention {
     float scale;               /* usually head_dim^-0.5 */
     bool decode;               /* all rows are of generated tokens, else all of prompts: a GPU sums each kind in its own
                                 * order, a CPU all in one */
+    int n_keys;                /* no row of a decode sees more; 0: not known */
     const struct sy_attention_row *rows; /* [n_rows] */
     struct sy_kv_layer kv;
     const float *q; /* [n_rows][q_stride], head h at h * kv.k_dim */

@@ -23,12 +23,17 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
 # The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
 sy_cuda_sources = \
+	%D%/cuda/attention.cu \
 	%D%/cuda/cuda.h \
+	%D%/cuda/gemm.cu \
+	%D%/cuda/kv.cu \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \
+	%D%/cuda/mma.cuh \
 	%D%/cuda/pack.cu \
 	%D%/cuda/queue.cu \
 	%D%/cuda/rope.cu \
+	%D%/cuda/router.cu %D%/cuda/router.cuh \
 	%D%/cuda/rows.cu \
 	%D%/cuda/table.cu \
 	%D%/cuda/widen.cuh

@@ -83,6 +83,23 @@ void sy_cuda_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, c
 void sy_cuda_rope(struct sy_queue *q, const struct sy_rotation *r);
 void sy_cuda_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
 
+/* gemm.cu */
+void sy_cuda_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
+void sy_cuda_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *h);
+
+/* kv.cu */
+size_t sy_cuda_kv_page_bytes(const struct sy_kv_layer *kv);
+void sy_cuda_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
+                      const float *k, const float *v, size_t kv_stride);
+
+/* attention.cu */
+void sy_cuda_attention(struct sy_queue *q, const struct sy_attention *a);
+
+/* router.cu */
+void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
+                    int T, float *logits, int32_t *ids, float *weights);
+
 /* logits.cu */
 void sy_cuda_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
 

@@ -11,7 +11,7 @@
 #define THREADS 256
 #define WARPS   (THREADS / 32)
 
-/* exp((x - max) / temperature); of NaN zero. */
+/* exp((x - max) / temperature) in FP32; of NaN zero. */
 static __device__ __forceinline__ float weight_of(float x, float max, float temperature)
 {
     /* Where 1 / temperature is infinite, 0 times it must be 0 still. */
@@ -73,7 +73,8 @@ static __global__ void argmax_kernel(const float *logits, int V, int n_blocks, s
     scan->max = most;
 }
 
-/* A block's sums of exponentials: at the scan's temperature, and at 1 for the logarithm. */
+/* A block's sums of exponentials: at the scan's temperature, and at 1 for the logarithm. In FP32 relative to the block's
+ * largest logit. */
 static __global__ void sums_kernel(const float *logits, int T, int V, int n_blocks, struct sy_logit_scan *scans)
 {
     int at = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
@@ -83,24 +84,27 @@ static __global__ void sums_kernel(const float *logits, int T, int V, int n_bloc
         return;
     const struct sy_logit_scan *scan = &scans[t];
     bool finite = isfinite(scan->max);
+    float most = scan->block_max[b];
     const float *x = logits + (size_t)t * (size_t)V;
     float weight = 0.0f, sum = 0.0f;
     for (int i = b * SY_LOGIT_BLOCK + lane; i < V && i < (b + 1) * SY_LOGIT_BLOCK && finite; i += 32) {
         if (scan->temperature > 0)
-            weight = __fadd_rn(weight, weight_of(x[i], scan->max, scan->temperature));
+            weight = __fadd_rn(weight, weight_of(x[i], most, scan->temperature));
         if (scan->want_log_sum)
-            sum = __fadd_rn(sum, weight_of(x[i], scan->max, 1.0f));
+            sum = __fadd_rn(sum, weight_of(x[i], most, 1.0f));
     }
     for (int i = 16; i; i /= 2) {
         weight = __fadd_rn(weight, __shfl_xor_sync(0xffffffffu, weight, i));
         sum = __fadd_rn(sum, __shfl_xor_sync(0xffffffffu, sum, i));
     }
-    if (lane)
+    if (lane || !finite)
         return;
+    /* Relative to the row's largest, for which FP32 has not enough digits or room. */
+    double below = isfinite(most) ? (double)most - (double)scan->max : -1e300;
     if (scan->temperature > 0)
-        scan->block_weight[b] = (double)weight;
+        scan->block_weight[b] = (double)weight * exp(below / (double)scan->temperature);
     if (scan->want_log_sum)
-        scan->block_exp[b] = (double)sum;
+        scan->block_exp[b] = (double)sum * exp(below);
 }
 
 static __device__ double sum_blocks(const double *blocks, int n)

@@ -28,7 +28,13 @@ static struct sy_kernels make_table(void)
     t.weigh = sy_cuda_weigh;
     t.scale = sy_cuda_scale;
     t.clamp = sy_cuda_clamp;
+    t.gemm = sy_cuda_gemm;
+    t.gemm_heads = sy_cuda_gemm_heads;
     t.rope = sy_cuda_rope;
+    t.kv_page_bytes = sy_cuda_kv_page_bytes;
+    t.kv_write = sy_cuda_kv_write;
+    t.attention = sy_cuda_attention;
+    t.router = sy_cuda_router;
     t.copy_rows = sy_cuda_copy_rows;
     t.combine = sy_cuda_combine;
     t.add = sy_cuda_add;

@@ -39,6 +39,7 @@ void sy_attention_rows(const struct sy_forward *forward, const struct sy_attenti
         struct sy_attention part = *all;
         part.n_rows = end - begin;
         part.decode = run->decode;
+        part.n_keys = run->n_keys;
         part.rows += begin;
         part.q += (size_t)begin * all->q_stride;
         part.out = (uint8_t *)all->out + (size_t)begin * out_row;

@@ -66,16 +66,18 @@ void sy_inputs_fini(struct sy_inputs *inputs)
     *inputs = (struct sy_inputs){0};
 }
 
-static void add_run(struct sy_inputs *inputs, int first, int n_rows, bool decode)
+static void add_run(struct sy_inputs *inputs, int first, int n_rows, bool decode, int n_keys)
 {
     struct sy_row_run *last = inputs->n_runs ? &inputs->runs[inputs->n_runs - 1] : NULL;
 
     if (!n_rows)
         return;
-    if (last && last->decode == decode)
+    if (last && last->decode == decode) {
         last->n_rows += n_rows;
-    else
-        inputs->runs[inputs->n_runs++] = (struct sy_row_run){first, n_rows, decode};
+        last->n_keys = last->n_keys < n_keys ? n_keys : last->n_keys;
+    } else {
+        inputs->runs[inputs->n_runs++] = (struct sy_row_run){first, n_rows, decode, n_keys};
+    }
 }
 
 static void find_runs(struct sy_inputs *inputs, const struct sy_batch *batch)
@@ -85,8 +87,8 @@ static void find_runs(struct sy_inputs *inputs, const struct sy_batch *batch)
         const struct sy_span *span = &batch->spans[i];
         int n_prompt = span->sequence->request.n_prompt - span->first_position;
         int n = n_prompt < 0 ? 0 : n_prompt < span->n_rows ? n_prompt : span->n_rows;
-        add_run(inputs, span->first_row, n, false);
-        add_run(inputs, span->first_row + n, span->n_rows - n, true);
+        add_run(inputs, span->first_row, n, false, span->first_position + n);
+        add_run(inputs, span->first_row + n, span->n_rows - n, true, span->first_position + span->n_rows);
     }
 }
 

@@ -25,6 +25,7 @@ struct sy_inputs_config {
 struct sy_row_run {
     int first, n_rows;
     bool decode;
+    int n_keys; /* that the row with most of them sees, without a window */
 };
 
 struct sy_inputs {

@@ -5,6 +5,7 @@
 #define SY_TESTS_KERNELS_CACHE_H
 
 #include "common.h"
+#include "cuda/layout.h"
 #include "layout.h"
 
 #define SEQUENCES 5
@@ -43,6 +44,7 @@ static inline bool shape_bf16(const struct shape *shape)
 /* Heads, lengths and the cache of some sequences whose pages lie anywhere. */
 struct cache {
     struct sy_kv_layer kv;
+    bool on_device; /* the pages' layout is that of kernels/cuda */
     int n_pages, pages_each, length[SEQUENCES];
     int32_t *pages[SEQUENCES];
     float *k[SEQUENCES],
@@ -56,7 +58,10 @@ static inline void cache_begin(struct cache *c, const struct sy_kernels *backend
     struct sy_kv_layer kv = shape_kv(shape);
     int k_width = kv.n_kv_heads * kv.k_dim, v_width = kv.n_kv_heads * kv.v_dim;
 
-    *c = (struct cache){.kv = kv, .n_pages = SEQUENCES * pages_each + 3, .pages_each = pages_each};
+    *c = (struct cache){.kv = kv,
+                        .on_device = backend->on_device,
+                        .n_pages = SEQUENCES * pages_each + 3,
+                        .pages_each = pages_each};
     c->kv.page_stride = backend->kv_page_bytes(&kv) + 64;
     c->kv.base = new_output(c->kv.page_stride * (size_t)c->n_pages);
     memset(c->kv.base, 0xff, c->kv.page_stride * (size_t)c->n_pages);
@@ -131,9 +136,13 @@ static inline uint8_t *cache_place(const struct cache *c, int v, int s, int posi
 {
     uint8_t *page = c->kv.base + (size_t)c->pages[s][position / SY_KV_PAGE] * c->kv.page_stride;
     int slot = position % SY_KV_PAGE;
+    size_t at;
 
-    return page +
-           sy_dtype_bytes(c->kv.dtype) * (v ? sy_kv_v_index(&c->kv, h, slot, i) : sy_kv_k_index(&c->kv, h, slot, i));
+    if (c->on_device)
+        at = (v ? sy_cuda_kv_value(&c->kv, h, slot) : sy_cuda_kv_key(&c->kv, h, slot)) + (size_t)i;
+    else
+        at = v ? sy_kv_v_index(&c->kv, h, slot, i) : sy_kv_k_index(&c->kv, h, slot, i);
+    return page + sy_dtype_bytes(c->kv.dtype) * at;
 }
 
 /* ---- calls ---- */
@@ -163,6 +172,7 @@ static inline struct call call_begin(const struct cache *c, const struct shape *
         .n_heads = shape->n_heads,
         .head_end = shape->n_heads,
         .window = shape->window,
+        .decode = random_int(0, 1),
         .scale = 4.0f / sqrtf((float)c->kv.k_dim),
         .rows = call.rows,
         .kv = c->kv,

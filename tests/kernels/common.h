@@ -314,6 +314,9 @@ static inline void free_matrix(struct matrix *m)
     free_output(m->packed_scales);
 }
 
+/* Set while a GPU is tested: its tensor cores add with numbers cut off, not rounded. */
+static bool sums_are_cut;
+
 /* x . row n in double, and how far an FP32 sum in any order may be from it: a term meets a rounding in each addition but
  * one, and one when it is made, unless the product of two 16-bit floats is exact. Products, sums and inputs below FLT_MIN
  * may count as zero. A quantised weight may be rounded to BF16 when the row is BF16. */
@@ -322,6 +325,9 @@ static inline double exact_dot(const struct matrix *m, int n, const void *x, enu
     const double *w = m->values + (size_t)n * (size_t)m->rows.k;
     bool codes = sy_dtype_quantised(m->rows.dtype), exact = x_dtype == SY_BF16 && m->rows.dtype != SY_F32 && !codes;
     double sum = 0.0, magnitude = 0.0, roundings = m->rows.k - exact, small = 0.0;
+
+    if (sums_are_cut && x_dtype == SY_BF16)
+        roundings = 4 * m->rows.k;
 
     for (int k = 0; k < m->rows.k; k++) {
         double f = (double)sy_float_at(x_dtype, x, (size_t)k), term = f * w[k];
@@ -402,6 +408,7 @@ static inline void queues_begin(const struct sy_kernels *backend)
 {
     struct sy_error err = SY_ERROR_INIT;
 
+    sums_are_cut = backend->on_device;
     for (int i = 0; i < THREADS_MAX; i++) {
         if (sy_pool_create(i + 1, NULL, 0, &pools[i], &err) || backend->queue_create(pools[i], &queues[i], &err))
             bail("%s", err.text);

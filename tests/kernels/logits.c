@@ -100,13 +100,14 @@ static struct found scan_one(const struct sy_kernels *backend, struct sy_queue *
                              float temperature)
 {
     struct found found = {0, 0, true};
-    struct sy_logit_scan scan;
+    struct sy_logit_scan *scan = new_bytes(sizeof *scan);
 
-    new_scan(&scan, V, temperature, true);
-    backend->scan_logits(q, x, 1, V, &scan);
-    compare(&found, &scan, x, V);
-    if (!end_scan(&scan, V))
+    new_scan(scan, V, temperature, true);
+    backend->scan_logits(q, x, 1, V, scan);
+    compare(&found, scan, x, V);
+    if (!end_scan(scan, V))
         found.largest = false;
+    free_bytes(scan);
     return found;
 }
 
@@ -222,32 +223,34 @@ static void test_exact(const struct sy_kernels *backend)
     for (int s = 0; s < N_SIZES - 1; s++) {
         int V = sizes[s];
         float *x = random_floats((size_t)(T * V));
-        struct sy_logit_scan together[T], alone, plain;
+        struct sy_logit_scan *together = new_bytes((T + 2) * sizeof *together), *alone = together + T;
+        struct sy_logit_scan *plain = alone + 1;
         for (int t = 0; t < T; t++)
             new_scan(&together[t], V, temperatures[t % 4], t % 3 != 1);
         backend->scan_logits(queues[2], x, T, V, together);
         for (int t = 0; t < T; t++) {
             const float *row = x + (size_t)t * (size_t)V;
             for (int threads = 0; threads < THREADS_MAX; threads++) {
-                new_scan(&alone, V, temperatures[t % 4], t % 3 != 1);
-                backend->scan_logits(queues[threads], row, 1, V, &alone);
-                rows = rows && same_bits(&together[t], &alone, V);
-                inside = end_scan(&alone, V) && inside;
+                new_scan(alone, V, temperatures[t % 4], t % 3 != 1);
+                backend->scan_logits(queues[threads], row, 1, V, alone);
+                rows = rows && same_bits(&together[t], alone, V);
+                inside = end_scan(alone, V) && inside;
             }
             /* The log of the sum does not depend on the temperature, nor weights on whether that log is wanted. */
-            new_scan(&plain, V, temperatures[t % 4] == 1.0f ? 0.6f : 1.0f, true);
-            backend->scan_logits(queues[1], row, 1, V, &plain);
+            new_scan(plain, V, temperatures[t % 4] == 1.0f ? 0.6f : 1.0f, true);
+            backend->scan_logits(queues[1], row, 1, V, plain);
             asked = asked &&
-                    (!together[t].want_log_sum || !memcmp(&plain.log_sum, &together[t].log_sum, sizeof plain.log_sum));
-            inside = end_scan(&plain, V) && inside;
-            new_scan(&plain, V, temperatures[t % 4], !together[t].want_log_sum);
-            backend->scan_logits(queues[1], row, 1, V, &plain);
-            plain.want_log_sum = false;
-            asked = asked && same_bits(&plain, &together[t], V);
-            inside = end_scan(&plain, V) && inside;
+                    (!together[t].want_log_sum || !memcmp(&plain->log_sum, &together[t].log_sum, sizeof(double)));
+            inside = end_scan(plain, V) && inside;
+            new_scan(plain, V, temperatures[t % 4], !together[t].want_log_sum);
+            backend->scan_logits(queues[1], row, 1, V, plain);
+            plain->want_log_sum = false;
+            asked = asked && same_bits(plain, &together[t], V);
+            inside = end_scan(plain, V) && inside;
         }
         for (int t = 0; t < T; t++)
             inside = end_scan(&together[t], V) && inside;
+        free_bytes(together);
         free_bytes(x);
     }
     backend->scan_logits(queues[1], NULL, 0, 100, NULL);

@@ -330,12 +330,14 @@ static void test_far(const struct sy_kernels *backend)
     const struct sy_router_rule rule = SOFTMAX(7, 7, false, 1.0f);
     struct matrix m = new_matrix(backend, SY_F32, 7, 1);
     struct result r = new_result(1, 7, 7);
-    float x = 1.0f;
+    float *x = new_floats(1);
     double sum = 0.0, ratio = 0.0;
 
     memcpy(m.published, logit, sizeof logit);
     matrix_pack_again(backend, &m);
-    run(backend, queues[0], &rule, &m, &x, &r);
+    x[0] = 1.0f;
+    run(backend, queues[0], &rule, &m, x, &r);
+    free_bytes(x);
     for (int e = 0; e < 7; e++)
         sum += exp((double)logit[e]);
     for (int k = 0; k < 5; k++)

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * router.cuh - from the logits of one token to its experts and weights, by one warp
+ */
+#ifndef SY_KERNELS_CUDA_ROUTER_CUH
+#define SY_KERNELS_CUDA_ROUTER_CUH
+
+#include <math_constants.h>
+
+#include "cuda/cuda.h"
+
+/* Floats of shared memory that a warp needs: scores, what is chosen by, and scores of groups. */
+static __host__ __device__ __forceinline__ int sy_router_floats(const struct sy_router_rule &rule)
+{
+    return 2 * rule.n_experts + (rule.n_groups > 1 ? rule.n_groups : 0);
+}
+
+struct sy_best {
+    float score;
+    int id;
+};
+
+/* What is taken has this score: nothing else has, for NaN counts as -inf. */
+#define SY_TAKEN __int_as_float(0x7fc0dead)
+
+static __device__ __forceinline__ bool sy_is_taken(float f)
+{
+    return __float_as_int(f) == 0x7fc0dead;
+}
+
+/* The largest of n scores that is not taken, the lowest id of equals; by a warp. At least one is not taken. */
+static __device__ __forceinline__ struct sy_best sy_best_left(const float *scores, int n)
+{
+    struct sy_best best = {-CUDART_INF_F, n};
+
+    for (int i = (int)threadIdx.x % 32; i < n; i += 32) {
+        float f = scores[i];
+        if (sy_is_taken(f))
+            continue;
+        f = f == f ? f : -CUDART_INF_F;
+        if (best.id == n || f > best.score)
+            best = {f, i};
+    }
+    for (int i = 16; i; i /= 2) {
+        struct sy_best other = {__shfl_xor_sync(0xffffffffu, best.score, i), __shfl_xor_sync(0xffffffffu, best.id, i)};
+        bool better = other.id < n && (best.id == n || other.score > best.score ||
+                                       (other.score == best.score && other.id < best.id));
+        best = better ? other : best;
+    }
+    return best;
+}
+
+static __device__ __forceinline__ float sy_warp_sum(float f)
+{
+    for (int i = 16; i; i /= 2)
+        f = __fadd_rn(f, __shfl_xor_sync(0xffffffffu, f, i));
+    return f;
+}
+
+static __device__ __forceinline__ float sy_warp_largest(float f)
+{
+    for (int i = 16; i; i /= 2)
+        f = fmaxf(f, __shfl_xor_sync(0xffffffffu, f, i));
+    return f;
+}
+
+/* Take experts of groups that are not kept. groups: [n_groups] of shared memory. */
+static __device__ void sy_mask_groups(const struct sy_router_rule &rule, float *choice, float *groups)
+{
+    int size = rule.n_experts / rule.n_groups, lane = (int)threadIdx.x % 32;
+
+    for (int g = lane; g < rule.n_groups; g += 32) {
+        float best[SY_GROUP_BEST_MAX] = {-CUDART_INF_F, -CUDART_INF_F}, sum = 0.0f;
+        for (int i = 0; i < size; i++) {
+            float f = choice[g * size + i];
+            if (f > best[0]) {
+                best[1] = best[0];
+                best[0] = f;
+            } else if (f > best[1]) {
+                best[1] = f;
+            }
+        }
+        for (int i = 0; i < rule.group_best; i++)
+            sum = __fadd_rn(sum, best[i]);
+        groups[g] = sum;
+    }
+    __syncwarp();
+    for (int i = 0; i < rule.n_kept; i++) {
+        struct sy_best best = sy_best_left(groups, rule.n_groups);
+        __syncwarp();
+        if (!lane)
+            groups[best.id] = SY_TAKEN;
+        __syncwarp();
+    }
+    for (int e = lane; e < rule.n_experts; e += 32)
+        if (!sy_is_taken(groups[e / size]))
+            choice[e] = -CUDART_INF_F;
+    __syncwarp();
+}
+
+/* Source: Liu et al., "Sparse Backpropagation for MoE Training" (2023), as evaluated without noise. */
+static __device__ void sy_choose_sparsemixer(const struct sy_router_rule &rule, const float *logits, float *choice,
+                                             int32_t *ids, float *weights)
+{
+    int lane = (int)threadIdx.x % 32;
+
+    for (int k = 0; k < rule.top_k; k++) {
+        struct sy_best best = sy_best_left(choice, rule.n_experts);
+        float most = logits[best.id], sum = 0.0f;
+        for (int e = lane; e < rule.n_experts; e += 32) {
+            float size = fmaxf(fabsf(logits[e]), most);
+            if (!sy_is_taken(choice[e]) && !(__fdiv_rn(__fsub_rn(most, logits[e]), size) > 2.0f * rule.jitter))
+                sum = __fadd_rn(sum, expf(__fsub_rn(logits[e], most)));
+        }
+        sum = sy_warp_sum(sum);
+        __syncwarp();
+        if (!lane) {
+            ids[k] = best.id;
+            weights[k] = __fmul_rn(__fdiv_rn(1.0f, sum), rule.scale);
+            choice[best.id] = SY_TAKEN;
+        }
+        __syncwarp();
+    }
+}
+
+/* Scores of which weights are made, in place of the logits, and what experts are chosen by. */
+static __device__ void sy_router_scores(const struct sy_router_rule &rule, float *scores, float *choice)
+{
+    int lane = (int)threadIdx.x % 32, E = rule.n_experts;
+    float largest = -CUDART_INF_F, sum = 0.0f;
+
+    if (rule.kind == SY_ROUTER_SOFTMAX) {
+        for (int e = lane; e < E; e += 32)
+            largest = fmaxf(largest, scores[e]);
+        largest = sy_warp_largest(largest);
+        for (int e = lane; e < E; e += 32)
+            sum = __fadd_rn(sum, scores[e] = expf(__fsub_rn(scores[e], largest)));
+        sum = sy_warp_sum(sum);
+    }
+    for (int e = lane; e < E; e += 32) {
+        float f = scores[e];
+        if (rule.kind == SY_ROUTER_SOFTMAX)
+            f = __fdiv_rn(f, sum);
+        else if (rule.kind == SY_ROUTER_SIGMOID)
+            f = __fdiv_rn(1.0f, __fadd_rn(1.0f, expf(-f)));
+        scores[e] = f;
+        choice[e] = rule.correction ? __fadd_rn(f, rule.correction[e]) : f;
+    }
+    __syncwarp();
+}
+
+/* One warp: the experts of a token whose logits [E] are at the beginning of `shared`, sy_router_floats() of this warp's
+ * shared memory; K ids and weights in order of falling score. */
+static __device__ void sy_router_choose(const struct sy_router_rule &rule, float *shared, int32_t *ids, float *weights)
+{
+    int lane = (int)threadIdx.x % 32, E = rule.n_experts, K = rule.top_k;
+    float *scores = shared, *choice = shared + E, largest = -CUDART_INF_F, sum = 0.0f;
+
+    if (rule.kind == SY_ROUTER_SPARSEMIXER) {
+        for (int e = lane; e < E; e += 32)
+            choice[e] = scores[e];
+        __syncwarp();
+        sy_choose_sparsemixer(rule, scores, choice, ids, weights);
+        return;
+    }
+    sy_router_scores(rule, scores, choice);
+    if (rule.n_groups > 1)
+        sy_mask_groups(rule, choice, shared + 2 * E);
+    for (int k = 0; k < K; k++) {
+        struct sy_best best = sy_best_left(choice, E);
+        __syncwarp();
+        if (!lane) {
+            choice[best.id] = SY_TAKEN;
+            ids[k] = best.id;
+        }
+        largest = fmaxf(largest, scores[best.id]);
+        __syncwarp();
+    }
+    /* The sums are of few numbers, in order. */
+    for (int k = 0; k < K; k++) {
+        float f = scores[ids[k]];
+        sum = __fadd_rn(sum, rule.kind == SY_ROUTER_SOFTMAX_CHOSEN ? expf(__fsub_rn(f, largest)) : f);
+    }
+    float all = rule.kind == SY_ROUTER_SOFTMAX_CHOSEN ? 0.0f : sum;
+    for (int k = 0; k < K && rule.kind == SY_ROUTER_SOFTMAX_CHOSEN; k++)
+        all = __fadd_rn(all, __fdiv_rn(expf(__fsub_rn(scores[ids[k]], largest)), sum));
+    for (int k = lane; k < K; k += 32) {
+        float f = scores[ids[k]];
+        if (rule.kind == SY_ROUTER_SOFTMAX_CHOSEN)
+            f = __fdiv_rn(expf(__fsub_rn(f, largest)), sum);
+        weights[k] = __fmul_rn(rule.normalise ? __fdiv_rn(f, all) : f, rule.scale);
+    }
+}
+
+#endif
