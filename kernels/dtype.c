@@ -13,7 +13,7 @@ static const struct {
     [SY_F64] = {"F64", 8},     [SY_I16] = {"I16", 2},         [SY_U16] = {"U16", 2},
     [SY_U32] = {"U32", 4},     [SY_U64] = {"U64", 8},         [SY_BOOL] = {"BOOL", 1},
     [SY_F8_E8M0] = {"F8_E8M0", 1},
-    [SY_MXFP4] = {"MXFP4", 0},
+    [SY_MXFP4] = {"MXFP4", 0}, [SY_BF16X2] = {"BF16X2", 4},
 };
 
 size_t sy_dtype_bytes(enum sy_dtype dtype)

@@ -32,6 +32,24 @@ static inline uint16_t sy_bf16_round(float f)
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+/* To nearest, ties to even; what is beyond F16's largest number becomes that number. A NaN becomes quiet. */
+static inline uint16_t sy_f16_round(float f)
+{
+    uint16_t sign = signbit(f) ? 0x8000 : 0;
+    uint32_t bits;
+    float size = fabsf(f);
+
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f)
+        return (uint16_t)(sign | 0x7e00 | (bits >> 13 & 0x3ff));
+    if (size >= 65504.0f)
+        return sign | 0x7bff;
+    /* Below 2^-14 all numbers are as far apart as 2^-24: adding 2^-1 rounds to that. */
+    if (size < 0x1p-14f)
+        return (uint16_t)(sign | (uint16_t)((size + 0.5f - 0.5f) * 0x1p24f));
+    return (uint16_t)(sign | (((bits & 0x7fffffff) + 0xfff + (bits >> 13 & 1) - (112u << 23)) >> 13));
+}
+
 static inline float sy_f16_widen(uint16_t h)
 {
     int exponent = h >> 10 & 31, mantissa = h & 1023;
@@ -90,6 +108,14 @@ static inline float sy_float_at(enum sy_dtype dtype, const void *data, size_t i)
     }
     memcpy(&h, (const char *)data + i * 2, sizeof h);
     return dtype == SY_BF16 ? sy_bf16_widen(h) : sy_f16_widen(h);
+}
+
+/* Element i of a row whose stride is `stride` elements. */
+static inline float sy_row_float(enum sy_dtype dtype, const void *row, size_t stride, size_t i)
+{
+    if (dtype == SY_BF16X2)
+        return sy_float_at(SY_BF16, row, i) + sy_float_at(SY_BF16, row, stride + i);
+    return sy_float_at(dtype, row, i);
 }
 
 /* f as the consumer's compute type sees it. */

@@ -5,9 +5,9 @@
  * source, compiled once for each instruction set). The engine names no backend: it calls through the table.
  *
  * Letters: T rows (tokens), D hidden, E experts, K experts per token, F expert width, N outputs of a matrix, V vocabulary.
- * Activations are row-major, float or BF16 as an argument says. Weights are described by struct sy_weight and stay in
- * their published type in memory; BF16 is multiplied as it is where the instruction set can, and widened in registers,
- * as FP16 is, where it cannot.
+ * Activations are row-major, float, BF16 or two parts of BF16 as an argument says. Weights are described by struct
+ * sy_weight and stay in their published type in memory; BF16 is multiplied as it is where the instruction set can, and
+ * widened in registers, as FP16 is, where it cannot.
  *
  * Exactness (DESIGN 3.2): what a row gets depends on that row, its position and the weights alone; never on T, on the
  * other rows, on the number of threads or on how a range was cut. Each dot product is summed in one fixed order.
@@ -49,8 +49,13 @@ enum sy_dtype {
     SY_BOOL,
     SY_F8_E8M0,
     SY_MXFP4, /* 4-bit floats (E2M1), two in a byte, the first in its low half; no type of safetensors */
+    SY_BF16X2, /* of activations alone, no type of safetensors */
     SY_N_DTYPES,
 };
+
+/* SY_BF16X2: a number as the sum of two BF16 parts, hi = bf16(x) and lo = bf16(x - hi), which keeps 16 bits of it and lets
+ * products be made of BF16, hi * w + lo * w. A row whose stride is S elements begins with its S hi parts, and the S lo parts
+ * follow, so that either half is a row of BF16. An infinity becomes NaN. */
 
 /* Bytes of one element, 0 for SY_MXFP4; of n elements together; name as in safetensors ("BF16"). */
 size_t sy_dtype_bytes(enum sy_dtype dtype);
@@ -74,8 +79,8 @@ enum sy_layout {
  * Quantised types (SY_I8, SY_F8_E4M3, SY_MXFP4) stay as they are in memory: an element is its code's number times a scale,
  * which an output has for each scale_block inputs. scales: [panels][ceil(k / scale_block)][SY_PANEL], panels in the order of
  * data's (of rows: [N][ceil(k / scale_block)]); floats, all finite and at most SY_SCALE_MAX in size, or for SY_MXFP4 bytes b
- * that stand for 2^(b - 127). A product makes each element in FP32 with one rounding, and where rows are BF16 and the
- * instruction set multiplies BF16, rounds it to BF16. Other types have no scales. */
+ * that stand for 2^(b - 127). A product makes each element in FP32 with one rounding, and where rows are BF16 or BF16X2 and
+ * the instruction set multiplies BF16, rounds it to BF16. Other types have no scales. */
 struct sy_weight {
     enum sy_dtype dtype;
     enum sy_layout layout;
@@ -151,7 +156,7 @@ struct sy_router_rule {
 struct sy_kv_layer {
     uint8_t *base;             /* page p of this layer is at base + p * page_stride */
     size_t page_stride;        /* bytes */
-    enum sy_dtype dtype;       /* SY_F32 or SY_BF16 */
+    enum sy_dtype dtype;       /* SY_F32, SY_BF16, or SY_F16, whose largest number stands for any beyond it */
     int n_kv_heads;
     int k_dim, v_dim; /* dims of a head's key and of its value */
     bool v_in_k;      /* a value is the first v_dim <= k_dim dims of its key */
@@ -177,7 +182,8 @@ struct sy_attention {
     const float *q; /* [n_rows][q_stride], head h at h * kv.k_dim */
     size_t q_stride;
     const float *sinks;        /* [n_heads] one more score for each head, without scale or value; NULL: none */
-    enum sy_dtype out_dtype;   /* SY_F32, or SY_BF16: then the softmax's weights are rounded before they meet V, too */
+    enum sy_dtype out_dtype;   /* SY_F32, SY_BF16 or SY_BF16X2; if not SY_F32, and the cache is BF16, q has been rounded
+                                * to BF16, and the softmax's weights are before they meet V */
     void *out;                 /* [n_rows][n_heads * kv.v_dim] */
 };
 
@@ -203,7 +209,7 @@ struct sy_head_gemm {
     size_t w_head;
     int n_rows, head_begin, head_end;
     const void *x;
-    enum sy_dtype x_dtype, y_dtype; /* SY_F32 or SY_BF16 */
+    enum sy_dtype x_dtype, y_dtype; /* SY_F32, SY_BF16 or SY_BF16X2 */
     enum sy_round round;            /* of y where it is SY_F32 */
     void *y;
     size_t x_stride, x_head, y_stride, y_head;
@@ -277,13 +283,13 @@ struct sy_kernels {
 
     /* y = x * rsqrt(mean(x^2) + eps) * weight for each of n_heads runs of width elements in each of n_rows rows (a whole
      * hidden state is one run). Run h of row t starts at element t * x_stride + h * width of x, and of y with y_stride; x
-     * and y may be the same if y is SY_F32. weight: [width], the same for every run. FP32 throughout, y_dtype (SY_F32 or
-     * SY_BF16) at the end. */
+     * and y may be the same if y is SY_F32. weight: [width], the same for every run. FP32 throughout, y_dtype (SY_F32,
+     * SY_BF16 or SY_BF16X2) at the end. */
     void (*rmsnorm)(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                     const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);
 
     /* y[t][n] = (y[t][n] if add) + sum_k x[t][k] * w[n][k] (+ w->bias[n]), for outputs n in [n_begin, n_end); y[t] starts
-     * at output n_begin, a multiple of SY_PANEL. x: [T, K] of x_dtype (SY_F32 or SY_BF16), y: [T, y_stride] */
+     * at output n_begin, a multiple of SY_PANEL. x: [T, K] of x_dtype (SY_F32, SY_BF16 or SY_BF16X2), y: [T, y_stride] */
     void (*gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
                  int T, int n_begin, int n_end, bool add, float *y, size_t y_stride);
 
@@ -332,9 +338,9 @@ struct sy_kernels {
     void (*copy_rows)(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                       const uint32_t *src_rows, int n, size_t row_bytes);
 
-    /* Grouped expert MLP, first half: for each tile and row, act = glu(x gate^T, x up^T), stored as dtype (SY_F32, or
-     * SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the rows, and their
-     * experts are all of one size. */
+    /* Grouped expert MLP, first half: for each tile and row, act = glu(x gate^T, x up^T), stored as dtype (SY_F32,
+     * SY_BF16X2, or SY_BF16 rounded once to nearest even), which x has too. x: [.., D], act: [.., F]; the tiles name the
+     * rows, and their experts are all of one size. */
     void (*expert_gate_up)(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                            enum sy_dtype dtype, const struct sy_glu *glu, void *act);
 
@@ -364,6 +370,9 @@ struct sy_kernels {
      * then it runs on the calling thread (loading). */
     void (*convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);
+
+    /* y[t] = x[t] as SY_BF16X2, T rows of width. NULL: the backend takes no rows of that type. */
+    void (*split)(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 
     /* For measurements: load every thread of q with nothing but reading (`rounds` passes over the buffer, aligned to 64
      * bytes) or one kind of arithmetic (`rounds` times some ten microseconds on each thread; the buffer is not used).

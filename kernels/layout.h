@@ -14,6 +14,13 @@
 
 #include "kernels.h"
 
+/* Where element i of a row of activations is, counted in numbers: of SY_BF16X2 its hi part, whose lo part is `stride`
+ * numbers on. */
+static inline size_t sy_row_index(enum sy_dtype dtype, size_t stride, size_t row, size_t i)
+{
+    return (dtype == SY_BF16X2 ? 2 : 1) * row * stride + i;
+}
+
 /* Inputs that lie together. */
 static inline int sy_panel_group(enum sy_dtype dtype)
 {

@@ -171,6 +171,18 @@ static void add_values(struct group *g, int block, int first, int last)
     }
 }
 
+/* Elements of so many bytes, a constant of the caller. */
+VEC_INLINE void transpose(const uint8_t *keys, int n_dims, size_t bytes, uint8_t *values)
+{
+    for (int d = 0; d < SY_PANEL; d++)
+        for (int key = 0; key < SY_PANEL; key++) {
+            uint32_t f = 0;
+            if (d < n_dims)
+                memcpy(&f, keys + (size_t)(d * SY_PANEL + key) * bytes, bytes);
+            memcpy(values + (size_t)(key * SY_PANEL + d) * bytes, &f, bytes);
+        }
+}
+
 /* SY_PANEL dims of a page's keys, n_dims of which are there, as a panel of values. In BF16 both sides are made of words of
  * four: two dims of two keys, which change places inside a word as the words do. */
 static void keys_to_values(enum sy_dtype dtype, const uint8_t *keys, int n_dims, uint8_t *values)
@@ -179,13 +191,11 @@ static void keys_to_values(enum sy_dtype dtype, const uint8_t *keys, int n_dims,
     uint64_t word;
 
     if (dtype == SY_F32) {
-        for (int d = 0; d < SY_PANEL; d++)
-            for (int key = 0; key < SY_PANEL; key++) {
-                uint32_t f = 0;
-                if (d < n_dims)
-                    memcpy(&f, keys + (size_t)(d * SY_PANEL + key) * sizeof f, sizeof f);
-                memcpy(values + (size_t)(key * SY_PANEL + d) * sizeof f, &f, sizeof f);
-            }
+        transpose(keys, n_dims, sizeof(float), values);
+        return;
+    }
+    if (dtype == SY_F16) {
+        transpose(keys, n_dims, sizeof(uint16_t), values);
         return;
     }
     for (int d = 0; d < PAIRS; d++)
@@ -228,12 +238,12 @@ static void finish_group(const struct group *g)
 
     for (int m = 0; m < g->n; m++) {
         const float *from = g->out + m * g->v_panels * SY_PANEL;
-        size_t to = ((size_t)(g->first_row + m / g->n_heads) * (size_t)a->n_heads +
-                     (size_t)(g->head_begin + m % g->n_heads)) *
-                    (size_t)a->kv.v_dim;
+        size_t width = (size_t)(a->n_heads * a->kv.v_dim);
+        size_t to = sy_row_index(a->out_dtype, width, (size_t)(g->first_row + m / g->n_heads),
+                                 (size_t)((g->head_begin + m % g->n_heads) * a->kv.v_dim));
         for (int i = 0; i < a->kv.v_dim; i += VEC_N)
-            vec_store_type_upto(a->out_dtype, a->out, to + (size_t)i, vec_lanes(a->kv.v_dim, i),
-                                vec_div(vec_load(from + i), vec_set(g->sum[m])));
+            vec_store_row_upto(a->out_dtype, a->out, to + (size_t)i, width, vec_lanes(a->kv.v_dim, i),
+                               vec_div(vec_load(from + i), vec_set(g->sum[m])));
     }
 }
 
@@ -283,7 +293,7 @@ static void attention_item(void *arg, int item, int thread)
     g.a = a;
     g.kv_head = kv_head;
     g.v_panels = (a->kv.v_dim + SY_PANEL - 1) / SY_PANEL;
-    g.bf16 = a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16;
+    g.bf16 = a->kv.dtype == SY_BF16 && a->out_dtype != SY_F32;
     g.element = g.bf16 ? 2 : sizeof(float);
     end = end < (kv_head + 1) * heads_each ? end : (kv_head + 1) * heads_each;
     begin = begin > a->head_begin ? begin : a->head_begin;

@@ -43,6 +43,7 @@ void SY_CPU(weigh)(struct sy_queue *q, float *x, int T, int width, const float *
 void SY_CPU(scale)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float factor);
 void SY_CPU(clamp)(struct sy_queue *q, float *x, size_t x_stride, int T, int width, float limit);
 void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width);
+void SY_CPU(split)(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 void SY_CPU(convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                      size_t n);
 

@@ -28,7 +28,8 @@ static struct panel_cut cut_tile(const struct job *job, const struct sy_tile *ti
     const struct sy_weight *w = weight_of(job, tile);
     int n_columns = (w->n + SY_PANEL - 1) / SY_PANEL;
 
-    return SY_CPU(panel_cut)(tile->n_rows, w->k, n_columns, job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
+    return SY_CPU(panel_cut)(tile->n_rows, w->k * panel_n_parts(job->x_dtype), n_columns,
+                             job->is_down ? PANEL_N_MAX : PANEL_N_MAX / 2);
 }
 
 VEC_INLINE vf with_bias(const struct sy_weight *w, int at, int lanes, vf sum)
@@ -52,7 +53,7 @@ static void store_row(const struct job *job, const struct sy_weight *w, const fl
                       int n_columns)
 {
     void *y = job->y_rows ? job->y_rows[row] : job->y;
-    size_t first = job->y_rows ? 0 : row * (size_t)w->n;
+    size_t first = job->y_rows ? 0 : sy_row_index(job->y_dtype, (size_t)w->n, row, 0);
     int end = n + n_columns * SY_PANEL < w->n ? n + n_columns * SY_PANEL : w->n;
 
     for (int at = n; at < end; at += VEC_N) {
@@ -66,7 +67,7 @@ static void store_row(const struct job *job, const struct sy_weight *w, const fl
             v = gated(job->glu, with_bias(w, at, lanes, vec_load(gate)),
                       with_bias(w, w->n + at, lanes, vec_load(gate + SY_PANEL)));
         }
-        vec_store_type_upto(job->y_dtype, y, first + (size_t)at, lanes, v);
+        vec_store_row_upto(job->y_dtype, y, first + (size_t)at, (size_t)w->n, lanes, v);
     }
 }
 
@@ -110,6 +111,7 @@ static void experts_item(void *arg, int i, int thread)
     struct panel_dot dot = {.x_dtype = job->x_dtype,
                             .x = job->x + (size_t)row * x_bytes,
                             .x_bytes = x_bytes,
+                            .x_part = x_bytes / (size_t)panel_n_parts(job->x_dtype),
                             .n_rows = item.n_rows,
                             .acc = acc,
                             .next = panels_after(job, i)};
@@ -131,7 +133,7 @@ static void run(struct sy_queue *q, struct job *job)
         return;
     const struct sy_weight *w = weight_of(job, &job->tiles[0]);
     job->n_threads = sy_pool_n_threads(q->pool);
-    job->rows_most = SY_CPU(panel_rows_most)(w->k);
+    job->rows_most = SY_CPU(panel_rows_most)(w->k * panel_n_parts(job->x_dtype));
     job->n_column_steps = cut_tile(job, &job->tiles[0]).n_column_steps;
     for (int i = 0; i < job->n_tiles; i++) {
         n_items += cut_tile(job, &job->tiles[i]).n_items;

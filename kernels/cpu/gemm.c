@@ -7,7 +7,7 @@ struct job {
     const struct sy_weight *w;
     const uint8_t *x;
     enum sy_dtype x_dtype;
-    size_t x_bytes, y_stride;
+    size_t x_bytes, x_part, y_stride;
     int n_begin, n_end, n_threads;
     bool add;
     float *y;
@@ -35,6 +35,7 @@ static void gemm_item(void *arg, int i, int thread)
     struct panel_dot dot = {.x_dtype = job->x_dtype,
                             .x = job->x + (size_t)item.row * job->x_bytes,
                             .x_bytes = job->x_bytes,
+                            .x_part = job->x_part,
                             .n_rows = item.n_rows,
                             .add = job->add};
     bool in_place = end <= job->n_end;
@@ -67,6 +68,7 @@ void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, 
                       .x = x,
                       .x_dtype = x_dtype,
                       .x_bytes = x_stride * sy_dtype_bytes(x_dtype),
+                      .x_part = x_stride * panel_part_bytes(x_dtype),
                       .y_stride = y_stride,
                       .n_begin = n_begin,
                       .n_end = n_end,
@@ -78,11 +80,11 @@ void SY_CPU(gemm)(struct sy_queue *q, const struct sy_weight *w, const void *x, 
 
     if (T <= 0 || n_end <= n_begin)
         return;
-    job.cut = SY_CPU(panel_cut)(T, w->k, n_panels, column_step);
+    job.cut = SY_CPU(panel_cut)(T, w->k * panel_n_parts(x_dtype), n_panels, column_step);
     /* A narrow matrix is cut finer, so that all threads have a part. */
     while (column_step > 1 && job.cut.n_items < 2 * job.n_threads) {
         column_step /= 2;
-        job.cut = SY_CPU(panel_cut)(T, w->k, n_panels, column_step);
+        job.cut = SY_CPU(panel_cut)(T, w->k * panel_n_parts(x_dtype), n_panels, column_step);
     }
     sy_queue_run(q, job.cut.n_items, (double)T * (n_end - n_begin) * w->k, gemm_item, &job);
 }

@@ -20,8 +20,8 @@ static struct sy_weight weight_of(const struct job *job, int head)
 static void store_row(const struct sy_head_gemm *g, const float *sums, size_t to, int n, int end)
 {
     for (int at = n; at < end; at += VEC_N)
-        vec_store_type_upto(g->y_dtype, g->y, to + (size_t)at, vec_lanes(end, at),
-                            vec_round(vec_load(sums + at - n), g->round));
+        vec_store_row_upto(g->y_dtype, g->y, to + (size_t)at, g->y_stride, vec_lanes(end, at),
+                           vec_round(vec_load(sums + at - n), g->round));
 }
 
 static void heads_item(void *arg, int i, int thread)
@@ -34,11 +34,11 @@ static void heads_item(void *arg, int i, int thread)
         end = n + item.n_columns * SY_PANEL < g->w->n ? n + item.n_columns * SY_PANEL : g->w->n;
     struct sy_weight w = weight_of(job, head);
     float acc[PANEL_ROWS_MAX * PANEL_N_MAX * SY_PANEL];
-    size_t element = sy_dtype_bytes(g->x_dtype);
+    size_t first = sy_row_index(g->x_dtype, g->x_stride, (size_t)item.row, (size_t)head * g->x_head);
     struct panel_dot dot = {.x_dtype = g->x_dtype,
-                            .x = (const uint8_t *)g->x +
-                                 ((size_t)item.row * g->x_stride + (size_t)head * g->x_head) * element,
-                            .x_bytes = g->x_stride * element,
+                            .x = (const uint8_t *)g->x + first * panel_part_bytes(g->x_dtype),
+                            .x_bytes = g->x_stride * sy_dtype_bytes(g->x_dtype),
+                            .x_part = g->x_stride * panel_part_bytes(g->x_dtype),
                             .n_rows = item.n_rows,
                             .acc = acc};
 
@@ -52,8 +52,8 @@ static void heads_item(void *arg, int i, int thread)
     SY_CPU(panel_dot)(&dot);
     panel_release();
     for (int r = 0; r < item.n_rows; r++)
-        store_row(g, acc + (size_t)r * dot.acc_stride, (size_t)(item.row + r) * g->y_stride + (size_t)head * g->y_head,
-                  n, end);
+        store_row(g, acc + (size_t)r * dot.acc_stride,
+                  sy_row_index(g->y_dtype, g->y_stride, (size_t)(item.row + r), (size_t)head * g->y_head), n, end);
 }
 
 void SY_CPU(gemm_heads)(struct sy_queue *q, const struct sy_head_gemm *g)
@@ -63,6 +63,6 @@ void SY_CPU(gemm_heads)(struct sy_queue *q, const struct sy_head_gemm *g)
 
     if (g->n_rows <= 0 || n_heads <= 0)
         return;
-    job.cut = SY_CPU(panel_cut)(g->n_rows, g->w->k, n_panels, PANEL_N_MAX);
+    job.cut = SY_CPU(panel_cut)(g->n_rows, g->w->k * panel_n_parts(g->x_dtype), n_panels, PANEL_N_MAX);
     sy_queue_run(q, n_heads * job.cut.n_items, (double)n_heads * g->n_rows * g->w->n * g->w->k, heads_item, &job);
 }

@@ -30,8 +30,8 @@ VEC_INLINE void write_head(enum sy_dtype dtype, const struct sy_kv_layer *kv, co
         vec_store_type_upto(dtype, &word, 0, lanes, vec_load_upto(from + i, lanes));
         for (int j = 0; j < lanes; j++) {
             /* From i on, which is a multiple of VEC_N: dims of V lie side by side, those of K a panel's group apart. */
-            size_t to = dtype == SY_F32 ? (size_t)(is_v ? j : j * SY_PANEL)
-                                        : (size_t)(is_v ? 2 * j : j / 2 * 2 * SY_PANEL + j % 2);
+            size_t to = dtype != SY_BF16 ? (size_t)(is_v ? j : j * SY_PANEL)
+                                         : (size_t)(is_v ? 2 * j : j / 2 * 2 * SY_PANEL + j % 2);
             if (dtype == SY_F32)
                 memcpy(page + (at + to) * sizeof *word.f, &word.f[j], sizeof *word.f);
             else
@@ -64,6 +64,10 @@ static void write_row(const struct job *job, int t, uint8_t *page, int slot)
             write_head(SY_F32, kv, k, false, page, h, slot);
             if (v)
                 write_head(SY_F32, kv, v, true, page, h, slot);
+        } else if (kv->dtype == SY_F16) {
+            write_head(SY_F16, kv, k, false, page, h, slot);
+            if (v)
+                write_head(SY_F16, kv, v, true, page, h, slot);
         } else {
             write_head(SY_BF16, kv, k, false, page, h, slot);
             if (v)

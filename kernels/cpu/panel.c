@@ -155,16 +155,25 @@ static enum product product_of(const struct panel_dot *dot)
         return FROM_F32;
     if (dot->w_dtype == SY_F16)
         return FROM_F16;
-    return VEC_HAS_DOT && dot->x_dtype == SY_BF16 ? DOT_BF16 : FROM_BF16;
+    return panel_multiplies_bf16(dot->x_dtype) ? DOT_BF16 : FROM_BF16;
 }
 
-/* Inputs k .. k + k_count - 1 of every row where the product wants them: in place, or widened or filled up to whole groups
- * in scratch. */
-static void prepare_rows(const struct panel_dot *dot, enum product product, int k, int k_count,
+/* VEC_N floats or fewer of a row, from its parts. */
+VEC_INLINE vf load_row(const struct panel_dot *dot, const uint8_t *row, int i, int lanes)
+{
+    if (dot->x_dtype != SY_BF16X2)
+        return vec_load_type_upto(dot->x_dtype, row, (size_t)i, lanes);
+    return vec_add(vec_load_type_upto(SY_BF16, row, (size_t)i, lanes),
+                   vec_load_type_upto(SY_BF16, row + dot->x_part, (size_t)i, lanes));
+}
+
+/* Inputs k .. k + k_count - 1 of every row, or BF16 parts number `part` of them, where the product wants them: in place, or
+ * widened or filled up to whole groups in scratch. */
+static void prepare_rows(const struct panel_dot *dot, enum product product, int part, int k, int k_count,
                          float scratch[][PANEL_K_STEP], const uint8_t **x)
 {
-    size_t at = (size_t)k * sy_dtype_bytes(dot->x_dtype);
-    bool in_place = dot->x_dtype == (product == DOT_BF16 ? SY_BF16 : SY_F32) &&
+    size_t at = (size_t)k * panel_part_bytes(dot->x_dtype) + (size_t)part * dot->x_part;
+    bool in_place = (product == DOT_BF16 || dot->x_dtype == SY_F32) &&
                     (product == FROM_F32 || product == FROM_F16 || k_count % 2 == 0);
 
     for (int r = 0; r < dot->n_rows; r++) {
@@ -181,7 +190,7 @@ static void prepare_rows(const struct panel_dot *dot, enum product product, int 
             scratch[r][k_count] = 0.0f;
         for (int i = 0; i < k_count; i += VEC_N) {
             int lanes = vec_lanes(k_count, i);
-            vec_store_upto(scratch[r] + i, lanes, vec_load_type_upto(dot->x_dtype, row, (size_t)i, lanes));
+            vec_store_upto(scratch[r] + i, lanes, load_row(dot, row, i, lanes));
         }
     }
 }
@@ -224,7 +233,7 @@ static void __attribute__((noinline)) dot_floats(const struct panel_dot *dot)
     float scratch[PANEL_ROWS_MAX][PANEL_K_STEP];
     const uint8_t *x[PANEL_ROWS_MAX];
     enum product product = product_of(dot);
-    int group = sy_panel_group(dot->w_dtype);
+    int group = sy_panel_group(dot->w_dtype), n_parts = product == DOT_BF16 ? panel_n_parts(dot->x_dtype) : 1;
     size_t group_bytes = SY_PANEL * (size_t)group * sy_dtype_bytes(dot->w_dtype);
 
 #ifdef SY_ISA_amx
@@ -240,8 +249,10 @@ static void __attribute__((noinline)) dot_floats(const struct panel_dot *dot)
         memset(dot->acc + (size_t)r * dot->acc_stride, 0, (size_t)dot->n_panels * SY_PANEL * sizeof *dot->acc);
     for (int k = 0; k < dot->k; k += PANEL_K_STEP) {
         int k_count = dot->k - k < PANEL_K_STEP ? dot->k - k : PANEL_K_STEP;
-        prepare_rows(dot, product, k, k_count, scratch, x);
-        k_step(dot, product, x, (k_count + group - 1) / group, (size_t)(k / group) * group_bytes);
+        for (int part = 0; part < n_parts; part++) {
+            prepare_rows(dot, product, part, k, k_count, scratch, x);
+            k_step(dot, product, x, (k_count + group - 1) / group, (size_t)(k / group) * group_bytes);
+        }
     }
 }
 
@@ -253,7 +264,7 @@ static void dot_quantised(const struct panel_dot *dot)
     struct panel_dot step = *dot;
     int k_step;
 
-    step.w_dtype = VEC_HAS_DOT && dot->x_dtype == SY_BF16 ? SY_BF16 : SY_F32;
+    step.w_dtype = panel_multiplies_bf16(dot->x_dtype) ? SY_BF16 : SY_F32;
     step.next = NULL;
     k_step = DECODED_BYTES / (int)(SY_PANEL * sy_dtype_bytes(step.w_dtype));
     for (int k = 0; k < dot->k; k += k_step) {
@@ -263,7 +274,7 @@ static void dot_quantised(const struct panel_dot *dot)
             step.panels[p] = scratch[p];
         }
         dot_floats(&step);
-        step.x += (size_t)k_step * sy_dtype_bytes(dot->x_dtype);
+        step.x += (size_t)k_step * panel_part_bytes(dot->x_dtype);
         step.add = true;
     }
 }

@@ -4,6 +4,8 @@
  * Exactness: an output's bits depend on its row and its panel alone, whichever tile shape computes it. In the FP32 path it
  * is one chain acc = x[k] * w[k][n] + acc for k = 0, 1, .. K-1; with BF16 dot products one chain over pairs of inputs; in
  * AMX tiles a chain over blocks of 32 inputs. Chains are cut at PANEL_K_STEP and go on from memory, which changes no bit.
+ * Rows of two parts are widened to their sums in the FP32 path; where BF16 is multiplied, the lo parts of PANEL_K_STEP inputs
+ * follow the hi parts of the same inputs in the chain, in AMX tiles those of a block the block.
  */
 #ifndef SY_KERNELS_CPU_PANEL_H
 #define SY_KERNELS_CPU_PANEL_H
@@ -24,15 +26,16 @@
 #define PANEL_VECS (SY_PANEL / VEC_N)
 
 /* acc = (add ? acc : 0) + rows times panels, for 1 <= n_rows <= PANEL_ROWS_MAX rows of k inputs and 1 <= n_panels <=
- * PANEL_N_MAX panels. x_dtype is SY_F32 or SY_BF16. Where both types are BF16 and the instruction set multiplies BF16, the
- * products are made of BF16 directly; otherwise both sides are widened. Quantised panels are decoded a step of inputs at a
- * time, for all rows together, to BF16 or FP32 panels. */
+ * PANEL_N_MAX panels. x_dtype is SY_F32, SY_BF16 or SY_BF16X2. Where both types are BF16 and the instruction set multiplies
+ * BF16, the products are made of BF16 directly; otherwise both sides are widened. Quantised panels are decoded a step of
+ * inputs at a time, for all rows together, to BF16 or FP32 panels. */
 struct panel_dot {
     enum sy_dtype w_dtype, x_dtype;
     int scale_block;
     const uint8_t *panels[PANEL_N_MAX], *scales[PANEL_N_MAX];
     const uint8_t *x;
     size_t x_bytes; /* from one row to the next */
+    size_t x_part;  /* from a row's hi parts to its lo parts, of SY_BF16X2 */
     int n_panels, n_rows, k;
     bool add;
     float *acc; /* row r, panel p at acc + r * acc_stride + p * SY_PANEL */
@@ -41,6 +44,23 @@ struct panel_dot {
 };
 
 void SY_CPU(panel_dot)(const struct panel_dot *dot);
+
+/* BF16 parts of a number, and bytes of a part; a float is one part. */
+VEC_INLINE int panel_n_parts(enum sy_dtype x_dtype)
+{
+    return x_dtype == SY_BF16X2 ? 2 : 1;
+}
+
+VEC_INLINE size_t panel_part_bytes(enum sy_dtype x_dtype)
+{
+    return x_dtype == SY_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+/* Whether products are made of BF16, with panels of BF16. */
+VEC_INLINE bool panel_multiplies_bf16(enum sy_dtype x_dtype)
+{
+    return VEC_HAS_DOT && x_dtype != SY_F32;
+}
 
 VEC_INLINE const uint8_t *panel_of(const struct sy_weight *w, int panel)
 {
@@ -101,8 +121,8 @@ VEC_INLINE struct panel_item panel_item(const struct panel_cut *cut, int i)
 #ifdef SY_ISA_amx
 #define PANEL_FEW_ROWS 4
 
-/* panel_dot for BF16 rows and panels, in tiles (panel_amx.c) or, for up to PANEL_FEW_ROWS rows, with the same bits in vectors
- * (panel_amx_few.c). */
+/* panel_dot for rows of BF16 or BF16X2 and panels of BF16, in tiles (panel_amx.c) or, for up to PANEL_FEW_ROWS rows, with the
+ * same bits in vectors (panel_amx_few.c). */
 void SY_CPU(panel_amx)(const struct panel_dot *dot);
 void SY_CPU(panel_amx_release)(void);
 void SY_CPU(panel_amx_few)(const struct panel_dot *dot);

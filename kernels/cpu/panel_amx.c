@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * panel_amx.c - BF16 rows times BF16 panels in AMX tiles
+ * panel_amx.c - rows of one or two BF16 parts times BF16 panels in AMX tiles
  *
  * A panel's part of 32 inputs is a tile of 16 rows (pairs of inputs) of 64 bytes (SY_PANEL outputs, two inputs each) as it
  * lies; 16 rows of 32 inputs are the other operand. TDPBF16PS adds, for each output, one chain over the even inputs of the
  * block and one over the odd ones to the sum so far, so a row's bits depend on no other row, and blocks always start at
- * multiples of 32. Source: Intel's Instruction Set Reference, TDPBF16PS.
+ * multiples of 32. Of rows of two parts, a block of hi parts comes first and that of lo parts next. Source: Intel's
+ * Instruction Set Reference, TDPBF16PS.
  */
 #include "cpu/panel.h"
 
@@ -60,7 +61,7 @@ static void configure(int n_rows, int block)
 /* Where the operands of one block of inputs are. */
 struct block {
     const uint8_t *x;
-    size_t x_bytes;
+    size_t x_bytes, x_part;
     const uint8_t *panels[N_STEP];
 };
 
@@ -108,42 +109,56 @@ static struct ahead ahead_of(const struct panel_dot *dot, int row, int panel, in
     return ahead;
 }
 
-/* One block of up to 16 rows, or 32 if tall, times n panels: constants of the caller. */
-VEC_INLINE void multiply(const struct block *b, bool tall, int n)
+/* What a caller's group is, in constants. */
+struct form {
+    bool tall; /* more than 16 rows, up to 32 */
+    int n;     /* panels */
+    int n_parts;
+};
+
+/* One block of rows times panels. */
+VEC_INLINE void multiply(const struct block *b, struct form form)
 {
+    const uint8_t *x = b->x;
+
     _tile_loadd(6, b->panels[0], LINE);
-    _tile_loadd(4, b->x, b->x_bytes);
-    _tile_dpbf16ps(0, 4, 6);
-    if (tall) {
-        _tile_loadd(5, b->x + TILE_ROWS * b->x_bytes, b->x_bytes);
-        _tile_dpbf16ps(2, 5, 6);
-    }
-    if (n > 1) {
-        _tile_loadd(7, b->panels[1], LINE);
-        _tile_dpbf16ps(1, 4, 7);
-        if (tall)
-            _tile_dpbf16ps(3, 5, 7);
+    for (int part = 0; part < form.n_parts; part++, x += b->x_part) {
+        _tile_loadd(4, x, b->x_bytes);
+        _tile_dpbf16ps(0, 4, 6);
+        if (form.tall) {
+            _tile_loadd(5, x + TILE_ROWS * b->x_bytes, b->x_bytes);
+            _tile_dpbf16ps(2, 5, 6);
+        }
+        if (form.n > 1) {
+            if (!part)
+                _tile_loadd(7, b->panels[1], LINE);
+            _tile_dpbf16ps(1, 4, 7);
+            if (form.tall)
+                _tile_dpbf16ps(3, 5, 7);
+        }
     }
 }
 
 /* The last inputs, fewer than a block, filled up with zeros on both sides: what lies behind a row or panel may be
  * anything. */
 struct tail {
-    _Alignas(LINE) uint8_t x[2 * TILE_ROWS][LINE];
+    _Alignas(LINE) uint8_t x[2][2 * TILE_ROWS][LINE]; /* of each part */
     _Alignas(LINE) uint8_t panels[N_STEP][TILE_ROWS][LINE];
 };
 
-static void fill_tail(struct tail *tail, struct block *b, int k, int n_rows, int n)
+static void fill_tail(struct tail *tail, struct block *b, int k, int n_rows, struct form form)
 {
     memset(tail, 0, sizeof *tail);
-    for (int r = 0; r < n_rows; r++)
-        memcpy(tail->x[r], b->x + (size_t)r * b->x_bytes, (size_t)k * 2);
-    for (int p = 0; p < n; p++) {
+    for (int part = 0; part < form.n_parts; part++)
+        for (int r = 0; r < n_rows; r++)
+            memcpy(tail->x[part][r], b->x + (size_t)r * b->x_bytes + (size_t)part * b->x_part, (size_t)k * 2);
+    for (int p = 0; p < form.n; p++) {
         memcpy(tail->panels[p], b->panels[p], (size_t)((k + 1) / 2) * LINE);
         b->panels[p] = &tail->panels[p][0][0];
     }
-    b->x = &tail->x[0][0];
+    b->x = &tail->x[0][0][0];
     b->x_bytes = LINE;
+    b->x_part = sizeof tail->x[0];
 }
 
 /* Sums of n_rows rows and n panels from or to memory. */
@@ -152,70 +167,69 @@ struct sums {
     size_t stride;         /* bytes from row to row */
 };
 
-VEC_INLINE void load_sums(const struct sums *sums, bool tall, int n)
+VEC_INLINE void load_sums(const struct sums *sums, struct form form)
 {
     _tile_loadd(0, sums->first, sums->stride);
-    if (n > 1)
+    if (form.n > 1)
         _tile_loadd(1, sums->first + SY_PANEL, sums->stride);
-    if (tall)
+    if (form.tall)
         _tile_loadd(2, sums->second, sums->stride);
-    if (tall && n > 1)
+    if (form.tall && form.n > 1)
         _tile_loadd(3, sums->second + SY_PANEL, sums->stride);
 }
 
-VEC_INLINE void store_sums(const struct sums *sums, bool tall, int n)
+VEC_INLINE void store_sums(const struct sums *sums, struct form form)
 {
     _tile_stored(0, sums->first, sums->stride);
-    if (n > 1)
+    if (form.n > 1)
         _tile_stored(1, sums->first + SY_PANEL, sums->stride);
-    if (tall)
+    if (form.tall)
         _tile_stored(2, sums->second, sums->stride);
-    if (tall && n > 1)
+    if (form.tall && form.n > 1)
         _tile_stored(3, sums->second + SY_PANEL, sums->stride);
 }
 
-/* n_rows rows from row on (tall: more than 16) times n panels over all inputs, in blocks. tall and n are constants of the
- * caller. */
-VEC_INLINE void group(const struct panel_dot *dot, int row, int n_rows, int panel, int block, bool tall, int n)
+/* n_rows rows from row on times panels over all inputs, in blocks. */
+VEC_INLINE void group(const struct panel_dot *dot, int row, int n_rows, int panel, int block, struct form form)
 {
     float *acc = dot->acc + (size_t)row * dot->acc_stride + (size_t)panel * SY_PANEL;
     struct sums sums = {acc, acc + TILE_ROWS * dot->acc_stride, dot->acc_stride * sizeof *acc};
-    struct block b = {.x = dot->x + (size_t)row * dot->x_bytes, .x_bytes = dot->x_bytes};
+    struct block b = {.x = dot->x + (size_t)row * dot->x_bytes, .x_bytes = dot->x_bytes, .x_part = dot->x_part};
     struct ahead ahead = ahead_of(dot, row, panel, block);
 
-    for (int p = 0; p < n; p++)
+    for (int p = 0; p < form.n; p++)
         b.panels[p] = dot->panels[panel + p];
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     if (dot->add)
-        load_sums(&sums, tall, n);
+        load_sums(&sums, form);
     for (int k = 0; k + block <= dot->k; k += block) {
         fetch(&ahead);
-        multiply(&b, tall, n);
+        multiply(&b, form);
         b.x += block * 2;
-        for (int p = 0; p < n; p++)
+        for (int p = 0; p < form.n; p++)
             b.panels[p] += block / 2 * LINE;
     }
     if (dot->k % block) {
         struct tail tail;
-        fill_tail(&tail, &b, dot->k % block, n_rows, n);
-        multiply(&b, tall, n);
+        fill_tail(&tail, &b, dot->k % block, n_rows, form);
+        multiply(&b, form);
     }
-    store_sums(&sums, tall, n);
+    store_sums(&sums, form);
 }
 
-static void group_of(const struct panel_dot *dot, int row, int n_rows, int panel, int block, int n)
+VEC_INLINE void group_of(const struct panel_dot *dot, int row, int n_rows, int panel, int block, int n, int n_parts)
 {
     if (n_rows > TILE_ROWS && n > 1)
-        group(dot, row, n_rows, panel, block, true, 2);
+        group(dot, row, n_rows, panel, block, (struct form){true, 2, n_parts});
     else if (n_rows > TILE_ROWS)
-        group(dot, row, n_rows, panel, block, true, 1);
+        group(dot, row, n_rows, panel, block, (struct form){true, 1, n_parts});
     else if (n > 1)
-        group(dot, row, n_rows, panel, block, false, 2);
+        group(dot, row, n_rows, panel, block, (struct form){false, 2, n_parts});
     else
-        group(dot, row, n_rows, panel, block, false, 1);
+        group(dot, row, n_rows, panel, block, (struct form){false, 1, n_parts});
 }
 
 void SY_CPU(panel_amx)(const struct panel_dot *dot)
@@ -227,7 +241,10 @@ void SY_CPU(panel_amx)(const struct panel_dot *dot)
         for (int row = 0; row < dot->n_rows; row += 2 * TILE_ROWS) {
             int n_rows = dot->n_rows - row < 2 * TILE_ROWS ? dot->n_rows - row : 2 * TILE_ROWS;
             configure(n_rows, block);
-            group_of(dot, row, n_rows, panel, block, n);
+            if (dot->x_dtype == SY_BF16X2)
+                group_of(dot, row, n_rows, panel, block, n, 2);
+            else
+                group_of(dot, row, n_rows, panel, block, n, 1);
         }
     }
 }

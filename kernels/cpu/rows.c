@@ -6,6 +6,7 @@
 
 #include "cpu/cpu.h"
 #include "cpu/vec.h"
+#include "layout.h"
 
 /* Elements of one item of convert. */
 #define CONVERT_STEP 16384
@@ -50,12 +51,12 @@ static void rmsnorm_item(void *arg, int item, int thread)
     for (int t = item * job->row_step; t < rows_end(job, item); t++) {
         size_t row = (size_t)(t / job->n_heads), head = (size_t)(t % job->n_heads) * (size_t)job->width;
         const float *x = job->x + row * job->x_stride + head;
-        size_t to = row * job->y_stride + head;
+        size_t to = sy_row_index(job->y_dtype, job->y_stride, row, head);
         vf scale = vec_set(1.0f / sqrtf(sum_of_squares(x, job->width) / (float)job->width + job->eps));
         for (int i = 0; i < job->width; i += VEC_N) {
             int lanes = vec_lanes(job->width, i);
             vf v = vec_mul(vec_mul(vec_load_upto(x + i, lanes), scale), vec_load_upto(job->weight + i, lanes));
-            vec_store_type_upto(job->y_dtype, job->y, to + (size_t)i, lanes, v);
+            vec_store_row_upto(job->y_dtype, job->y, to + (size_t)i, job->y_stride, lanes, v);
         }
     }
 }
@@ -98,7 +99,7 @@ static void layernorm_item(void *arg, int item, int thread)
     (void)thread;
     for (int t = item * job->row_step; t < rows_end(job, item); t++) {
         const float *x = job->x + (size_t)t * job->x_stride;
-        size_t to = (size_t)t * job->y_stride;
+        size_t to = sy_row_index(job->y_dtype, job->y_stride, (size_t)t, 0);
         float mean = sum_above(x, job->width, 0.0f, false) / (float)job->width;
         float variance = sum_above(x, job->width, mean, true) / (float)job->width;
         vf middle = vec_set(mean), scale = vec_set(1.0f / sqrtf(variance + job->eps));
@@ -106,7 +107,7 @@ static void layernorm_item(void *arg, int item, int thread)
             int lanes = vec_lanes(job->width, i);
             vf v = vec_mul(vec_sub(vec_load_upto(x + i, lanes), middle), scale);
             v = vec_fma(v, vec_load_upto(job->weight + i, lanes), vec_load_upto(job->bias + i, lanes));
-            vec_store_type_upto(job->y_dtype, job->y, to + (size_t)i, lanes, v);
+            vec_store_row_upto(job->y_dtype, job->y, to + (size_t)i, job->y_stride, lanes, v);
         }
     }
 }
@@ -165,12 +166,8 @@ static void weigh_item(void *arg, int item, int thread)
 
 void SY_CPU(weigh)(struct sy_queue *q, float *x, int T, int width, const float *logits)
 {
-    struct job job = {.x = logits,
-                      .y = x,
-                      .y_stride = (size_t)width,
-                      .n_rows = T,
-                      .width = width,
-                      .row_step = sy_row_step(width)};
+    struct job job = {
+        .x = logits, .y = x, .y_stride = (size_t)width, .n_rows = T, .width = width, .row_step = sy_row_step(width)};
 
     sy_queue_run(q, n_items(&job), (double)T * width, weigh_item, &job);
 }
@@ -224,6 +221,34 @@ void SY_CPU(add)(struct sy_queue *q, float *x, const float *y, int T, int width)
                       .row_step = sy_row_step(width)};
 
     sy_queue_run(q, n_items(&job), (double)T * width, add_item, &job);
+}
+
+static void split_item(void *arg, int item, int thread)
+{
+    const struct job *job = arg;
+
+    (void)thread;
+    for (int t = item * job->row_step; t < rows_end(job, item); t++) {
+        const float *x = job->x + (size_t)t * job->x_stride;
+        size_t to = sy_row_index(SY_BF16X2, job->y_stride, (size_t)t, 0);
+        for (int i = 0; i < job->width; i += VEC_N) {
+            int lanes = vec_lanes(job->width, i);
+            vec_store_row_upto(SY_BF16X2, job->y, to + (size_t)i, job->y_stride, lanes, vec_load_upto(x + i, lanes));
+        }
+    }
+}
+
+void SY_CPU(split)(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride)
+{
+    struct job job = {.x = x,
+                      .y = y,
+                      .x_stride = x_stride,
+                      .y_stride = y_stride,
+                      .n_rows = T,
+                      .width = width,
+                      .row_step = sy_row_step(width)};
+
+    sy_queue_run(q, n_items(&job), (double)T * width, split_item, &job);
 }
 
 struct convert_job {

@@ -38,5 +38,6 @@ const struct sy_kernels SY_CPU_TABLE = {
     .add = SY_CPU(add),
     .scan_logits = SY_CPU(scan_logits),
     .convert = SY_CPU(convert),
+    .split = SY_CPU(split),
     .probe = SY_CPU(probe),
 };

@@ -79,7 +79,15 @@ VEC_INLINE vf vec_load_type_upto(enum sy_dtype dtype, const void *data, size_t i
     return lanes == VEC_N ? vec_load_type(dtype, data, i) : vec_load_type_n(dtype, data, i, lanes);
 }
 
-/* Store as SY_F32, or as SY_BF16 rounded to nearest even. */
+VEC_INLINE void vec_store_half(enum sy_dtype dtype, uint16_t *p, vf a)
+{
+    if (dtype == SY_F16)
+        vec_store_f16(p, a);
+    else
+        vec_store_bf16(p, a);
+}
+
+/* Store as SY_F32, or as SY_BF16 or SY_F16 rounded to nearest even; beyond F16's largest number is that number. */
 VEC_INLINE void vec_store_type_upto(enum sy_dtype dtype, void *data, size_t i, int lanes, vf a)
 {
     uint16_t half[VEC_N];
@@ -87,11 +95,19 @@ VEC_INLINE void vec_store_type_upto(enum sy_dtype dtype, void *data, size_t i, i
     if (dtype == SY_F32) {
         vec_store_upto((float *)data + i, lanes, a);
     } else if (lanes == VEC_N) {
-        vec_store_bf16((uint16_t *)data + i, a);
+        vec_store_half(dtype, (uint16_t *)data + i, a);
     } else {
-        vec_store_bf16(half, a);
+        vec_store_half(dtype, half, a);
         memcpy((uint16_t *)data + i, half, (size_t)lanes * sizeof *half);
     }
+}
+
+/* The same as part of a row, or as SY_BF16X2: lo parts stand `stride` numbers behind hi parts. */
+VEC_INLINE void vec_store_row_upto(enum sy_dtype dtype, void *data, size_t i, size_t stride, int lanes, vf a)
+{
+    vec_store_type_upto(dtype == SY_BF16X2 ? SY_BF16 : dtype, data, i, lanes, a);
+    if (dtype == SY_BF16X2)
+        vec_store_type_upto(SY_BF16, data, i + stride, lanes, vec_sub(a, vec_round_bf16(a)));
 }
 
 VEC_INLINE vf vec_round(vf a, enum sy_round round)

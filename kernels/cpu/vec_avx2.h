@@ -201,4 +201,11 @@ VEC_INLINE void vec_store_bf16(uint16_t *p, vf a)
     _mm_storeu_si128((__m128i *)p, packed);
 }
 
+VEC_INLINE void vec_store_f16(uint16_t *p, vf a)
+{
+    vf most = vec_set(65504.0f), least = vec_set(-65504.0f);
+    __m128i half = _mm256_cvtps_ph(vec_max(least, vec_min(most, a)), _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128((__m128i *)p, half);
+}
+
 #endif

@@ -228,4 +228,11 @@ VEC_INLINE void vec_store_bf16(uint16_t *p, vf a)
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(high));
 }
 
+VEC_INLINE void vec_store_f16(uint16_t *p, vf a)
+{
+    vf most = vec_set(65504.0f), least = vec_set(-65504.0f);
+    __m256i half = _mm512_cvtps_ph(vec_max(least, vec_min(most, a)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm256_storeu_si256((__m256i *)p, half);
+}
+
 #endif

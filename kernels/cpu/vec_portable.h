@@ -6,6 +6,8 @@
 #ifndef SY_KERNELS_CPU_VEC_PORTABLE_H
 #define SY_KERNELS_CPU_VEC_PORTABLE_H
 
+#include "half.h"
+
 #define VEC_N 8
 
 /* Four registers of four floats are a row's sums of a panel; 8 of 16 registers are sums. */
@@ -253,6 +255,14 @@ VEC_INLINE void vec_store_bf16(uint16_t *p, vf a)
     for (int i = 0; i < 4; i++) {
         p[i] = (uint16_t)(lo[i] >> 16);
         p[i + 4] = (uint16_t)(hi[i] >> 16);
+    }
+}
+
+VEC_INLINE void vec_store_f16(uint16_t *p, vf a)
+{
+    for (int i = 0; i < 4; i++) {
+        p[i] = sy_f16_round(a.lo[i]);
+        p[i + 4] = sy_f16_round(a.hi[i]);
     }
 }
 

@@ -46,14 +46,15 @@ static float score(const struct sy_attention *a, const struct sy_attention_row *
 /* A weight of the softmax as its consumer takes it. */
 static float weight(const struct sy_attention *a, float e)
 {
-    return a->kv.dtype == SY_BF16 && a->out_dtype == SY_BF16 ? sy_bf16_widen(sy_bf16_round(e)) : e;
+    return a->kv.dtype == SY_BF16 && a->out_dtype != SY_F32 ? sy_bf16_widen(sy_bf16_round(e)) : e;
 }
 
 /* Softmax in passes: the largest score, the sum of exponentials, then for each dim the weighted values. A sink is one
  * more score, which has no value. */
-static void attend(const struct sy_attention *a, const struct sy_attention_row *row, int head, const float *q,
-                   size_t to)
+static void attend(const struct sy_attention *a, int t, int head)
 {
+    const struct sy_attention_row *row = &a->rows[t];
+    const float *q = a->q + (size_t)t * a->q_stride + (size_t)head * (size_t)a->kv.k_dim;
     int last = row->position, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
     int kv_head = head / (a->n_heads / a->kv.n_kv_heads);
     float sink = a->sinks ? a->sinks[head] : -INFINITY, largest = sink, sum;
@@ -68,7 +69,8 @@ static void attend(const struct sy_attention *a, const struct sy_attention_row *
         for (int p = first; p <= last; p++)
             out += weight(a, expf(score(a, row, q, kv_head, p) - largest)) *
                    sy_float_at(a->kv.dtype, page_of(&a->kv, row, p), index_of(&a->kv, 1, kv_head, p, i));
-        sy_ref_store(a->out_dtype, a->out, to + (size_t)i, out / sum);
+        sy_ref_store_row(a->out_dtype, a->out, (size_t)(a->n_heads * a->kv.v_dim), (size_t)t,
+                         (size_t)(head * a->kv.v_dim + i), out / sum);
     }
 }
 
@@ -77,6 +79,5 @@ void sy_ref_attention(struct sy_queue *q, const struct sy_attention *a)
     (void)q;
     for (int t = 0; t < a->n_rows; t++)
         for (int h = a->head_begin; h < a->head_end; h++)
-            attend(a, &a->rows[t], h, a->q + (size_t)t * a->q_stride + (size_t)h * (size_t)a->kv.k_dim,
-                   ((size_t)t * (size_t)a->n_heads + (size_t)h) * (size_t)a->kv.v_dim);
+            attend(a, t, h);
 }

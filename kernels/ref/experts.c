@@ -39,13 +39,14 @@ void sy_ref_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int 
         size_t row_bytes = (size_t)w->k * sy_dtype_bytes(dtype);
         for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
             for (int f = 0; f < w->n; f++) {
-                float gate = sy_ref_dot(w, fused_row(w, f, 0), (const uint8_t *)x + row * row_bytes, dtype);
-                float up = sy_ref_dot(w, fused_row(w, f, 1), (const uint8_t *)x + row * row_bytes, dtype);
+                float gate = sy_ref_dot(w, fused_row(w, f, 0), (const uint8_t *)x + row * row_bytes, dtype,
+                                        (size_t)w->k);
+                float up = sy_ref_dot(w, fused_row(w, f, 1), (const uint8_t *)x + row * row_bytes, dtype, (size_t)w->k);
                 if (w->bias) {
                     gate += w->bias[f];
                     up += w->bias[w->n + f];
                 }
-                sy_ref_store(dtype, act, row * (size_t)w->n + (size_t)f, gated(glu, gate, up));
+                sy_ref_store_row(dtype, act, (size_t)w->n, row, (size_t)f, gated(glu, gate, up));
             }
         }
     }
@@ -60,7 +61,7 @@ void sy_ref_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_t
         size_t row_bytes = (size_t)w->k * sy_dtype_bytes(act_dtype);
         for (size_t row = (size_t)tile->row; row < (size_t)(tile->row + tile->n_rows); row++) {
             for (int n = 0; n < w->n; n++) {
-                float sum = sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype);
+                float sum = sy_ref_dot(w, n, (const uint8_t *)act + row * row_bytes, act_dtype, (size_t)w->k);
                 sy_ref_store(y_dtype, y_rows ? y_rows[row] : y, (y_rows ? 0 : row * (size_t)w->n) + (size_t)n,
                              w->bias ? sum + w->bias[n] : sum);
             }

@@ -30,23 +30,33 @@ static inline float sy_ref_weight(const struct sy_weight *w, int n, int k)
     return sy_dtype_quantised(w->dtype) ? f * sy_ref_scale_at(w, n, k) : f;
 }
 
-/* x . w[n], x of x_dtype */
-static inline float sy_ref_dot(const struct sy_weight *w, int n, const void *x, enum sy_dtype x_dtype)
+/* x . w[n], x a row of x_dtype and its stride */
+static inline float sy_ref_dot(const struct sy_weight *w, int n, const void *x, enum sy_dtype x_dtype, size_t x_stride)
 {
     float sum = 0.0f;
 
     for (int k = 0; k < w->k; k++)
-        sum += sy_float_at(x_dtype, x, (size_t)k) * sy_ref_weight(w, n, k);
+        sum += sy_row_float(x_dtype, x, x_stride, (size_t)k) * sy_ref_weight(w, n, k);
     return sum;
 }
 
-/* Store f as SY_F32 or SY_BF16. */
+/* Store f as SY_F32, SY_BF16 or SY_F16. */
 static inline void sy_ref_store(enum sy_dtype dtype, void *data, size_t i, float f)
 {
     if (dtype == SY_F32)
         ((float *)data)[i] = f;
     else
-        ((uint16_t *)data)[i] = sy_bf16_round(f);
+        ((uint16_t *)data)[i] = dtype == SY_F16 ? sy_f16_round(f) : sy_bf16_round(f);
+}
+
+/* Store f as element i of a row of SY_F32, SY_BF16 or SY_BF16X2. */
+static inline void sy_ref_store_row(enum sy_dtype dtype, void *rows, size_t stride, size_t row, size_t i, float f)
+{
+    size_t at = sy_row_index(dtype, stride, row, i);
+
+    sy_ref_store(dtype == SY_BF16X2 ? SY_BF16 : dtype, rows, at, f);
+    if (dtype == SY_BF16X2)
+        sy_ref_store(SY_BF16, rows, at + stride, f - sy_round_float(f, SY_ROUND_BF16));
 }
 
 void sy_ref_embed(struct sy_queue *q, const struct sy_weight *w, const int32_t *ids, int T, float *x);
@@ -76,6 +86,7 @@ void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, co
                     const float *shared, bool reverse_k, float *x);
 void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);
 void sy_ref_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
+void sy_ref_split(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);
 

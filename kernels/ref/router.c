@@ -110,7 +110,7 @@ void sy_ref_router(struct sy_queue *q, const struct sy_router_rule *rule, const 
     (void)q;
     for (int t = 0; t < T; t++, logits += E, ids += K, weights += K, x += w->k) {
         for (int e = 0; e < E; e++)
-            logits[e] = sy_ref_dot(w, e, x, SY_F32) + (w->bias ? w->bias[e] : 0.0f);
+            logits[e] = sy_ref_dot(w, e, x, SY_F32, (size_t)w->k) + (w->bias ? w->bias[e] : 0.0f);
         if (rule->kind == SY_ROUTER_SPARSEMIXER)
             sparsemixer(rule, logits, ids, weights);
         else

@@ -12,13 +12,12 @@ void sy_ref_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_r
     for (int t = 0; t < n_rows; t++) {
         for (int h = 0; h < n_heads; h++) {
             const float *from = x + (size_t)t * x_stride + h * width;
-            size_t to = (size_t)t * y_stride + (size_t)(h * width);
             float sum = 0.0f;
             for (int i = 0; i < width; i++)
                 sum += from[i] * from[i];
             float scale = 1.0f / sqrtf(sum / (float)width + eps);
             for (int i = 0; i < width; i++)
-                sy_ref_store(y_dtype, y, to + (size_t)i, from[i] * scale * weight[i]);
+                sy_ref_store_row(y_dtype, y, y_stride, (size_t)t, (size_t)(h * width + i), from[i] * scale * weight[i]);
         }
     }
 }
@@ -53,6 +52,15 @@ void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, cons
         sy_ref_store(dst_dtype, dst, i, sy_float_at(src_dtype, src, i));
 }
 
+void sy_ref_split(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride)
+{
+    (void)q;
+    for (size_t t = 0; t < (size_t)T; t++, x += x_stride) {
+        for (int i = 0; i < width; i++)
+            sy_ref_store_row(SY_BF16X2, y, y_stride, t, (size_t)i, x[i]);
+    }
+}
+
 void sy_ref_layernorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int width, const float *weight,
                       const float *bias, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride)
 {
@@ -66,8 +74,8 @@ void sy_ref_layernorm(struct sy_queue *q, const float *x, size_t x_stride, int n
             variance += (x[i] - mean) * (x[i] - mean);
         variance /= (float)width;
         for (int i = 0; i < width; i++)
-            sy_ref_store(y_dtype, y, t * y_stride + (size_t)i,
-                         (x[i] - mean) / sqrtf(variance + eps) * weight[i] + bias[i]);
+            sy_ref_store_row(y_dtype, y, y_stride, t, (size_t)i,
+                             (x[i] - mean) / sqrtf(variance + eps) * weight[i] + bias[i]);
     }
 }
 

@@ -39,6 +39,7 @@ static const struct sy_kernels table = {
     .add = sy_ref_add,
     .scan_logits = sy_ref_scan_logits,
     .convert = sy_ref_convert,
+    .split = sy_ref_split,
 };
 
 const struct sy_kernels *sy_kernels_ref(void)

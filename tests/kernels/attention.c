@@ -80,14 +80,16 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype kv, enum
 static bool head_ranges_hold(const struct sy_kernels *backend, const struct call *call, const uint8_t *whole)
 {
     struct sy_attention a = call->a;
-    size_t head = call->row_bytes / (size_t)a.n_heads;
+    size_t head = (size_t)a.kv.v_dim * part_bytes(a.out_dtype);
+    int n_parts = a.out_dtype == SY_BF16X2 ? 2 : 1;
     bool held = true;
 
     for (a.head_begin = 0; a.head_begin < a.n_heads; a.head_begin++) {
         poison(a.out, call->out_bytes);
         a.head_end = random_int(a.head_begin + 1, a.n_heads);
         backend->attention(queues[2], &a);
-        for (int i = 0; i < a.n_rows * a.n_heads; i++) {
+        /* A row's parts, each with all heads. */
+        for (int i = 0; i < a.n_rows * n_parts * a.n_heads; i++) {
             size_t at = (size_t)i * head;
             bool in = i % a.n_heads >= a.head_begin && i % a.n_heads < a.head_end;
             held = held && (in ? memcmp((const uint8_t *)a.out + at, whole + at, head) == 0
@@ -162,18 +164,17 @@ static int nan_reaches(const struct call *call, const struct nan_place *at, int 
     return at->dim != i ? 0 : seen ? 1 : -1;
 }
 
-static bool nan_stays(const struct call *call, const struct nan_place *at, const void *clean)
+static bool nan_stays(const struct call *call, const struct nan_place *at, void *clean)
 {
     const struct sy_attention *a = &call->a;
-    size_t element = sy_dtype_bytes(a->out_dtype);
+    struct call before = *call;
 
+    before.a.out = clean;
     for (int j = 0; j < call->n_rows * a->n_heads * a->kv.v_dim; j++) {
-        size_t from = (size_t)j * element;
         int D = a->kv.v_dim, t = j / D / a->n_heads, h = j / D % a->n_heads;
         int reaches = nan_reaches(call, at, t, h, j % D);
-        bool is_nan = isnan(sy_float_at(a->out_dtype, a->out, (size_t)j)) != 0;
-        if ((reaches == 1 && !is_nan) ||
-            (reaches == 0 && memcmp((const uint8_t *)a->out + from, (const uint8_t *)clean + from, element) != 0))
+        float found = call_out(call, t, h * D + j % D), was = call_out(&before, t, h * D + j % D);
+        if ((reaches == 1 && !isnan(found)) || (reaches == 0 && memcmp(&found, &was, sizeof found) != 0))
             return false;
     }
     return true;
@@ -216,17 +217,26 @@ static void test_nan(const struct sy_kernels *backend, const struct shape *shape
     cache_end(&c);
 }
 
+static const struct {
+    enum sy_dtype kv, out;
+} types[] = {{SY_F32, SY_F32},   {SY_F32, SY_BF16},    {SY_BF16, SY_F32},
+             {SY_BF16, SY_BF16}, {SY_BF16, SY_BF16X2}, {SY_F16, SY_BF16X2}};
+
+#define N_TYPES 4 /* without the last two, of backends that take rows of two parts */
+#define N_MORE  2
+
 int main(void)
 {
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * 4 * 21);
+    plan_backends(count_tests(backends, n, N_TYPES * 21, N_MORE * 21));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
-        for (int i = 0; i < 4; i++) {
-            enum sy_dtype kv = i / 2 ? SY_BF16 : SY_F32, out = i % 2 ? SY_BF16 : SY_F32;
+        int n_types = takes_parts(backends[b]) ? N_TYPES + N_MORE : N_TYPES;
+        for (int i = 0; i < n_types; i++) {
+            enum sy_dtype kv = types[i].kv, out = types[i].out;
             test_values(backends[b], kv, out);
             test_exact(backends[b], &(struct shape)PLAIN(kv, out, 6, 3, 40, 0));
             test_exact(backends[b], &(struct shape)PLAIN(kv, out, 8, 1, 33, 21));

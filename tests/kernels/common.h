@@ -13,6 +13,7 @@
 
 #include "half.h"
 #include "kernels.h"
+#include "layout.h"
 #include "tap.h"
 
 #define EPS ((double)FLT_EPSILON / 2) /* largest relative error of one FP32 rounding */
@@ -188,10 +189,35 @@ static inline void random_element(enum sy_dtype dtype, void *data, size_t i)
         ((uint16_t *)data)[i] = (uint16_t)(random_u64() & 0x83ff) | (uint16_t)(random_int(0, 14) << 10);
 }
 
+/* f as SY_BF16X2: its hi part is number i of data, its lo part number i + stride. */
+static inline void store_parts(void *data, size_t i, size_t stride, float f)
+{
+    uint16_t *to = data;
+
+    to[i] = sy_bf16_round(f);
+    to[i + stride] = sy_bf16_round(f - sy_bf16_widen(to[i]));
+}
+
 static inline void random_elements(enum sy_dtype dtype, void *data, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         random_element(dtype, data, i);
+}
+
+static inline void fill_rows(enum sy_dtype dtype, void *rows, int n_rows, int width, size_t stride)
+{
+    for (int t = 0; t < n_rows; t++) {
+        for (int i = 0; i < width; i++) {
+            size_t at = sy_row_index(dtype, stride, (size_t)t, (size_t)i);
+            float f;
+            if (dtype != SY_BF16X2) {
+                random_element(dtype, rows, at);
+                continue;
+            }
+            random_element(SY_F32, &f, 0);
+            store_parts(rows, at, stride, f);
+        }
+    }
 }
 
 /* n_rows rows of width elements, stride elements from one to the next; what lies between them is NaN. */
@@ -199,10 +225,7 @@ static inline void *random_rows(enum sy_dtype dtype, int n_rows, int width, size
 {
     void *p = new_input((size_t)n_rows * stride * sy_dtype_bytes(dtype));
 
-    for (int t = 0; t < n_rows; t++) {
-        for (int i = 0; i < width; i++)
-            random_element(dtype, p, (size_t)t * stride + (size_t)i);
-    }
+    fill_rows(dtype, p, n_rows, width, stride);
     return p;
 }
 
@@ -319,35 +342,60 @@ static bool sums_are_cut;
 
 /* x . row n in double, and how far an FP32 sum in any order may be from it: a term meets a rounding in each addition but
  * one, and one when it is made, unless the product of two 16-bit floats is exact. Products, sums and inputs below FLT_MIN
- * may count as zero. A quantised weight may be rounded to BF16 when the row is BF16. */
-static inline double exact_dot(const struct matrix *m, int n, const void *x, enum sy_dtype x_dtype, double *bound)
+ * may count as zero. A quantised weight may be rounded to BF16 when the row is BF16, of one or two parts. Parts are terms of
+ * their own. x: a row whose stride is x_stride. */
+static inline double exact_dot(const struct matrix *m, int n, const void *x, enum sy_dtype x_dtype, size_t x_stride,
+                               double *bound)
 {
     const double *w = m->values + (size_t)n * (size_t)m->rows.k;
     bool codes = sy_dtype_quantised(m->rows.dtype), exact = x_dtype == SY_BF16 && m->rows.dtype != SY_F32 && !codes;
-    double sum = 0.0, magnitude = 0.0, roundings = m->rows.k - exact, small = 0.0;
+    int n_parts = x_dtype == SY_BF16X2 ? 2 : 1, n_terms = m->rows.k * n_parts;
+    double sum = 0.0, magnitude = 0.0, roundings = n_terms - exact, small = 0.0;
 
     if (sums_are_cut && x_dtype == SY_BF16)
         roundings = 4 * m->rows.k;
 
-    for (int k = 0; k < m->rows.k; k++) {
-        double f = (double)sy_float_at(x_dtype, x, (size_t)k), term = f * w[k];
+    for (int i = 0; i < n_terms; i++) {
+        int k = i % m->rows.k;
+        size_t at = (size_t)k + (size_t)(i / m->rows.k) * x_stride;
+        double f = (double)sy_float_at(n_parts == 2 ? SY_BF16 : x_dtype, x, at), term = f * w[k];
         sum += term;
         magnitude += fabs(term);
         if (fabs(f) < (double)FLT_MIN || fabs(w[k]) < (double)FLT_MIN)
             small += fabs(term);
     }
-    *bound = codes && x_dtype == SY_BF16 ? magnitude * 0x1.01p-8 : 0.0;
+    *bound = codes && x_dtype != SY_F32 ? magnitude * 0x1.01p-8 : 0.0;
     magnitude += *bound;
-    *bound += roundings * EPS * (1 + roundings * EPS) * magnitude + small + 2 * m->rows.k * (double)FLT_MIN;
+    *bound += roundings * EPS * (1 + roundings * EPS) * magnitude + small + 2 * n_terms * (double)FLT_MIN;
     return sum;
 }
 
-/* The bound once a value is stored as SY_F32 or SY_BF16: half a unit in the last place of BF16 more. */
+/* The bound once a value is stored as SY_F32, SY_BF16 or SY_BF16X2: half a unit in the last place of BF16 more, or half a
+ * unit of a lo part, which is at most that half unit. */
 static inline double stored_bound(enum sy_dtype dtype, double value, double bound)
 {
-    if (dtype != SY_BF16)
+    if (dtype == SY_F32)
         return bound;
-    return bound + ldexp(1.0, ilogb(fmax(fabs(value) + bound, (double)FLT_MIN)) - 8);
+    return bound + ldexp(1.0, ilogb(fmax(fabs(value) + bound, (double)FLT_MIN)) - (dtype == SY_BF16X2 ? 16 : 8));
+}
+
+/* Numbers of an output row of `stride` elements that are not those of elements begin .. end - 1 are untouched. */
+static inline bool row_untouched_outside(enum sy_dtype dtype, const void *rows, size_t stride, size_t row, size_t begin,
+                                         size_t end)
+{
+    size_t bytes = dtype == SY_F32 ? 4 : 2, at = sy_row_index(dtype, stride, row, 0);
+    bool held = true;
+
+    for (int part = 0; part < (dtype == SY_BF16X2 ? 2 : 1); part++, at += stride)
+        held = held && is_untouched(rows, at * bytes, (at + begin) * bytes) &&
+               is_untouched(rows, (at + end) * bytes, (at + stride) * bytes);
+    return held;
+}
+
+/* Bytes of a part of a number. */
+static inline size_t part_bytes(enum sy_dtype dtype)
+{
+    return dtype == SY_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
 /* ---- backends and queues ---- */
@@ -396,6 +444,23 @@ static inline void plan_backends(int n)
     plan(n + (no_gpu[0] != 0));
     if (no_gpu[0])
         skip("CUDA kernels: %s", no_gpu);
+}
+
+/* Tests of a backend: `always`, and `parts` more if it takes rows of two parts; a skip that says so if not. */
+static inline int count_tests(const struct sy_kernels *const *backends, int n, int always, int parts)
+{
+    int n_tests = 0;
+
+    for (int b = 0; b < n; b++)
+        n_tests += always + (backends[b]->split ? parts : 1);
+    return n_tests;
+}
+
+static inline bool takes_parts(const struct sy_kernels *backend)
+{
+    if (!backend->split)
+        skip("%s: no rows of two parts", backend->name);
+    return backend->split != NULL;
 }
 
 #define THREADS_MAX 3

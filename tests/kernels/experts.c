@@ -44,12 +44,11 @@ static struct sy_weight interleave(const struct sy_kernels *backend, const struc
 /* An input of width elements for the rows of tiles, the other rows NaN. */
 static void *tile_rows(const struct group *g, int width)
 {
-    uint8_t *p = new_input((size_t)(g->n_rows * width) * sy_dtype_bytes(g->dtype));
+    size_t row_bytes = (size_t)width * sy_dtype_bytes(g->dtype);
+    uint8_t *p = new_input((size_t)g->n_rows * row_bytes);
 
-    for (int i = 0; i < g->n_tiles; i++) {
-        for (int a = 0; a < g->tiles[i].n_rows * width; a++)
-            random_element(g->dtype, p, (size_t)(g->tiles[i].row * width + a));
-    }
+    for (int i = 0; i < g->n_tiles; i++)
+        fill_rows(g->dtype, p + (size_t)g->tiles[i].row * row_bytes, g->tiles[i].n_rows, width, (size_t)width);
     return p;
 }
 
@@ -112,9 +111,10 @@ static void check_gate_up(const struct group *g, const void *act, double *ratio)
     for (int i = 0; i < g->n_tiles; i++) {
         for (int row = g->tiles[i].row; row < g->tiles[i].row + g->tiles[i].n_rows; row++) {
             const void *x = input_row(g, g->x, row, g->D);
+            size_t D = (size_t)g->D, F = (size_t)g->F;
             for (int f = 0; f < g->F; f++) {
-                double gate_bound, up_bound, gate = exact_dot(&g->gate[i], f, x, g->dtype, &gate_bound);
-                double up = exact_dot(&g->up[i], f, x, g->dtype, &up_bound), limit = (double)g->glu.limit;
+                double gate_bound, up_bound, gate = exact_dot(&g->gate[i], f, x, g->dtype, D, &gate_bound);
+                double up = exact_dot(&g->up[i], f, x, g->dtype, D, &up_bound), limit = (double)g->glu.limit;
                 gate = with_bias(gate, g->gate_up[i].bias, f, &gate_bound);
                 up = with_bias(up, g->gate_up[i].bias, g->F + f, &up_bound);
                 if (limit > 0) {
@@ -125,7 +125,7 @@ static void check_gate_up(const struct group *g, const void *act, double *ratio)
                 double silu = gate / (1.0 + exp(-gate * (limit > 0 ? (double)g->glu.alpha : 1)));
                 double bound = 1.1 * fabs(up) * gate_bound + fabs(silu) * up_bound + 1.1 * gate_bound * up_bound +
                                12 * EPS * fabs(silu * up) + 2 * (double)FLT_MIN;
-                worst(ratio, (double)sy_float_at(g->dtype, act, (size_t)(row * g->F + f)), silu * up,
+                worst(ratio, (double)sy_row_float(g->dtype, input_row(g, act, row, g->F), F, (size_t)f), silu * up,
                       stored_bound(g->dtype, silu * up, bound));
             }
         }
@@ -138,7 +138,8 @@ static void check_down(const struct group *g, const void *y, enum sy_dtype y_dty
     for (int i = 0; i < g->n_tiles; i++) {
         for (int row = g->tiles[i].row; row < g->tiles[i].row + g->tiles[i].n_rows; row++) {
             for (int n = 0; n < g->D; n++) {
-                double bound, sum = exact_dot(&g->down[i], n, input_row(g, g->act, row, g->F), g->dtype, &bound);
+                double bound,
+                    sum = exact_dot(&g->down[i], n, input_row(g, g->act, row, g->F), g->dtype, (size_t)g->F, &bound);
                 sum = with_bias(sum, g->down[i].panels.bias, n, &bound);
                 worst(ratio, (double)sy_float_at(y_dtype, y, (size_t)(row * g->D + n)), sum,
                       stored_bound(y_dtype, sum, bound));
@@ -208,8 +209,13 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype w_dtype,
 /* Both halves, one after the other. */
 struct outputs {
     size_t act_bytes, y_bytes;
-    void *act, *y; /* of the group's type */
+    void *act, *y; /* of the group's type, y of two parts as floats */
 };
+
+static enum sy_dtype y_type(const struct group *g)
+{
+    return g->dtype == SY_BF16X2 ? SY_F32 : g->dtype;
+}
 
 static struct outputs new_outputs(const struct group *g)
 {
@@ -233,7 +239,7 @@ static void run_both(const struct sy_kernels *backend, struct sy_queue *q, const
     poison(o->act, o->act_bytes);
     poison(o->y, o->y_bytes);
     backend->expert_gate_up(q, tiles, n_tiles, g->x, g->dtype, &g->glu, o->act);
-    backend->expert_down(q, tiles, n_tiles, o->act, g->dtype, o->y, NULL, g->dtype);
+    backend->expert_down(q, tiles, n_tiles, o->act, g->dtype, o->y, NULL, y_type(g));
 }
 
 /* Rows that a list sends to places of their own: last row first. */
@@ -247,7 +253,7 @@ static bool places_hold(const struct sy_kernels *backend, const struct group *g,
     for (int i = 0; i < g->n_rows; i++)
         y_rows[i] = (uint8_t *)again->y + (size_t)(g->n_rows - 1 - i) * row;
     poison(again->y, again->y_bytes);
-    backend->expert_down(queues[1], g->tiles, g->n_tiles, whole->act, g->dtype, NULL, y_rows, g->dtype);
+    backend->expert_down(queues[1], g->tiles, g->n_tiles, whole->act, g->dtype, NULL, y_rows, y_type(g));
     for (int i = 0; i < g->n_rows; i++)
         held = held && !memcmp(y_rows[i], (uint8_t *)whole->y + (size_t)i * row, row);
     held = held && fences_hold(again->y, again->y_bytes);
@@ -339,7 +345,7 @@ static bool nan_in_row(const void *found, const void *clean, enum sy_dtype dtype
         if (r != row && memcmp(f, (const uint8_t *)clean + (size_t)r * row_bytes, row_bytes) != 0)
             return false;
         for (int i = 0; r == row && i < width; i++) {
-            if (!isnan(sy_float_at(dtype, f, (size_t)i)))
+            if (!isnan(sy_row_float(dtype, f, (size_t)width, (size_t)i)))
                 return false;
         }
     }
@@ -360,13 +366,14 @@ static void test_nan(const struct sy_kernels *backend, enum sy_dtype w_dtype, en
         struct group g;
         group_begin(&g, backend, w_dtype, dtype, inputs[i / 2], inputs[(i + 3) % 5], n_rows, 1);
         struct outputs clean = new_outputs(&g), o = new_outputs(&g);
-        size_t element = sy_dtype_bytes(dtype), row = (size_t)(g.tiles[0].row + random_int(0, n_rows[0] - 1));
+        size_t bytes = part_bytes(dtype), row = (size_t)(g.tiles[0].row + random_int(0, n_rows[0] - 1));
+        size_t at = sy_row_index(dtype, (size_t)g.D, row, (size_t)random_int(0, g.D - 1));
         run_both(backend, queues[0], &g, g.tiles, 1, &clean);
-        memcpy((uint8_t *)g.x + (row * (size_t)g.D + (size_t)random_int(0, g.D - 1)) * element,
-               dtype == SY_BF16 ? (const void *)&halves[i % 2] : (const void *)&words[i % 2], element);
+        memcpy((uint8_t *)g.x + at * bytes,
+               dtype != SY_F32 ? (const void *)&halves[i % 2] : (const void *)&words[i % 2], bytes);
         run_both(backend, queues[1], &g, g.tiles, 1, &o);
         held = held && nan_in_row(o.act, clean.act, dtype, g.n_rows, g.F, (int)row) &&
-               nan_in_row(o.y, clean.y, dtype, g.n_rows, g.D, (int)row);
+               nan_in_row(o.y, clean.y, y_type(&g), g.n_rows, g.D, (int)row);
         free_outputs(&clean);
         free_outputs(&o);
         group_end(&g);
@@ -379,16 +386,18 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * (6 * 2 * 7 + 2));
+    plan_backends(count_tests(backends, n, 6 * 2 * 7 + 2, 2 * 7));
     random_begin();
     for (int b = 0; b < n; b++) {
         static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};
         queues_begin(backends[b]);
-        for (int i = 0; i < 12; i++) {
-            enum sy_dtype dtype = i % 2 ? SY_BF16 : SY_F32;
-            test_values(backends[b], types[i / 2], dtype);
-            test_exact(backends[b], types[i / 2], dtype);
-            test_nan(backends[b], types[i / 2], dtype);
+        int n_pairs = takes_parts(backends[b]) ? 14 : 12;
+        for (int i = 0; i < n_pairs; i++) {
+            enum sy_dtype w_dtype = i < 12 ? types[i / 2] : i == 12 ? SY_BF16 : SY_F8_E4M3;
+            enum sy_dtype dtype = i >= 12 ? SY_BF16X2 : i % 2 ? SY_BF16 : SY_F32;
+            test_values(backends[b], w_dtype, dtype);
+            test_exact(backends[b], w_dtype, dtype);
+            test_nan(backends[b], w_dtype, dtype);
         }
         test_silu(backends[b]);
         queues_end(backends[b]);

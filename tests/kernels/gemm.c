@@ -9,7 +9,9 @@ static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3
 
 #define N_TYPES  ((int)(sizeof types / sizeof *types))
 #define N_FLOATS 3 /* the first so many are no codes */
-static const enum sy_dtype x_types[] = {SY_F32, SY_BF16};
+static const enum sy_dtype x_types[] = {SY_F32, SY_BF16, SY_BF16X2};
+
+#define N_X_TYPES 2 /* without the last */
 
 /* Where kernels.h says that input k of output n of a panel is. */
 static size_t place(enum sy_dtype dtype, int n, int k)
@@ -120,9 +122,10 @@ struct pair {
     char name[32];
 };
 
-static const void *row_at(const struct pair *pair, const void *x, size_t element)
+/* Row t of x, from element i on. */
+static const void *row_at(const struct pair *pair, const void *x, size_t stride, size_t t, size_t i)
 {
-    return (const uint8_t *)x + element * sy_dtype_bytes(pair->x);
+    return (const uint8_t *)x + sy_row_index(pair->x, stride, t, i) * part_bytes(pair->x);
 }
 
 struct errors {
@@ -155,7 +158,7 @@ static void check_shape(const struct sy_kernels *backend, const struct pair *pai
     for (int t = 0; t < T; t++) {
         for (int n = 0; n < N; n++) {
             size_t at = (size_t)t * y_stride + (size_t)n;
-            double bound, sum = exact_dot(&m, n, row_at(pair, x, (size_t)t * x_stride), pair->x, &bound);
+            double bound, sum = exact_dot(&m, n, row_at(pair, x, x_stride, (size_t)t, 0), pair->x, x_stride, &bound);
             if (add) { /* y is one more term of the sum */
                 sum += (double)before[at];
                 bound += (K + 1) * EPS * (fabs((double)before[at]) + bound) + EPS * fabs(sum);
@@ -213,11 +216,11 @@ struct product {
     float *before, *whole, *y; /* [T][N]: what is added to, the result of all at once, and of a part */
 };
 
-/* Every element times 2^low .. 2^high. */
+/* Every element times 2^low .. 2^high; of SY_BF16X2 every part. */
 static void scale_elements(enum sy_dtype dtype, void *data, size_t n, int low, int high)
 {
     for (size_t i = 0; i < n; i++) {
-        float f = ldexpf(sy_float_at(dtype, data, i), random_int(low, high));
+        float f = ldexpf(sy_float_at(dtype == SY_F32 ? SY_F32 : SY_BF16, data, i), random_int(low, high));
         if (dtype == SY_F32)
             ((float *)data)[i] = f;
         else
@@ -246,7 +249,7 @@ static void product_begin(struct product *p, const struct sy_kernels *backend, c
     }
     if (tiny) {
         int low = pair->w == SY_F16 || sy_dtype_quantised(pair->w) ? -126 : -66;
-        scale_elements(pair->x, p->x, (size_t)p->T * p->stride, low, low + 6);
+        scale_elements(pair->x, p->x, sy_row_index(pair->x, p->stride, (size_t)p->T, 0), low, low + 6);
         for (int i = 0; i < p->T * p->N; i++)
             p->before[i] = ldexpf(1.0f + random_float() / 2, -random_int(120, 126));
     }
@@ -272,7 +275,7 @@ static void product_run(const struct sy_kernels *backend, struct sy_queue *q, co
     poison(y, (size_t)(n * width) * sizeof *y);
     for (int r = 0; p->add && r < n; r++)
         memcpy(y + r * width, p->before + (t + r) * p->N + begin, (size_t)width * sizeof *y);
-    backend->gemm(q, &p->m.panels, row_at(&p->pair, p->x, (size_t)t * p->stride), p->pair.x, p->stride, n, begin, end,
+    backend->gemm(q, &p->m.panels, row_at(&p->pair, p->x, p->stride, (size_t)t, 0), p->pair.x, p->stride, n, begin, end,
                   p->add, y, (size_t)width);
 }
 
@@ -365,8 +368,8 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
         backend->gemm(queues[0], &m.panels, x, pair->x, (size_t)K, T, 0, N, false, clean, (size_t)N);
         memcpy(kept, x_row, (size_t)K * element);
         for (int whole = 0; whole < 2; whole++) {
-            poison(whole ? x_row : x_row + (size_t)random_int(0, K - 1) * element,
-                   whole ? (size_t)K * element : element);
+            size_t bytes = whole ? (size_t)K * element : part_bytes(pair->x);
+            poison(whole ? x_row : x_row + (size_t)random_int(0, K * (int)(element / bytes) - 1) * bytes, bytes);
             backend->gemm(queues[2], &m.panels, x, pair->x, (size_t)K, T, 0, N, false, y, (size_t)N);
             rows = rows && nan_stays(y, clean, T, N, row, 0, 0);
         }
@@ -384,19 +387,45 @@ static void test_nan(const struct sy_kernels *backend, const struct pair *pair)
     ok(outputs, "%s: %s: NaN stays in its output", backend->name, pair->name);
 }
 
+static const void *row_of(const struct sy_head_gemm *g, int t)
+{
+    return (const uint8_t *)g->y + sy_row_index(g->y_dtype, g->y_stride, (size_t)t, 0) * part_bytes(g->y_dtype);
+}
+
+static bool element_untouched(const struct sy_head_gemm *g, int t, size_t i)
+{
+    const uint8_t *row = row_of(g, t);
+    size_t bytes = part_bytes(g->y_dtype), lo = g->y_dtype == SY_BF16X2 ? g->y_stride : 0;
+    size_t begin = (size_t)(row - (const uint8_t *)g->y);
+
+    return is_untouched(g->y, begin + i * bytes, begin + (i + 1) * bytes) &&
+           is_untouched(g->y, begin + (i + lo) * bytes, begin + (i + lo + 1) * bytes);
+}
+
+/* f as an output has it that is rounded to BF16, stored in two parts, or neither. */
+static double stored_value(enum sy_dtype dtype, float f)
+{
+    uint16_t parts[2];
+
+    if (dtype == SY_BF16X2)
+        store_parts(parts, 0, 1, f);
+    return (double)(dtype == SY_BF16X2 ? sy_row_float(SY_BF16X2, parts, 1, 0)
+                                       : sy_round_float(f, dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE));
+}
+
 /* A matrix for each head, a range of heads, parts of rows that lie anywhere: against double, and the bits of gemm. */
 static void test_heads(const struct sy_kernels *backend, const struct pair *pair)
 {
-    static const int n_rows[] = {0, 1, 2, 5, 16, 33, 130, 270};
+    static const int n_rows[] = {0, 1, 2, 5, 16, 33, 130, 270, 7};
     bool outside = false, same = true;
     double ratio = 0.0;
 
     for (int i = 0; i < 16; i++) {
-        int H = random_int(1, 5), N = random_int(1, 90), K = random_int(1, 140), T = n_rows[i % 8],
+        int H = random_int(1, 5), N = random_int(1, 90), K = random_int(1, 140), T = n_rows[i % 9],
             from = random_int(0, H - 1);
         int N_all = (N + SY_PANEL - 1) / SY_PANEL * SY_PANEL;
-        enum sy_dtype y_dtype = i % 3 == 2 ? SY_BF16 : SY_F32;
-        enum sy_round round = i % 3 == 1 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+        enum sy_dtype y_dtype = i % 4 == 2 ? SY_BF16 : i % 4 == 3 ? SY_BF16X2 : SY_F32;
+        enum sy_round round = i % 4 == 1 ? SY_ROUND_BF16 : SY_ROUND_NONE;
         struct matrix m = new_matrix(backend, pair->w, H * N_all, K);
         /* Rows of a head behind its last one are zero, as a packed panel has them. */
         for (int n = 0; n < H * N_all; n++)
@@ -427,19 +456,18 @@ static void test_heads(const struct sy_kernels *backend, const struct pair *pair
             int t = (int)(at / g.y_stride), h = (int)(at % g.y_stride / g.y_head),
                 n = (int)(at % g.y_stride % g.y_head);
             if (h < g.head_begin || h >= g.head_end || n >= N) {
-                outside = outside || !is_untouched(g.y, at * element, (at + 1) * element);
+                outside = outside || !element_untouched(&g, t, at % g.y_stride);
                 continue;
             }
-            const void *row = row_at(pair, g.x, (size_t)t * g.x_stride + (size_t)h * g.x_head);
-            double bound, want = exact_dot(&m, h * N_all + n, row, pair->x, &bound);
-            double found = (double)sy_float_at(y_dtype, g.y, at);
-            bool halved = y_dtype == SY_BF16 || round == SY_ROUND_BF16;
-            worst(&ratio, found, want, stored_bound(halved ? SY_BF16 : SY_F32, want, bound));
+            const void *row = row_at(pair, g.x, g.x_stride, (size_t)t, (size_t)h * g.x_head);
+            double bound, want = exact_dot(&m, h * N_all + n, row, pair->x, g.x_stride, &bound);
+            double found = (double)sy_row_float(y_dtype, row_of(&g, t), g.y_stride, at % g.y_stride);
+            enum sy_dtype stored = round == SY_ROUND_BF16 ? SY_BF16 : y_dtype;
+            worst(&ratio, found, want, stored_bound(stored, want, bound));
             if (n == 0)
-                backend->gemm(queues[0], &m.panels, row, pair->x, (size_t)K, 1, h * N_all, (h + 1) * N_all, false,
+                backend->gemm(queues[0], &m.panels, row, pair->x, g.x_stride, 1, h * N_all, (h + 1) * N_all, false,
                               alone, (size_t)N_all);
-            float one = sy_round_float(alone[n], halved ? SY_ROUND_BF16 : SY_ROUND_NONE);
-            same = same && found == (double)one;
+            same = same && found == stored_value(stored, alone[n]);
         }
         outside = outside || !fences_hold(g.y, n_y * element);
         free_bytes(alone);
@@ -459,15 +487,17 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * (3 + N_FLOATS + N_TYPES * 2 * 7 + N_FLOATS * 2 * 3));
+    int n_products = N_TYPES * 7 + N_FLOATS * 3; /* of one type of rows */
+    plan_backends(count_tests(backends, n, 3 + N_FLOATS + N_X_TYPES * n_products, n_products));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         test_pack(backends[b]);
         for (int i = 0; i < N_FLOATS; i++)
             test_embed(backends[b], types[i]);
-        for (int i = 0; i < 2 * N_TYPES; i++) {
-            struct pair pair = {types[i / 2], x_types[i % 2], ""};
+        int n_pairs = (N_X_TYPES + takes_parts(backends[b])) * N_TYPES;
+        for (int i = 0; i < n_pairs; i++) {
+            struct pair pair = {types[i % N_TYPES], x_types[i / N_TYPES], ""};
             snprintf(pair.name, sizeof pair.name, "%s rows, %s weights", sy_dtype_name(pair.x), sy_dtype_name(pair.w));
             test_shapes(backends[b], &pair);
             test_exact(backends[b], &pair);

@@ -107,8 +107,8 @@ static void test_write(const struct sy_kernels *backend, enum sy_dtype dtype)
                 int dims = v ? c.kv.v_dim : c.kv.k_dim, h = (at - v * k_each) / dims, dim = (at - v * k_each) % dims;
                 const uint8_t *there = cache_place(&c, v, s, p, h, dim);
                 float f = cache_input(&c, v, s, p, h, dim);
-                uint16_t half = sy_bf16_round(f);
-                const void *want = dtype == SY_BF16 ? (const void *)&half : &f;
+                uint16_t half = dtype == SY_F16 ? sy_f16_round(f) : sy_bf16_round(f);
+                const void *want = dtype == SY_F32 ? (const void *)&f : &half;
                 held = held && memcmp(there, want, bytes) == 0;
                 memcpy(expected + (there - c.kv.base), there, bytes);
             }
@@ -128,14 +128,17 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(2 * 3 + n * 2 * 2);
+    plan_backends(count_tests(backends, n, 2 * 2, 2) + 3 * 3);
     random_begin();
     test_layout(SY_F32);
     test_layout(SY_BF16);
+    test_layout(SY_F16);
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         test_write(backends[b], SY_F32);
         test_write(backends[b], SY_BF16);
+        if (takes_parts(backends[b]))
+            test_write(backends[b], SY_F16);
         queues_end(backends[b]);
     }
     return tap_exit();

@@ -68,7 +68,7 @@ static double exact_scores(const struct matrix *m, const float *x, double *p)
     double largest = -INFINITY, sum = 0.0, error = 0.0, bound;
 
     for (int e = 0; e < m->rows.n; e++) {
-        p[e] = exact_dot(m, e, x, SY_F32, &bound);
+        p[e] = exact_dot(m, e, x, SY_F32, 0, &bound);
         largest = fmax(largest, p[e]);
         error = fmax(error, bound);
     }
@@ -273,7 +273,7 @@ static void test_rules(const struct sy_kernels *backend)
             double p[EXPERTS_MAX], weights[EXPERTS_MAX], bound, error = 0;
             int32_t ids[EXPERTS_MAX];
             for (int e = 0; e < E; e++) {
-                p[e] = exact_dot(&m, e, x + t * D, SY_F32, &bound) + (m.panels.bias ? (double)m.panels.bias[e] : 0);
+                p[e] = exact_dot(&m, e, x + t * D, SY_F32, 0, &bound) + (m.panels.bias ? (double)m.panels.bias[e] : 0);
                 error = fmax(error, bound);
             }
             if (decide(&rule, p, ids, weights) < MARGIN && ++n_passed)

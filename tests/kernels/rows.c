@@ -3,6 +3,21 @@
  */
 #include "common.h"
 
+static const void *row_at(enum sy_dtype dtype, const void *rows, size_t stride, size_t row)
+{
+    return (const uint8_t *)rows + row * stride * sy_dtype_bytes(dtype);
+}
+
+/* The first `width` elements of two rows, whose strides may differ, are the same. */
+static bool same_row(enum sy_dtype dtype, const void *a, size_t a_stride, const void *b, size_t b_stride, size_t width)
+{
+    size_t bytes = part_bytes(dtype);
+    bool same = memcmp(a, b, width * bytes) == 0;
+
+    return same && (dtype != SY_BF16X2 || memcmp((const uint8_t *)a + a_stride * bytes,
+                                                 (const uint8_t *)b + b_stride * bytes, width * bytes) == 0);
+}
+
 /* Runs of some rows against double. */
 static void check_rmsnorm(const float *x, size_t x_stride, const void *y, enum sy_dtype y_dtype, size_t y_stride,
                           int n_rows, int n_heads, int width, const float *weight, double *ratio)
@@ -17,8 +32,8 @@ static void check_rmsnorm(const float *x, size_t x_stride, const void *y, enum s
         for (int k = 0; k < width; k++) {
             double want = (double)from[k] * scale * (double)weight[k];
             double bound = (width + 8) * EPS * fabs(want) + 1e-37;
-            worst(ratio, (double)sy_float_at(y_dtype, y, row * y_stride + head + (size_t)k), want,
-                  stored_bound(y_dtype, want, bound));
+            worst(ratio, (double)sy_row_float(y_dtype, row_at(y_dtype, y, y_stride, row), y_stride, head + (size_t)k),
+                  want, stored_bound(y_dtype, want, bound));
         }
     }
 }
@@ -37,7 +52,8 @@ static bool rmsnorm_again(const struct sy_kernels *backend, const float *x, size
             memcpy(from + k * width, x + (size_t)(t + k) * x_stride, run * sizeof *x);
         backend->rmsnorm(queues[0], from, run, 3, 1, width, weight, 1e-5f, to, y_dtype, run);
         for (size_t k = 0; k < 3; k++)
-            held = held && !memcmp(to + k * run * element, y + ((size_t)t + k) * y_stride * element, run * element);
+            held = held && same_row(y_dtype, to + k * run * element, run, row_at(y_dtype, y, y_stride, (size_t)t + k),
+                                    y_stride, run);
     }
     if (y_dtype != SY_F32)
         free_bytes(to);
@@ -50,6 +66,7 @@ static void test_rmsnorm(const struct sy_kernels *backend, enum sy_dtype y_dtype
     static const int widths[] = {1, 7, 8, 16, 33, 64, 129, 1000, 2048};
     double ratio = 0.0;
     bool outside = false, exact = true, nan = true;
+    char what[40];
     size_t element = sy_dtype_bytes(y_dtype);
 
     for (int i = 0; i < 9; i++) {
@@ -64,21 +81,25 @@ static void test_rmsnorm(const struct sy_kernels *backend, enum sy_dtype y_dtype
         check_rmsnorm(x, x_stride, y, y_dtype, y_stride, n_rows, n_heads, width, weight, &ratio);
         exact = exact && rmsnorm_again(backend, x, x_stride, y, y_dtype, y_stride, n_rows, width, weight);
         for (size_t t = 0; t < (size_t)n_rows; t++)
-            outside = outside || !is_untouched(y, (t * y_stride + full) * element, (t + 1) * y_stride * element);
+            outside = outside || !row_untouched_outside(y_dtype, y, y_stride, t, 0, full);
         outside = outside || !fences_hold(y, bytes);
         memcpy(clean, y, bytes);
         x[3 * x_stride] = NAN;
         backend->rmsnorm(queues[0], x, x_stride, n_rows, n_heads, width, weight, 1e-5f, y, y_dtype, y_stride);
         for (size_t k = 0; k < (size_t)width; k++)
-            nan = nan && isnan(sy_float_at(y_dtype, y, 3 * y_stride + k));
-        memcpy(y + 3 * y_stride * element, clean + 3 * y_stride * element, (size_t)width * element);
+            nan = nan && isnan(sy_row_float(y_dtype, row_at(y_dtype, y, y_stride, 3), y_stride, k));
+        for (size_t part = 0; part < element / part_bytes(y_dtype); part++) {
+            size_t at = sy_row_index(y_dtype, y_stride, 3, part * y_stride) * part_bytes(y_dtype);
+            memcpy(y + at, clean + at, (size_t)width * part_bytes(y_dtype));
+        }
         nan = nan && memcmp(y, clean, bytes) == 0;
         free_output(x);
         free_output(weight);
         free_output(y);
         free_bytes(clean);
     }
-    ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "rmsnorm to BF16" : "rmsnorm to F32");
+    snprintf(what, sizeof what, "rmsnorm to %s", sy_dtype_name(y_dtype));
+    ok_worst(ratio, backend->name, what);
     ok(!outside, "%s: rmsnorm to %s writes nothing outside y", backend->name, sy_dtype_name(y_dtype));
     ok(exact, "%s: rmsnorm to %s: the same bits with any other rows, and in place", backend->name,
        sy_dtype_name(y_dtype));
@@ -90,6 +111,7 @@ static void test_layernorm(const struct sy_kernels *backend, enum sy_dtype y_dty
     static const int widths[] = {1, 2, 15, 64, 130, 1000, 4096};
     double ratio = 0.0;
     bool fenced = true, exact = true;
+    char what[40];
 
     for (int i = 0; i < 7; i++) {
         int width = widths[i], T = 23;
@@ -114,7 +136,8 @@ static void test_layernorm(const struct sy_kernels *backend, enum sy_dtype y_dty
                 /* The mean is off by some roundings of x itself, which the scale makes larger. */
                 double bound = 8 * EPS * (fabs(turned) + fabs((double)bias[j])) +
                                (width + 8) * EPS * (1 + (double)shift) * scale * fabs((double)weight[j]);
-                worst(&ratio, (double)sy_float_at(y_dtype, y, (size_t)t * y_stride + (size_t)j), want,
+                worst(&ratio,
+                      (double)sy_row_float(y_dtype, row_at(y_dtype, y, y_stride, (size_t)t), y_stride, (size_t)j), want,
                       stored_bound(y_dtype, want, bound));
             }
             backend->layernorm(queues[0], row, x_stride, 1, width, weight, bias, 1e-5f, again, y_dtype, y_stride);
@@ -127,9 +150,42 @@ static void test_layernorm(const struct sy_kernels *backend, enum sy_dtype y_dty
         free_bytes(again);
         free_output(y);
     }
-    ok_worst(ratio, backend->name, y_dtype == SY_BF16 ? "layernorm to BF16" : "layernorm to F32");
+    snprintf(what, sizeof what, "layernorm to %s", sy_dtype_name(y_dtype));
+    ok_worst(ratio, backend->name, what);
     ok(fenced, "%s: layernorm writes nothing outside y", backend->name);
     ok(exact, "%s: layernorm: the same bits alone", backend->name);
+}
+
+/* Random rows of any strides, a NaN among them, in two parts. */
+static void test_split(const struct sy_kernels *backend)
+{
+    bool held = true, outside = false;
+
+    for (int i = 0; i < 8; i++) {
+        int T = random_int(0, 40), width = i % 2 ? random_int(1, 40) : random_int(500, 3000);
+        size_t x_stride = (size_t)(width + random_int(0, 5)), y_stride = (size_t)(width + random_int(0, 5));
+        size_t bytes = (size_t)T * y_stride * sy_dtype_bytes(SY_BF16X2);
+        float *x = random_rows(SY_F32, T, width, x_stride);
+        void *y = new_output(bytes);
+        if (T)
+            x[(size_t)random_int(0, T - 1) * x_stride] = NAN;
+        backend->split(queues[i % THREADS_MAX], x, x_stride, T, width, y, y_stride);
+        for (size_t t = 0; t < (size_t)T; t++) {
+            for (size_t k = 0; k < (size_t)width; k++) {
+                float f = x[t * x_stride + k];
+                uint16_t parts[2], *found = (uint16_t *)y + sy_row_index(SY_BF16X2, y_stride, t, k);
+                store_parts(parts, 0, 1, f);
+                held = held && (f != f ? isnan(sy_row_float(SY_BF16X2, found, y_stride, 0)) != 0
+                                       : found[0] == parts[0] && found[y_stride] == parts[1]);
+            }
+            outside = outside || !row_untouched_outside(SY_BF16X2, y, y_stride, t, 0, (size_t)width);
+        }
+        outside = outside || !fences_hold(y, bytes);
+        free_output(x);
+        free_output(y);
+    }
+    ok(held, "%s: split makes the nearest BF16 and the nearest of what is left", backend->name);
+    ok(!outside, "%s: split writes nothing outside y", backend->name);
 }
 
 /* One factor for all, and each row's own sigmoid. */
@@ -392,6 +448,7 @@ static void test_types(void)
 {
     is_int((int64_t)sy_dtype_bytes(SY_BF16), 2, "bytes of BF16");
     is_int((int64_t)sy_dtype_bytes(SY_I64), 8, "bytes of I64");
+    is_int((int64_t)sy_dtype_bytes(SY_BF16X2), 4, "bytes of two parts");
     is_int((int64_t)sy_dtype_bytes((enum sy_dtype)99), 0, "an unknown type has no bytes");
     ok(sy_dtype_array_bytes(SY_MXFP4, 33) == 17 && sy_dtype_array_bytes(SY_BF16, 33) == 66,
        "bytes of several elements");
@@ -426,7 +483,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(13 + n * 30);
+    plan_backends(14 + count_tests(backends, n, 30, 9));
     random_begin();
     test_types();
     test_isas();
@@ -436,6 +493,11 @@ int main(void)
         test_rmsnorm(backends[b], SY_BF16);
         test_layernorm(backends[b], SY_F32);
         test_layernorm(backends[b], SY_BF16);
+        if (takes_parts(backends[b])) {
+            test_rmsnorm(backends[b], SY_BF16X2);
+            test_layernorm(backends[b], SY_BF16X2);
+            test_split(backends[b]);
+        }
         test_factors(backends[b]);
         test_rope(backends[b]);
         test_elementwise(backends[b]);
