@@ -242,6 +242,35 @@ static inline int sy_logit_blocks(int V)
     return (V - 1) / SY_LOGIT_BLOCK + 1;
 }
 
+/* One layer of experts that are all on this device, from hidden states to hidden states. What begins it is the router's
+ * matrix, its logits, or experts and weights that are chosen already; what comes before that is left out. */
+enum sy_moe_from { SY_MOE_FROM_HIDDEN, SY_MOE_FROM_LOGITS, SY_MOE_FROM_CHOSEN };
+
+struct sy_moe_shape {
+    int T, D, F, E, K; /* T: at most */
+    enum sy_dtype w_dtype; /* of the experts' matrices */
+};
+
+struct sy_expert {
+    const struct sy_weight *gate_up, *down;
+};
+
+struct sy_moe_run {
+    struct sy_moe_shape shape;
+    enum sy_moe_from from;
+    const struct sy_router_rule *rule;
+    const struct sy_weight *router; /* as router() takes it; from hidden states alone */
+    const float *h;      /* [T, D] hidden states: the router's rows as they are, the experts' rounded to BF16 */
+    float *logits;       /* [T, E] */
+    int32_t *ids;        /* [T, K] */
+    float *weights;      /* [T, K] */
+    const void *table;   /* of the layer's experts, by moe_table() */
+    struct sy_glu glu;
+    const float *shared; /* [T, D] as combine() takes it, or NULL */
+    float *x;            /* [T, D] += the layer's result */
+    void *workspace;     /* moe_bytes() on the device */
+};
+
 /* What a probe counts: bytes read, or multiplications and additions of a type's fastest product. */
 enum sy_probe { SY_PROBE_READ, SY_PROBE_FP32, SY_PROBE_BF16, SY_PROBE_INT8, SY_N_PROBES };
 
@@ -357,6 +386,14 @@ struct sy_kernels {
      * the tests of exactness. */
     void (*combine)(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K, int D,
                     const float *shared, bool reverse_k, float *x);
+
+    /* A whole layer (struct sy_moe_run), without a look from the host: the same bits as router, rows rounded to BF16,
+     * expert_gate_up and expert_down of BF16, and combine, one after the other. moe_table() notes where E experts' matrices
+     * are, all of one size and type, in a table of moe_table_bytes(E) bytes on the device. NULL where the parts are as fast. */
+    size_t (*moe_bytes)(const struct sy_moe_shape *shape);
+    size_t (*moe_table_bytes)(int n_experts);
+    void (*moe_table)(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
+    void (*moe_run)(struct sy_queue *q, const struct sy_moe_run *run);
 
     /* x += y, T rows of width. */
     void (*add)(struct sy_queue *q, float *x, const float *y, int T, int width);

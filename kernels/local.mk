@@ -25,11 +25,15 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 sy_cuda_sources = \
 	%D%/cuda/attention.cu \
 	%D%/cuda/cuda.h \
+	%D%/cuda/experts.cu %D%/cuda/experts.cuh \
+	%D%/cuda/experts_f32.cu \
+	%D%/cuda/experts_mma.cu \
 	%D%/cuda/gemm.cu \
 	%D%/cuda/kv.cu \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \
 	%D%/cuda/mma.cuh \
+	%D%/cuda/moe.cu \
 	%D%/cuda/pack.cu \
 	%D%/cuda/queue.cu \
 	%D%/cuda/rope.cu \

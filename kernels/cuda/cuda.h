@@ -103,6 +103,16 @@ void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const
 /* logits.cu */
 void sy_cuda_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
 
+/* experts.cu, moe.cu */
+void sy_cuda_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
+                            enum sy_dtype dtype, const struct sy_glu *glu, void *act);
+void sy_cuda_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *act,
+                         enum sy_dtype act_dtype, void *y, void *const *y_rows, enum sy_dtype y_dtype);
+size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape);
+size_t sy_cuda_moe_table_bytes(int n_experts);
+void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
+void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run);
+
 /* pack.cu */
 size_t sy_cuda_panel_bytes(enum sy_dtype dtype, int k);
 void sy_cuda_pack_panel(enum sy_dtype dtype, int k, int k_begin, int k_end, int n_rows, const void *rows,

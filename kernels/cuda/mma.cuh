@@ -77,11 +77,12 @@ template <class S> static constexpr __host__ __device__ size_t sy_mma_shared(enu
            (dtype == SY_BF16 ? 0 : (size_t)S::W_BYTES);
 }
 
-/* What a block multiplies. Row i of the tile is at x + i * x_stride, or at rows[i]; a NULL or one past n_rows is zeros. */
+/* What a block multiplies. Row i of the tile is row rows[i] of x, or with NULL row i; behind n_rows are zeros. */
 struct sy_mma_operands {
-    struct sy_weight w; /* panels */
+    struct sy_weight w;        /* panels */
     int first_panel, n_panels; /* of the tile, in order of data's; at most BN / SY_PANEL */
     const uint16_t *x;
+    const uint32_t *rows;
     size_t x_stride; /* elements */
     int n_rows, n_parts;
     bool aligned; /* rows begin at, and go on by, multiples of 16 bytes */
@@ -100,7 +101,8 @@ static __device__ __forceinline__ void sy_mma_stage_rows(const struct sy_mma_ope
         int part = b / n_blocks, k = b % n_blocks * SY_CUDA_BLOCK + piece * 8;
         uint8_t *at = to + kb * (S::BM * 128) + (row / 8 * 8 + piece) * 128 + row % 8 * 16;
         int n = row < o.n_rows && part < o.n_parts ? o.w.k - k : 0;
-        const uint16_t *from = o.x + (n > 0 ? (size_t)row * o.x_stride + (size_t)part * (size_t)o.w.k + (size_t)k : 0);
+        size_t from_row = o.rows && n > 0 ? o.rows[row] : (size_t)row;
+        const uint16_t *from = o.x + (n > 0 ? from_row * o.x_stride + (size_t)part * (size_t)o.w.k + (size_t)k : 0);
         n = n < 0 ? 0 : n > 8 ? 8 : n;
         if (o.aligned) {
             sy_copy_piece(at, from, n * 2);
@@ -152,8 +154,8 @@ static __device__ __forceinline__ void sy_mma_decode(const struct sy_mma_operand
 #pragma unroll
             for (int e = 0; e < 8; e++)
                 wide[e] = sy_narrow_bf16(__fmul_rn(sy_widen(W, code, (size_t)(half * 8 + e)), scale));
-            *(uint4 *)(to + ((size_t)atom * 8 + (size_t)(piece * (INPUTS / 8) + half)) * 128 + (size_t)row * 16) =
-                *(const uint4 *)wide;
+            *(uint4 *)(to + ((size_t)atom * 8 + (size_t)(piece * (INPUTS / 8) + half)) * 128 +
+                       (size_t)row * 16) = *(const uint4 *)wide;
         }
     }
 }

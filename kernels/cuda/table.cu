@@ -36,7 +36,13 @@ static struct sy_kernels make_table(void)
     t.attention = sy_cuda_attention;
     t.router = sy_cuda_router;
     t.copy_rows = sy_cuda_copy_rows;
+    t.expert_gate_up = sy_cuda_expert_gate_up;
+    t.expert_down = sy_cuda_expert_down;
     t.combine = sy_cuda_combine;
+    t.moe_bytes = sy_cuda_moe_bytes;
+    t.moe_table_bytes = sy_cuda_moe_table_bytes;
+    t.moe_table = sy_cuda_moe_table;
+    t.moe_run = sy_cuda_moe_run;
     t.add = sy_cuda_add;
     t.scan_logits = sy_cuda_scan_logits;
     t.convert = sy_cuda_convert;

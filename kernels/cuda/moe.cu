@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * moe.cu - one layer of experts that are all here, without a look from the host
+ *
+ *   logits ──> choose ──> place ──> gate and up ──> down ──> combine
+ *
+ * choose: a block for CHUNK tokens picks their experts and counts the rows of each; more blocks round the hidden states.
+ * place: tokens in order of their experts (a stable counting sort: a chunk's tokens of one expert are bits of a word, and a
+ * row's place is how many come before it) and the table of tiles. One chunk is placed by the block that chose.
+ */
+#include "cuda/experts.cuh"
+#include "cuda/router.cuh"
+#include "cuda/widen.cuh"
+
+#define CHUNK   64 /* tokens; bits of a word */
+#define THREADS 1024
+
+/* Where things are in the workspace. */
+struct moe {
+    int T, D, F, E, K, n_chunks, tile_rows, n_sms;
+    enum sy_moe_from from;
+    const float *h;
+    float *logits, *weights;
+    int32_t *ids;
+    uint32_t *x_rows, *y_index; /* [T * K] of a row in order of experts: its token, and its place among the results */
+    int *counts;                /* [n_chunks][E] rows */
+    struct sy_cuda_tile *tiles;
+    struct sy_cuda_schedule *schedule;
+    uint16_t *rows, *act, *results; /* BF16: [T, D], [T * K, F], [T * K, D] */
+    const float *shared;
+    float *x;
+};
+
+/* For an expert's mean number of rows and some more, so that most have one tile. */
+static int tile_rows_for(const struct sy_moe_shape *s)
+{
+    double mean = (double)s->T * s->K / s->E;
+    double most = mean < 128 ? mean + 4 * sqrt(mean) : SY_CUDA_TILE_ROWS;
+
+    return sy_cuda_tile_rows(most < s->T ? (int)most : s->T);
+}
+
+static int tiles_most(const struct sy_moe_shape *s, int tile_rows)
+{
+    int pairs = s->T * s->K, experts = s->E < pairs ? s->E : pairs;
+
+    return experts + pairs / tile_rows;
+}
+
+/* The next `bytes` of the workspace; with NULL only their count. */
+static void *take(uint8_t *base, size_t *used, size_t bytes)
+{
+    size_t at = *used;
+
+    *used += (bytes + 255) / 256 * 256;
+    return base ? base + at : NULL;
+}
+
+static size_t lay_out(const struct sy_moe_shape *s, void *workspace, struct moe *m)
+{
+    size_t used = 0, pairs = (size_t)s->T * (size_t)s->K;
+    uint8_t *base = (uint8_t *)workspace;
+
+    m->T = s->T;
+    m->D = s->D;
+    m->F = s->F;
+    m->E = s->E;
+    m->K = s->K;
+    m->n_chunks = (s->T + CHUNK - 1) / CHUNK;
+    m->tile_rows = tile_rows_for(s);
+    m->schedule = (struct sy_cuda_schedule *)take(base, &used, sizeof *m->schedule);
+    m->counts = (int *)take(base, &used, sizeof *m->counts * (size_t)m->n_chunks * (size_t)s->E);
+    m->tiles = (struct sy_cuda_tile *)take(base, &used, sizeof *m->tiles * (size_t)(s->E + s->T * s->K / 8));
+    m->x_rows = (uint32_t *)take(base, &used, sizeof *m->x_rows * pairs);
+    m->y_index = (uint32_t *)take(base, &used, sizeof *m->y_index * pairs);
+    m->rows = (uint16_t *)take(base, &used, 2 * (size_t)s->T * (size_t)s->D);
+    m->act = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->F);
+    m->results = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->D);
+    return used;
+}
+
+size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape)
+{
+    struct moe m;
+
+    return lay_out(shape, NULL, &m);
+}
+
+/* ---- place ---- */
+
+/* Sum of what the block's threads before this one have; *all: of all of them. */
+static __device__ uint64_t sum_before(uint64_t mine, uint64_t *all)
+{
+    __shared__ uint64_t of_warp[32];
+    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
+    uint64_t sum = mine;
+
+    for (int i = 1; i < 32; i *= 2) {
+        uint64_t other = __shfl_up_sync(0xffffffffu, sum, (unsigned)i);
+        sum += lane >= i ? other : 0;
+    }
+    if (lane == 31)
+        of_warp[warp] = sum;
+    __syncthreads();
+    uint64_t before = 0, total = 0;
+    for (int i = 0; i < (int)blockDim.x / 32; i++) {
+        before += i < warp ? of_warp[i] : 0;
+        total += of_warp[i];
+    }
+    __syncthreads();
+    *all = total;
+    return before + sum - mine;
+}
+
+/* Even tiles of an expert's n rows, from number `tile` on. */
+static __device__ void make_tiles(const struct moe &m, int expert, int row, int n, int tile, int n_tiles)
+{
+    int each = n_tiles ? ((n + n_tiles - 1) / n_tiles + 7) / 8 * 8 : 0;
+
+    for (int i = 0; i < n_tiles; i++) {
+        int first = i / SY_CUDA_TOGETHER * SY_CUDA_TOGETHER, left = n - i * each;
+        m.tiles[tile + i] = {expert, row + i * each, left < each ? left : each, tile + first,
+                             n_tiles - first < SY_CUDA_TOGETHER ? n_tiles - first : SY_CUDA_TOGETHER};
+    }
+}
+
+static __device__ void plan_halves(const struct moe &m, int n_tiles)
+{
+    struct sy_cuda_schedule s = {n_tiles, {}, {}};
+
+    sy_cuda_plan_half(&s, SY_GATE_UP, m.F, m.tile_rows, m.n_sms);
+    sy_cuda_plan_half(&s, SY_DOWN, m.D, m.tile_rows, m.n_sms);
+    *m.schedule = s;
+}
+
+/* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
+static __device__ void find_starts(const struct moe &m, int chunk, int *start)
+{
+    int each = (m.E + (int)blockDim.x - 1) / (int)blockDim.x, e_begin = (int)threadIdx.x * each;
+    int e_end = e_begin + each < m.E ? e_begin + each : m.E;
+    uint64_t rows = 0, tiles = 0, all;
+
+    for (int e = e_begin; e < e_end; e++) {
+        int total = 0, before = 0;
+        for (int c = 0; c < m.n_chunks; c++) {
+            int n = m.counts[(size_t)c * (size_t)m.E + (size_t)e];
+            total += n;
+            before += c < chunk ? n : 0;
+        }
+        start[e] = before;
+        rows += (uint64_t)total;
+        tiles += (uint64_t)((total + m.tile_rows - 1) / m.tile_rows);
+    }
+    uint64_t at = sum_before(rows << 32 | tiles, &all);
+    int row = (int)(at >> 32), tile = (int)(at & 0xffffffffu);
+    for (int e = e_begin; e < e_end; e++) {
+        int total = 0;
+        for (int c = 0; c < m.n_chunks; c++)
+            total += m.counts[(size_t)c * (size_t)m.E + (size_t)e];
+        int n_tiles = (total + m.tile_rows - 1) / m.tile_rows;
+        if (chunk == 0)
+            make_tiles(m, e, row, total, tile, n_tiles);
+        start[e] += row;
+        row += total;
+        tile += n_tiles;
+    }
+    if (chunk == 0 && threadIdx.x == 0)
+        plan_halves(m, (int)(all & 0xffffffffu));
+    __syncthreads();
+}
+
+/* masks[e]: which of the chunk's tokens go to expert e. start: [E] */
+static __device__ void place(const struct moe &m, int chunk, const unsigned long long *masks, int *start)
+{
+    int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
+
+    find_starts(m, chunk, start);
+    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
+        int t = i / m.K, pair = first * m.K + i, e = m.ids[pair];
+        int row = start[e] + __popcll(masks[e] & ((1ull << t) - 1));
+        m.x_rows[row] = (uint32_t)(first + t);
+        m.y_index[row] = (uint32_t)pair;
+    }
+}
+
+static __device__ void mark(const struct moe &m, int chunk, unsigned long long *masks)
+{
+    int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
+
+    for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
+        masks[e] = 0;
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
+        atomicOr(&masks[m.ids[first * m.K + i]], 1ull << i / m.K);
+    __syncthreads();
+}
+
+static __global__ void __launch_bounds__(THREADS) place_kernel(const struct moe m)
+{
+    extern __shared__ unsigned long long masks[];
+
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+    mark(m, (int)blockIdx.x, masks);
+    place(m, (int)blockIdx.x, masks, (int *)(masks + m.E));
+}
+
+/* ---- choose ---- */
+
+/* Hidden states to BF16, by blocks `block` of n_blocks. */
+static __device__ void round_rows(const struct moe &m, int block, int n_blocks)
+{
+    size_t n = (size_t)m.T * (size_t)m.D, step = (size_t)n_blocks * blockDim.x;
+    bool whole = n % 4 == 0 && (uintptr_t)m.h % 16 == 0;
+
+    for (size_t i = (size_t)block * blockDim.x + threadIdx.x; i < (whole ? n / 4 : n); i += step) {
+        if (!whole) {
+            m.rows[i] = sy_narrow_bf16(m.h[i]);
+            continue;
+        }
+        float4 f = ((const float4 *)m.h)[i];
+        ((ushort4 *)m.rows)[i] = make_ushort4(sy_narrow_bf16(f.x), sy_narrow_bf16(f.y), sy_narrow_bf16(f.z),
+                                              sy_narrow_bf16(f.w));
+    }
+}
+
+/* Shared memory of a warp that chooses: the router's, then ids and weights. */
+static __host__ __device__ __forceinline__ size_t choice_bytes(const struct sy_router_rule &rule)
+{
+    return sizeof(float) * (size_t)(sy_router_floats(rule) + 2 * rule.top_k);
+}
+
+static __device__ void choose_chunk(const struct moe &m, const struct sy_router_rule &rule, int chunk, uint8_t *shared,
+                                    int n_warps)
+{
+    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+    int end = (chunk + 1) * CHUNK < m.T ? (chunk + 1) * CHUNK : m.T;
+    float *scratch = (float *)(shared + (size_t)warp * choice_bytes(rule));
+    float *weights = scratch + sy_router_floats(rule);
+    int32_t *ids = (int32_t *)(weights + m.K);
+
+    for (int t = chunk * CHUNK + warp; t < end && warp < n_warps; t += n_warps) {
+        size_t row = (size_t)t;
+        for (int e = lane; e < m.E; e += 32)
+            scratch[e] = m.logits[row * (size_t)m.E + (size_t)e];
+        __syncwarp();
+        sy_router_choose(rule, scratch, ids, weights);
+        __syncwarp();
+        for (int k = lane; k < m.K; k += 32) {
+            m.ids[row * (size_t)m.K + (size_t)k] = ids[k];
+            m.weights[row * (size_t)m.K + (size_t)k] = weights[k];
+        }
+        __syncwarp();
+    }
+    __syncthreads();
+}
+
+static __global__ void __launch_bounds__(THREADS)
+    choose_kernel(const struct moe m, const struct sy_router_rule rule, int n_warps)
+{
+    extern __shared__ unsigned long long masks[];
+    int chunk = (int)blockIdx.x;
+
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+    if (chunk >= m.n_chunks) {
+        round_rows(m, chunk - m.n_chunks, (int)gridDim.x - m.n_chunks);
+        return;
+    }
+    if (m.from != SY_MOE_FROM_CHOSEN)
+        choose_chunk(m, rule, chunk, (uint8_t *)masks, n_warps);
+    mark(m, chunk, masks);
+    for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
+        m.counts[(size_t)chunk * (size_t)m.E + (size_t)e] = __popcll(masks[e]);
+    __syncthreads();
+    if (m.n_chunks == 1)
+        place(m, 0, masks, (int *)(masks + m.E));
+}
+
+/* ---- combine ---- */
+
+static __device__ __forceinline__ float2 widen_pair(uint32_t both)
+{
+    return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
+}
+
+/* As combine() does it, 8 numbers to a thread. */
+static __global__ void __launch_bounds__(256) combine_kernel(const struct moe m)
+{
+    size_t n = (size_t)m.T * (size_t)m.D / 8, each = (size_t)m.D / 8;
+
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
+        size_t t = i / each, at = i % each;
+        float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        for (int k = 0; k < m.K; k++) {
+            size_t pair = t * (size_t)m.K + (size_t)k;
+            float weight = m.weights[pair];
+            uint4 y = ((const uint4 *)m.results)[pair * each + at];
+            uint32_t words[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                float2 two = widen_pair(words[j]);
+                sum[2 * j] = __fmaf_rn(weight, two.x, sum[2 * j]);
+                sum[2 * j + 1] = __fmaf_rn(weight, two.y, sum[2 * j + 1]);
+            }
+        }
+        for (int j = 0; j < 8; j++) {
+            float s = m.shared ? __fadd_rn(sum[j], m.shared[i * 8 + (size_t)j]) : sum[j];
+            m.x[i * 8 + (size_t)j] = __fadd_rn(m.x[i * 8 + (size_t)j], s);
+        }
+    }
+}
+
+/* ---- the layer ---- */
+
+size_t sy_cuda_moe_table_bytes(int n_experts)
+{
+    return sizeof(struct sy_cuda_expert) * (size_t)n_experts;
+}
+
+void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table)
+{
+    struct sy_cuda_expert entries[64];
+
+    for (int e = 0, n = 0; e < n_experts; e += n) {
+        for (n = 0; n < 64 && e + n < n_experts; n++)
+            entries[n] = sy_cuda_expert_of(experts[e + n].gate_up, experts[e + n].down);
+        sy_cuda_copy(q, (struct sy_cuda_expert *)table + e, entries, (size_t)n * sizeof *entries);
+    }
+}
+
+/* A launch that may begin before the one before it ends, as its kernel waits for that. */
+static void launch(struct sy_queue *q, const void *kernel, int n_blocks, int n_threads, size_t shared, void **arguments,
+                   const char *what)
+{
+    cudaLaunchAttribute early = {};
+    cudaLaunchConfig_t config = {};
+
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = dim3((unsigned)n_blocks);
+    config.blockDim = dim3((unsigned)n_threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = q->stream;
+    config.attrs = &early;
+    config.numAttrs = q->major >= 9;
+    sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), what);
+}
+
+static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router_rule *given)
+{
+    const size_t most = 200 * 1024;
+    struct sy_router_rule rule = {};
+    if (given)
+        rule = *given;
+    size_t masks = (size_t)m->E * (sizeof(unsigned long long) + sizeof(int)), each = choice_bytes(rule), shared = 0;
+    int n_warps = 0, n_round = (int)((size_t)m->T * (size_t)m->D / (THREADS * 8)) + 1;
+    void *arguments[] = {m, &rule, &n_warps};
+
+    if (m->from != SY_MOE_FROM_CHOSEN) {
+        n_warps = (int)(most / each) < THREADS / 32 ? (int)(most / each) : THREADS / 32;
+        shared = each * (size_t)n_warps;
+    }
+    shared = shared > masks ? shared : masks;
+    n_round = n_round < q->n_sms ? n_round : q->n_sms;
+    sy_cuda_check(q, cudaFuncSetAttribute(choose_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+                  "preparing the choice of experts");
+    launch(q, (const void *)choose_kernel, m->n_chunks + n_round, THREADS, shared, arguments, "choice of experts");
+    if (m->n_chunks == 1)
+        return;
+    sy_cuda_check(q, cudaFuncSetAttribute(place_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+                  "preparing rows in order of experts");
+    launch(q, (const void *)place_kernel, m->n_chunks, THREADS, masks, arguments, "rows in order of experts");
+}
+
+static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_moe_run *run, enum sy_half half)
+{
+    struct sy_cuda_group g = {};
+    bool down = half == SY_DOWN;
+
+    g.half = half;
+    g.experts = (const struct sy_cuda_expert *)run->table;
+    g.tiles = m->tiles;
+    g.schedule = m->schedule;
+    g.tables_known = down;
+    g.n_tiles_most = tiles_most(&run->shape, m->tile_rows);
+    g.tile_rows = m->tile_rows;
+    g.w_dtype = run->shape.w_dtype;
+    g.x_dtype = g.y_dtype = SY_BF16;
+    g.n = down ? m->D : m->F;
+    g.k = down ? m->F : m->D;
+    g.x = (const uint8_t *)(down ? m->act : m->rows);
+    g.x_rows = down ? NULL : m->x_rows;
+    g.y = (uint8_t *)(down ? m->results : m->act);
+    g.y_index = down ? m->y_index : NULL;
+    g.glu = run->glu;
+    sy_cuda_group_run(q, &g);
+}
+
+void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
+{
+    struct moe m;
+
+    if (!sy_cuda_works(q) || run->shape.T < 1)
+        return;
+    lay_out(&run->shape, run->workspace, &m);
+    m.from = run->from;
+    m.n_sms = q->n_sms;
+    m.h = run->h;
+    m.logits = run->logits;
+    m.ids = run->ids;
+    m.weights = run->weights;
+    m.shared = run->shared;
+    m.x = run->x;
+    if (run->from == SY_MOE_FROM_HIDDEN)
+        sy_cuda_gemm(q, run->router, run->h, SY_F32, (size_t)m.D, m.T, 0, m.E, false, run->logits, (size_t)m.E);
+    run_choose(q, &m, run->rule);
+    run_half(q, &m, run, SY_GATE_UP);
+    run_half(q, &m, run, SY_DOWN);
+    if (m.D % 8 || ((uintptr_t)m.x | (uintptr_t)m.shared) % 16) {
+        sy_cuda_combine(q, m.results, SY_BF16, m.weights, m.T, m.K, m.D, m.shared, false, m.x);
+        return;
+    }
+    int n_blocks = (int)((size_t)m.T * (size_t)m.D / 8 / 256) + 1;
+    void *arguments[] = {&m};
+    launch(q, (const void *)combine_kernel, n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms, 256, 0, arguments,
+           "combining");
+}
