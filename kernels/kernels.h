@@ -275,6 +275,7 @@ struct sy_moe_run {
 enum sy_probe { SY_PROBE_READ, SY_PROBE_FP32, SY_PROBE_BF16, SY_PROBE_INT8, SY_N_PROBES };
 
 struct sy_queue;
+struct sy_recording;
 
 struct sy_kernels {
     const char *name; /* "ref", "portable", "avx2", "avx512", "amx" */
@@ -297,6 +298,15 @@ struct sy_kernels {
     /* Wait until all that was asked of q is done. Errors: the first of all that went wrong in it, for good. */
     enum sy_status (*queue_sync)(struct sy_queue *q, struct sy_error *err);
     void (*queue_destroy)(struct sy_queue *q);
+
+    /* Many calls as one. From record() to record_end() calls on q are noted and not done; replay() does them all, with the
+     * arguments that they had, as often as it is called. What those point to is read then, but structures, and arrays of
+     * them in plain memory, have been. record_end() returns NULL where that cannot be; the calls are to be made again then.
+     * record_free() takes NULL. All NULL where a call costs next to nothing. */
+    bool (*record)(struct sy_queue *q);
+    struct sy_recording *(*record_end)(struct sy_queue *q);
+    void (*replay)(struct sy_queue *q, struct sy_recording *recording);
+    void (*record_free)(struct sy_recording *recording);
 
     /* Packing, at load. Layout this backend wants, bytes of a packed panel of k inputs, and packing of one panel: n_rows
      * (1 .. SY_PANEL) published rows of k elements to dst, rows row_stride and inputs k_stride bytes apart (of SY_MXFP4

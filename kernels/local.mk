@@ -35,7 +35,9 @@ sy_cuda_sources = \
 	%D%/cuda/mma.cuh \
 	%D%/cuda/moe.cu \
 	%D%/cuda/pack.cu \
+	%D%/cuda/probe.cu \
 	%D%/cuda/queue.cu \
+	%D%/cuda/record.cu \
 	%D%/cuda/rope.cu \
 	%D%/cuda/router.cu %D%/cuda/router.cuh \
 	%D%/cuda/rows.cu \

@@ -112,6 +112,7 @@ endif
 libmoe_a_SOURCES = \
 	%D%/moe/moe.c %D%/moe/moe.h %D%/moe/batch.h %D%/moe/wire.h \
 	%D%/moe/layer.c \
+	%D%/moe/whole.c %D%/moe/whole.h \
 	%D%/moe/router.c %D%/moe/shared.c \
 	%D%/moe/plan.c %D%/moe/plan.h \
 	%D%/moe/dispatch.c \
@@ -130,6 +131,7 @@ libengine_a_SOURCES = \
 	%D%/engine/inputs.c %D%/engine/inputs.h \
 	%D%/engine/holding.c %D%/engine/holding.h \
 	%D%/engine/kvcache.c %D%/engine/kvcache.h \
+	%D%/engine/replay.c %D%/engine/replay.h \
 	%D%/engine/protocol.c %D%/engine/protocol.h \
 	%D%/engine/sampler.c %D%/engine/sampler.h \
 	%D%/engine/scheduler.c %D%/engine/scheduler.h \

@@ -51,8 +51,15 @@ void fixture_close(struct fixture *fixture)
 
 const struct sy_kernels *fixture_kernels(void)
 {
-    const char *wanted = getenv("SWITCHYARD_ISA");
+    const char *wanted = getenv("SWITCHYARD_ISA"), *device = getenv("SWITCHYARD_DEVICE");
+    struct sy_cuda_device found;
+    struct sy_error err = SY_ERROR_INIT;
 
+    if (device && !strcmp(device, "cuda")) {
+        if (!sy_kernels_cuda() && sy_cuda_open(0, &found, &err))
+            bail("%s", err.text);
+        return sy_kernels_cuda();
+    }
     for (int isa = 0; wanted && isa < SY_N_ISAS; isa++)
         if (!strcmp(wanted, sy_isa_name((enum sy_isa)isa)))
             return sy_kernels_cpu((enum sy_isa)isa);

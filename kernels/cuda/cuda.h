@@ -25,6 +25,7 @@ struct sy_queue {
     uint8_t *table_host, *table_device; /* [SY_CUDA_TABLE_BYTES] pinned, and its copy */
     size_t table_used;
     void *scratch;                      /* of kernels that split their work, zeroed; SY_CUDA_SCRATCH_BYTES */
+    struct sy_recording *recording;     /* that is being made, else NULL */
     struct sy_error error;              /* the first one */
 };
 
@@ -49,8 +50,16 @@ static inline bool sy_cuda_works(const struct sy_queue *q)
  * done. Returns its address there, aligned to 256 bytes; NULL after an error. */
 void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes);
 
-/* queue.cu */
+/* record.cu: sy_cuda_table() while a recording is made. Its tables live as long as it does. */
+void *sy_cuda_record_table(struct sy_queue *q, const void *table, size_t bytes);
+
 extern "C" {
+bool sy_cuda_record(struct sy_queue *q);
+struct sy_recording *sy_cuda_record_end(struct sy_queue *q);
+void sy_cuda_replay(struct sy_queue *q, struct sy_recording *recording);
+void sy_cuda_record_free(struct sy_recording *recording);
+
+/* queue.cu */
 void *sy_cuda_alloc(size_t bytes);
 void sy_cuda_free(void *buffer, size_t bytes);
 void *sy_cuda_alloc_host(size_t bytes);
@@ -112,6 +121,9 @@ size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape);
 size_t sy_cuda_moe_table_bytes(int n_experts);
 void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run);
+
+/* probe.cu */
+double sy_cuda_probe(struct sy_queue *q, enum sy_probe what, const void *buffer, size_t bytes, int rounds);
 
 /* pack.cu */
 size_t sy_cuda_panel_bytes(enum sy_dtype dtype, int k);

@@ -92,7 +92,9 @@ void *sy_cuda_alloc(size_t bytes)
 
     enter();
     bytes += !bytes;
-    if (cudaMalloc(&buffer, bytes) != cudaSuccess || cudaMemset(buffer, 0, bytes) != cudaSuccess) {
+    /* Queues do not wait for the stream that clears. */
+    if (cudaMalloc(&buffer, bytes) != cudaSuccess || cudaMemset(buffer, 0, bytes) != cudaSuccess ||
+        cudaStreamSynchronize(cudaStreamLegacy) != cudaSuccess) {
         (void)cudaGetLastError();
         cudaFree(buffer);
         return NULL;
@@ -168,6 +170,8 @@ void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes)
 
     if (!sy_cuda_works(q))
         return NULL;
+    if (q->recording)
+        return sy_cuda_record_table(q, table, bytes);
     if (rounded > SY_CUDA_TABLE_BYTES) {
         sy_error_set(&q->error, SY_ERR_INTERNAL, "GPU %d: a table of %zu bytes does not fit into %zu", q->device, bytes,
                      SY_CUDA_TABLE_BYTES);

@@ -20,6 +20,10 @@ static struct sy_kernels make_table(void)
     t.queue_create = sy_cuda_queue_create;
     t.queue_sync = sy_cuda_queue_sync;
     t.queue_destroy = sy_cuda_queue_destroy;
+    t.record = sy_cuda_record;
+    t.record_end = sy_cuda_record_end;
+    t.replay = sy_cuda_replay;
+    t.record_free = sy_cuda_record_free;
     t.panel_bytes = sy_cuda_panel_bytes;
     t.pack_panel = sy_cuda_pack_panel;
     t.embed = sy_cuda_embed;
@@ -46,6 +50,7 @@ static struct sy_kernels make_table(void)
     t.add = sy_cuda_add;
     t.scan_logits = sy_cuda_scan_logits;
     t.convert = sy_cuda_convert;
+    t.probe = sy_cuda_probe;
     return t;
 }
 

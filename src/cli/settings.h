@@ -33,7 +33,7 @@ struct sy_settings {
     int64_t prefill_chunk, max_tokens_per_step, max_sequences, chunk_rows, slots;
     bool overlap;
     /* machine */
-    const char *compute, *isa, *bind, *transport;
+    const char *compute, *device, *isa, *bind, *transport;
     int64_t threads;
     double timeout_s;
     /* general */

@@ -3,6 +3,7 @@
  */
 #include "cli/setup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -139,6 +140,49 @@ static enum sy_status choose_isa(struct sy_setup *setup, struct sy_error *err)
     return setup->kernels ? SY_OK : sy_error_set(err, SY_ERR_INTERNAL, "no kernels for %s", sy_isa_name(setup->isa));
 }
 
+/* The number in "cuda:N"; -1: none is named. */
+static enum sy_status read_device(const char *asked, int *number, struct sy_error *err)
+{
+    char *end;
+
+    *number = -1;
+    if (!strcmp(asked, "auto") || !strcmp(asked, "cpu") || !strcmp(asked, "cuda"))
+        return SY_OK;
+    long n = strncmp(asked, "cuda:", 5) ? -1 : strtol(asked + 5, &end, 10);
+    if (n < 0 || n > 1023 || end == asked + 5 || *end)
+        return sy_error_set(err, SY_ERR_USAGE, "--device %s: expected auto, cpu, cuda or cuda:N with a GPU's number",
+                            asked);
+    *number = (int)n;
+    return SY_OK;
+}
+
+/* GPUs when they are asked for, or when every rank has one: ranks of different kinds would not get the same answer. */
+static enum sy_status choose_device(struct sy_setup *setup, struct sy_error *err)
+{
+    const char *asked = setup->settings->device;
+    char why[128] = "";
+    int number = -1, n_mine = strcmp(asked, "cpu") ? sy_cuda_count(why, sizeof why) : 0;
+    int32_t has = n_mine > 0, *all = malloc((size_t)setup->n_ranks * sizeof *all);
+    enum sy_status st = all ? read_device(asked, &number, err) : sy_error_set(err, SY_ERR_SYSTEM, "no memory");
+
+    st = sy_setup_agree(setup, st, err);
+    if (!st)
+        st = sy_group_allgather(setup->group, &has, sizeof has, all, err);
+    for (int r = 0; r < setup->n_ranks && !st; r++)
+        has = has && all[r];
+    free(all);
+    if (st || !strcmp(asked, "cpu") || (!strcmp(asked, "auto") && !has))
+        return st;
+    if (!n_mine)
+        st = sy_error_set(err, SY_ERR_USAGE, "--device %s: no GPU can be used here: %s", asked, why);
+    if (!st)
+        st = sy_cuda_open(number < 0 ? sy_group_node_rank(setup->group) % n_mine : number, &setup->gpu, err);
+    st = sy_setup_agree(setup, st, err);
+    if (!st)
+        setup->kernels = sy_kernels_cuda();
+    return st;
+}
+
 enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
 {
     int n_local = sy_group_node_size(setup->group), local = sy_group_node_rank(setup->group);
@@ -146,6 +190,8 @@ enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
 
     if (!st)
         st = choose_isa(setup, err);
+    if (!st)
+        st = choose_device(setup, err);
     if (st)
         return st;
     setup->n_threads = setup->settings->threads ? (int)setup->settings->threads
@@ -189,14 +235,21 @@ enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err)
 
 static void announce(const struct sy_setup *setup)
 {
+    char with[512];
+
     if (setup->rank)
         return;
     sy_anatomy_say(setup);
     int n_nodes = sy_group_n_nodes(setup->group);
-    sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, instruction set %s, compute %s", setup->n_ranks,
+    if (setup->kernels->on_device)
+        snprintf(with, sizeof with, "rank 0 on GPU %s at %s (compute capability %d.%d, %.1f of %.1f GB free)",
+                 setup->gpu.name, setup->gpu.pci, setup->gpu.major, setup->gpu.minor,
+                 (double)setup->gpu.free_bytes * 1e-9, (double)setup->gpu.bytes * 1e-9);
+    else
+        snprintf(with, sizeof with, "instruction set %s", sy_isa_name(setup->isa));
+    sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, %s, compute %s", setup->n_ranks,
            setup->n_ranks == 1 ? "" : "s", n_nodes, n_nodes == 1 ? "" : "s", setup->n_threads,
-           setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "", sy_isa_name(setup->isa),
-           setup->settings->compute);
+           setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "", with, setup->settings->compute);
 }
 
 void sy_setup_config(const struct sy_setup *setup, struct sy_session_config *config)

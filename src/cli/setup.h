@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * setup.h - from arguments to a loaded session, in stages that all ranks leave together
  *
- *   start (MPI, rank 0's settings) ─> machine (cores, instruction set) ─> model (metadata, shapes) ─> session (weights)
+ *   start (MPI, rank 0's settings) ─> machine (cores, instruction set, GPU) ─> model (metadata, shapes) ─> session (weights)
  *
  * Each stage ends in an agreement: when one rank fails, every rank's call returns the same error, and sy_setup_leave() has
  * rank 0 alone print it.
@@ -30,6 +30,7 @@ struct sy_setup {
     struct sy_machine machine;
     enum sy_isa isa;
     const struct sy_kernels *kernels;
+    struct sy_cuda_device gpu; /* where kernels->on_device */
     int n_threads;
     bool bound;
     int cpus[SY_CPUS_MAX]; /* [n_threads] when bound */

@@ -132,6 +132,8 @@ void sy_forward_fini(struct sy_forward *forward)
 {
     sy_inputs_fini(&forward->inputs);
     if (forward->config.kernels)
+        sy_replay_fini(&forward->replay, forward->config.kernels);
+    if (forward->config.kernels)
         sy_arenas_fini(forward->arenas, forward->config.kernels);
     *forward = (struct sy_forward){0};
 }
@@ -230,17 +232,15 @@ static enum sy_status show_final(struct sy_forward *forward, const struct sy_bat
     return show_hidden(forward, batch, config->model->n_layers, forward->h, err);
 }
 
-enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
+/* From ids to the final residual stream. */
+static enum sy_status run_layers(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
     const struct sy_kernels *k = config->kernels;
+    enum sy_status st = SY_OK;
     int T = batch->T;
 
-    enum sy_status st = sy_inputs_set(&forward->inputs, batch, err);
-    if (st)
-        return st;
-    count(&forward->work, batch);
     k->embed(config->queue, &config->shard->embed, forward->inputs.ids, T, forward->x);
     if (model->embedding_scale != 1)
         k->scale(config->queue, forward->x, (size_t)model->hidden, T, model->hidden, model->embedding_scale);
@@ -270,6 +270,61 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
         }
     }
     return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
+}
+
+/* The step is of generated tokens alone, and nothing in it needs the host. */
+static bool may_replay(const struct sy_forward *forward)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_inputs *inputs = &forward->inputs;
+
+    return config->kernels->record && sy_moe_records(config->moe) && !config->on_hidden && inputs->n_runs == 1 &&
+           inputs->runs[0].decode && inputs->T <= SY_REPLAY_ROWS_MAX;
+}
+
+/* Record the step unless one like it has been, and replay it. *done: it could be. */
+static enum sy_status replay(struct sy_forward *forward, const struct sy_batch *batch, bool *done, struct sy_error *err)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_kernels *k = config->kernels;
+    struct sy_row_run *run = &forward->inputs.runs[0];
+    struct sy_replay_step *step;
+
+    run->n_keys = sy_replay_keys(run->n_keys);
+    step = sy_replay_find(&forward->replay, batch->T, run->n_keys);
+    if (!step && k->record(config->queue)) {
+        uint64_t pairs = config->moe->work.n_pairs;
+        enum sy_status st = run_layers(forward, batch, err);
+        struct sy_recording *recording = k->record_end(config->queue);
+        if (st)
+            k->record_free(recording);
+        if (st)
+            return st;
+        if (recording) {
+            step = sy_replay_add(&forward->replay, k, batch->T, run->n_keys, recording);
+            step->n_pairs = config->moe->work.n_pairs - pairs;
+        }
+        config->moe->work.n_pairs = pairs;
+    }
+    *done = step != NULL;
+    if (!step)
+        return SY_OK;
+    k->replay(config->queue, step->recording);
+    config->moe->work.n_pairs += step->n_pairs;
+    return SY_OK;
+}
+
+enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
+{
+    enum sy_status st = sy_inputs_set(&forward->inputs, batch, err);
+    bool done = false;
+
+    if (st)
+        return st;
+    count(&forward->work, batch);
+    if (may_replay(forward))
+        st = replay(forward, batch, &done, err);
+    return st || done ? st : run_layers(forward, batch, err);
 }
 
 enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, bool want_logits,

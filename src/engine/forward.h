@@ -14,6 +14,7 @@
 #include "arena.h"
 #include "engine/inputs.h"
 #include "engine/kvcache.h"
+#include "engine/replay.h"
 #include "engine/scheduler.h"
 #include "kernels.h"
 #include "model/model.h"
@@ -61,6 +62,7 @@ struct sy_forward {
     struct sy_forward_config config;
     struct sy_arena arenas[SY_N_PLACES];
     struct sy_inputs inputs;
+    struct sy_replay replay;
     /* On the device */
     float *x, *h;          /* [T, D] residual stream, and normalised rows for the MLP: the router wants FP32 */
     void *h_rows;          /* [T, D] normalised rows in the type of config.rows */

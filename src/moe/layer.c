@@ -3,9 +3,12 @@
  *
  *   h ──> router ──> plan ──> dispatch ──> experts, shared ──> combine ──> x
  *                              └── chunks travel while tiles are computed ──┘
+ *
+ * On a GPU that has all experts whole.c takes all of it in one call.
  */
 #include "base/clock.h"
 #include "moe/moe.h"
+#include "moe/whole.h"
 
 /* Whatever can move now, in both directions; in between, experts whose rows are here, if those may run. */
 static enum sy_status move(struct sy_moe *moe, bool may_compute, bool *moved, struct sy_error *err)
@@ -48,7 +51,7 @@ static enum sy_status overlapped(struct sy_moe *moe, const struct sy_layer_weigh
 
     if (st)
         return st;
-    sy_shared_run(moe, weights, h);
+    sy_shared_run(moe, weights, h, sy_dispatch_own(moe, 0));
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     while (!sy_combine_done(moe)) {
         moved = false;
@@ -80,7 +83,7 @@ static enum sy_status in_turn(struct sy_moe *moe, const struct sy_layer_weights 
 
     if ((st = between(moe, err)) || (st = sy_exchange_rows(moe, err)) || (st = between(moe, err)))
         return st;
-    sy_shared_run(moe, weights, h);
+    sy_shared_run(moe, weights, h, sy_dispatch_own(moe, 0));
     if ((st = sy_experts_run_all(moe, err)) || (st = between(moe, err)) ||
         (st = sy_exchange_results(moe, moe->kept, err)))
         return st;
@@ -93,6 +96,10 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
     moe->layer = layer;
     moe->T = T;
     moe->sequence++;
+    if (sy_moe_records(moe)) {
+        sy_whole_run(moe, layer, weights, h, T, x);
+        return SY_OK;
+    }
     enum sy_status st = sy_router_run(moe, weights, h, err);
     if (st)
         return st;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "moe/batch.h"
+#include "moe/whole.h"
 #include "moe/wire.h"
 
 static size_t row_bytes(const struct sy_moe_config *config)
@@ -85,6 +86,8 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
 #undef TAKE
 #undef TAKE_AT
     total[SY_PLACE_HOST] += sy_plan_bytes(config->max_tokens, config->rule.top_k, moe->n_ranks);
+    if (sy_whole_fits(config, moe->n_ranks))
+        total[SY_PLACE_DEVICE] += sy_whole_bytes(config);
     if (arenas)
         sy_plan_init(&moe->plan, config->max_tokens, config->rule.top_k, moe->n_ranks, &arenas[SY_PLACE_HOST]);
 }
@@ -132,8 +135,18 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
     moe->nudged_err = (struct sy_error)SY_ERROR_INIT;
     moe->max_slots = max_slots(config->placement, moe->rank);
     sy_moe_mark(moe);
+    st = sy_whole_fits(config, moe->n_ranks) ? sy_whole_init(moe, err) : SY_OK;
+    if (st) {
+        sy_moe_destroy(moe);
+        return st;
+    }
     *out = moe;
     return SY_OK;
+}
+
+bool sy_moe_records(const struct sy_moe *moe)
+{
+    return moe->whole.workspace && !moe->in_turn;
 }
 
 void sy_moe_mark(struct sy_moe *moe)

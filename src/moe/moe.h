@@ -142,6 +142,13 @@ struct sy_moe {
     uint8_t *shared_act;        /* [T, shared width] of the wire type */
     float *shared, *shared_gate; /* [T, D] what the shared expert made, [T] the logit of its weight */
 
+    /* Where a layer is one call (whole.h); NULL elsewhere. On the device */
+    struct {
+        void *workspace;
+        uint8_t *tables; /* of each layer's experts */
+        uint8_t *own;    /* [T, D] own rows of the wire type, for the shared expert */
+    } whole;
+
     struct sy_moe_times times;
     struct sy_moe_work work;
     uint64_t wire_bytes_planned;
@@ -155,6 +162,9 @@ size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks);
 
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **moe, struct sy_error *err);
 void sy_moe_destroy(struct sy_moe *moe);
+
+/* Whether layers need nothing of the host while they run, so that their calls can be recorded. */
+bool sy_moe_records(const struct sy_moe *moe);
 
 /* From here on experts that were counted before count again in work.n_experts. */
 void sy_moe_mark(struct sy_moe *moe);
@@ -199,9 +209,9 @@ enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *
                              struct sy_error *err);
 
 /* ---- shared.c ---- */
-/* The expert that every token of this rank goes to, from the rows that sy_dispatch_begin() left; once chunks are on their
- * way, because it needs nobody. */
-void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
+/* The expert that every token of this rank goes to: rows [T, D] of the wire type, as sy_dispatch_begin() leaves them at
+ * sy_dispatch_own(moe, 0); once chunks are on their way, because it needs nobody. */
+void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, const uint8_t *rows);
 
 /* ---- dispatch.c ---- */
 /* Where the wire row of a token of this rank is. */

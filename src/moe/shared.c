@@ -4,12 +4,11 @@
 #include "base/clock.h"
 #include "moe/moe.h"
 
-void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h)
+void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, const uint8_t *rows)
 {
     const struct sy_moe_config *config = &moe->config;
     const struct sy_kernels *k = config->kernels;
     struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, moe->T};
-    const uint8_t *rows = moe->rows_in + (size_t)(moe->rank * config->max_tokens) * moe->rows.row_bytes;
     int64_t begin_ns = sy_clock_ns();
 
     if (!config->shared_width)

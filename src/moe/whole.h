@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * whole.h - a layer as one call of the backend, where one rank has all experts and their kernels need no look from the host
+ *
+ * It gives the bits that the layer's parts give (kernels.h, moe_run).
+ */
+#ifndef SY_MOE_WHOLE_H
+#define SY_MOE_WHOLE_H
+
+#include "moe/moe.h"
+
+/* Whether this rank's layers can run so: the backend can, there are no other ranks, and experts are all of one type. */
+bool sy_whole_fits(const struct sy_moe_config *config, int n_ranks);
+
+/* Bytes on the device. */
+size_t sy_whole_bytes(const struct sy_moe_config *config);
+
+/* Note where all experts' weights are, which are on the device by now. Takes sy_whole_bytes() of moe's arena. */
+enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err);
+
+/* sy_moe_layer(); nothing of it need be done when this returns. */
+void sy_whole_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
+                  float *x);
+
+#endif
