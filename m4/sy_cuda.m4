@@ -64,6 +64,8 @@ AS_IF([test "x$sy_have_cuda" = xyes], [
       break
     ])
   done
+  AC_DEFINE_UNQUOTED([SY_BUILD_CUDA], ["CUDA $sy_version_cuda for $with_cuda_arch"],
+    [nvcc's version and the architectures of the GPU kernels, where there are any.])
   CUDA_LIBS="$CUDA_LIBS -lcudart_static -lstdc++ -lpthread -ldl -lrt"
 ])
 SY_NVCC_WARNINGS=

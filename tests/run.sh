@@ -8,6 +8,7 @@
 #   SY_SRCDIR, SY_BUILDDIR   source folder (default: where this script is) and build folder (default: here)
 #   SY_TEST_TIMEOUT          time limit in seconds (default 120; ten times as long under valgrind)
 #   SY_VALGRIND              if set, C tests run under valgrind
+#   SWITCHYARD_DEVICE        where models of other tests than those of GPUs run (default cpu)
 #   MPIRUN                   launcher (default mpirun)
 
 test=$1
@@ -21,6 +22,10 @@ limit=${SY_TEST_TIMEOUT:-120}
 # Leak reports would be about the MPI library, which keeps what it allocates at start until the process ends.
 : "${ASAN_OPTIONS:=detect_leaks=0:abort_on_error=0}" "${UBSAN_OPTIONS:=print_stacktrace=1}"
 export ASAN_OPTIONS UBSAN_OPTIONS
+
+# Tests that say nothing of a device are of CPUs; those of GPUs say so.
+: "${SWITCHYARD_DEVICE:=cpu}"
+export SWITCHYARD_DEVICE
 
 wrap=
 if [ -n "${SY_VALGRIND:-}" ] && [ "$(head -c 2 "$test")" != '#!' ]; then

@@ -16,7 +16,8 @@
 #define ROUNDS_MAX         64
 
 struct job {
-    float *h, *x;                   /* [T, D] rows in, residual stream */
+    float *h;                       /* [T, D] rows as they are made */
+    float *rows, *sums;             /* [T, D] the same where kernels read them, and the residual stream */
     bool overlap;                   /* as asked, of the measured layers */
     uint64_t n_random;              /* rows made so far */
     int rounds[SY_BENCH_CELLS_MAX]; /* of a repetition */
@@ -32,6 +33,7 @@ static int own_tokens(const struct sy_setup *setup, int n)
 static void make_rows(const struct sy_bench *bench, struct job *job, int T)
 {
     const struct sy_setup *setup = bench->setup;
+    struct sy_queue *queue = sy_session_queue(setup->session);
     size_t D = (size_t)setup->model->hidden;
 
     for (int t = 0; t < T; t++) {
@@ -39,9 +41,10 @@ static void make_rows(const struct sy_bench *bench, struct job *job, int T)
         for (size_t d = 0; d < D; d++) {
             uint64_t bits = sy_bench_random((uint64_t)setup->settings->seed, 2, (uint64_t)setup->rank, row, d);
             job->h[(size_t)t * D + d] = (float)(((double)(bits >> 11) * 0x1p-52 - 1) * sqrt(3));
-            job->x[(size_t)t * D + d] = 0;
         }
     }
+    setup->kernels->copy(queue, job->rows, job->h, (size_t)T * D * sizeof *job->h);
+    setup->kernels->clear(queue, job->sums, (size_t)T * D * sizeof *job->sums);
 }
 
 /* Every layer once. */
@@ -53,12 +56,16 @@ static enum sy_status round_of_layers(struct sy_bench *bench, int T, struct sy_b
     int L = setup->model->n_layers;
 
     setup->kernels->probe(sy_session_queue(setup->session), SY_PROBE_READ, bench->probe.buffer, bench->probe.bytes, 1);
-    enum sy_status st = sy_group_barrier(setup->group, err);
+    enum sy_status st = setup->kernels->queue_sync(sy_session_queue(setup->session), err);
+    if (!st)
+        st = sy_group_barrier(setup->group, err);
     sy_session_mark(setup->session);
     sy_session_own(setup->session, &before);
     int64_t begin_ns = sy_clock_ns();
     for (int layer = 0; layer < L && !st; layer++)
-        st = sy_session_moe_layer(setup->session, layer, job->h, T, job->x, err);
+        st = sy_session_moe_layer(setup->session, layer, job->rows, T, job->sums, err);
+    if (!st)
+        st = setup->kernels->queue_sync(sy_session_queue(setup->session), err);
     mine->seconds += (double)(sy_clock_ns() - begin_ns) * 1e-9;
     sy_session_own(setup->session, &after);
     sy_bench_add_own(mine, &before, &after);
@@ -144,10 +151,14 @@ enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err)
     struct job job = {.overlap = bench->setup->settings->overlap};
     size_t n = (size_t)size_session(bench) * (size_t)bench->shape.hidden;
 
+    const struct sy_kernels *kernels = bench->setup->kernels;
     job.h = malloc(n * sizeof *job.h);
-    job.x = malloc(n * sizeof *job.x);
+    job.rows = kernels->alloc(n * sizeof *job.rows);
+    job.sums = kernels->alloc(n * sizeof *job.sums);
     bench->ctx = &job;
-    enum sy_status st = job.h && job.x ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for a layer's rows");
+    enum sy_status st = job.h && job.rows && job.sums
+                            ? SY_OK
+                            : sy_error_set(err, SY_ERR_SYSTEM, "no memory for a layer's rows");
     st = sy_setup_agree(bench->setup, st, err);
     if (!st)
         st = sy_bench_open(bench, NULL, NULL, err);
@@ -164,6 +175,7 @@ enum sy_status sy_bench_run_layer(struct sy_bench *bench, struct sy_error *err)
         st = sy_bench_overlap(bench, cell, job.rounds[cell], round_for_overlap, err);
     }
     free(job.h);
-    free(job.x);
+    kernels->free(job.rows, n * sizeof *job.rows);
+    kernels->free(job.sums, n * sizeof *job.sums);
     return st;
 }

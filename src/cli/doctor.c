@@ -26,6 +26,7 @@ struct rank_report {
     int32_t isa, n_cores, n_cpus, n_numa, n_threads, bound;
     uint64_t memory_bytes, free_bytes, shm_bytes, n_files;
     double cpu_quota;
+    char gpu[256]; /* that it takes, or why it takes none */
 };
 
 static void look_around(const struct sy_setup *setup, struct rank_report *report)
@@ -44,6 +45,10 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
                                    .free_bytes = m->memory_free_bytes,
                                    .cpu_quota = m->cpu_quota};
     snprintf(report->cpu_model, sizeof report->cpu_model, "%s", m->cpu_model);
+    if (setup->kernels->on_device)
+        sy_setup_show_gpu(setup, report->gpu, sizeof report->gpu);
+    else if (sy_cuda_count(report->gpu, sizeof report->gpu))
+        snprintf(report->gpu, sizeof report->gpu, "not used: --device, or a rank that has none, holds all at CPUs");
     if (!getrlimit(RLIMIT_NOFILE, &files))
         report->n_files = files.rlim_cur;
     if (!statvfs("/dev/shm", &shm))
@@ -87,6 +92,8 @@ static void print_job(const struct sy_setup *setup, const struct rank_report *al
     if (all[0].cpu_quota > 0)
         printf(", limited to %.2f cores", all[0].cpu_quota);
     printf("\ninstruction set of all ranks: %s\n", sy_isa_name(setup->isa));
+    for (int r = 0; r < setup->n_ranks; r++)
+        printf("GPU of rank %d: %s\n", r, all[r].gpu);
     printf("a barrier of all ranks takes %.1f us\n", barrier_us);
 }
 

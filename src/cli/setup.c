@@ -233,20 +233,28 @@ enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err)
     return sy_setup_agree(setup, sy_model_create(setup->ckpt, &setup->model, err), err);
 }
 
+void sy_setup_show_gpu(const struct sy_setup *setup, char *text, size_t bytes)
+{
+    const struct sy_cuda_device *gpu = &setup->gpu;
+
+    snprintf(text, bytes, "%s at %s (compute capability %d.%d, %.1f of %.1f GB free)", gpu->name, gpu->pci, gpu->major,
+             gpu->minor, (double)gpu->free_bytes * 1e-9, (double)gpu->bytes * 1e-9);
+}
+
 static void announce(const struct sy_setup *setup)
 {
-    char with[512];
+    char gpu[256], with[300];
 
     if (setup->rank)
         return;
     sy_anatomy_say(setup);
     int n_nodes = sy_group_n_nodes(setup->group);
-    if (setup->kernels->on_device)
-        snprintf(with, sizeof with, "rank 0 on GPU %s at %s (compute capability %d.%d, %.1f of %.1f GB free)",
-                 setup->gpu.name, setup->gpu.pci, setup->gpu.major, setup->gpu.minor,
-                 (double)setup->gpu.free_bytes * 1e-9, (double)setup->gpu.bytes * 1e-9);
-    else
+    if (setup->kernels->on_device) {
+        sy_setup_show_gpu(setup, gpu, sizeof gpu);
+        snprintf(with, sizeof with, "rank 0 on GPU %s", gpu);
+    } else {
         snprintf(with, sizeof with, "instruction set %s", sy_isa_name(setup->isa));
+    }
     sy_log(SY_LOG_INFO, "%d rank%s on %d node%s, %d thread%s each%s, %s, compute %s", setup->n_ranks,
            setup->n_ranks == 1 ? "" : "s", n_nodes, n_nodes == 1 ? "" : "s", setup->n_threads,
            setup->n_threads == 1 ? "" : "s", setup->bound ? " (bound to cores)" : "", with, setup->settings->compute);

@@ -43,6 +43,9 @@ enum sy_status sy_setup_start(struct sy_setup *setup, struct sy_cli *cli, struct
 enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err);
 enum sy_status sy_setup_model(struct sy_setup *setup, struct sy_error *err);
 
+/* "NVIDIA H200 at 0000:19:00.0 (compute capability 9.0, 149.6 of 150.1 GB free)" */
+void sy_setup_show_gpu(const struct sy_setup *setup, char *text, size_t bytes);
+
 /* What the settings make of a session; its callbacks are NULL. */
 void sy_setup_config(const struct sy_setup *setup, struct sy_session_config *config);
 

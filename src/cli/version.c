@@ -87,6 +87,11 @@ void sy_cli_version(FILE *out)
     print(out, "built for", SY_BUILD_MPI);
     print(out, "CPU kernels", built_isas);
     print(out, "this CPU takes", sy_isa_name(sy_isa_best()));
+#ifdef SY_BUILD_CUDA
+    print(out, "CUDA kernels", SY_BUILD_CUDA);
+#else
+    print(out, "CUDA kernels", "none");
+#endif
 #ifdef SY_BUILD_ADDRESS_SANITIZER
     print(out, "sanitizers", "address, undefined behaviour");
 #endif

@@ -196,8 +196,22 @@ for isa in $(sed -n 's/^ *CPU kernels *//p' "$SY_TMP/version" | tr -d ,); do
 done
 is "the best instruction set was one of them" "$available" no
 
+# ---- devices ----
+
+for device in gpu cuda: cuda:x cuda:-1 cuda:1.5; do
+    switchyard run -m "$demo" -p "In the beginning God" -n 5 --device $device
+    is "--device $device: exit code" "$rc" 64
+    has "--device $device: message" "$(said)" "--device $device: expected auto, cpu, cuda or cuda:N"
+done
+CUDA_VISIBLE_DEVICES='' switchyard_ranks 2 run -m "$demo" -p "In the beginning God" -n 5 --device cuda
+is "--device cuda without a GPU: exit code" "$rc" 64
+has "--device cuda without a GPU: message" "$(said)" "--device cuda: no GPU can be used here: "
+CUDA_VISIBLE_DEVICES='' switchyard_ranks 2 run -m "$demo" -p "In the beginning God" --temperature 0 -n 5 --device auto
+is "--device auto without a GPU: the text" "$(shown)" ", and the Lord Jesus"
+
 switchyard_ranks 2 doctor -m "$demo"
 is "doctor: exit code" "$rc" 0
+has "doctor: GPUs" "$(shown)" "GPU of rank 1: "
 for word in "rank  node" "verdict: ready" "Qwen3MoeForCausalLM" "2 ranks on 1 node" "tokenizer: found"; do
     has "doctor: $word" "$(shown)" "$word"
 done
