@@ -27,8 +27,10 @@ sy_cuda_sources = \
 	%D%/cuda/cuda.h \
 	%D%/cuda/experts.cu %D%/cuda/experts.cuh \
 	%D%/cuda/experts_f32.cu \
+	%D%/cuda/experts_hopper.cu %D%/cuda/experts_hopper.cuh \
 	%D%/cuda/experts_mma.cu \
 	%D%/cuda/gemm.cu \
+	%D%/cuda/hopper.cuh \
 	%D%/cuda/kv.cu \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \

@@ -27,6 +27,8 @@ void sy_cuda_group_run(struct sy_queue *q, const struct sy_cuda_group *g)
 
     if (g->x_dtype == SY_F32 || (!bf16 && !sy_dtype_quantised(g->w_dtype)))
         sy_cuda_group_f32(q, g);
+    else if (bf16 && g->x_dtype == SY_BF16 && sy_cuda_has_wgmma(q))
+        sy_cuda_group_hopper(q, g);
     else
         sy_cuda_group_mma(q, g);
 }
