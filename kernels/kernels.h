@@ -12,9 +12,9 @@
  * Exactness (DESIGN 3.2): what a row gets depends on that row, its position and the weights alone; never on T, on the
  * other rows, on the number of threads or on how a range was cut. Each dot product is summed in one fixed order.
  *
- * Rounding. "compute bf16" means that activations are rounded to BF16 before each product; the rounding is done by the
- * kernel that makes the activation, which stores BF16 (or, where it works in place, rounded floats), so a matrix kernel
- * never rounds its input. Sums are FP32.
+ * Rounding. "compute bf16" means that activations are rounded to BF16, or to two parts of BF16, before each product; the
+ * rounding is done by the kernel that makes the activation, which stores them (or, where it works in place, rounded floats),
+ * so a matrix kernel never rounds its input. Sums are FP32.
  *
  * A queue is where kernels run: for a CPU the rank's thread pool, and every call is done when it returns; for a GPU a
  * stream, and calls are done in order, some time later. Pointers to numbers, arrays in structures too, are buffers of the
@@ -80,7 +80,7 @@ enum sy_layout {
  * which an output has for each scale_block inputs. scales: [panels][ceil(k / scale_block)][SY_PANEL], panels in the order of
  * data's (of rows: [N][ceil(k / scale_block)]); floats, all finite and at most SY_SCALE_MAX in size, or for SY_MXFP4 bytes b
  * that stand for 2^(b - 127). A product makes each element in FP32 with one rounding, and where rows are BF16 or BF16X2 and
- * the instruction set multiplies BF16, rounds it to BF16. Other types have no scales. */
+ * the instruction set multiplies those, rounds it to BF16. Other types have no scales. */
 struct sy_weight {
     enum sy_dtype dtype;
     enum sy_layout layout;

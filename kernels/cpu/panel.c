@@ -167,12 +167,12 @@ VEC_INLINE vf load_row(const struct panel_dot *dot, const uint8_t *row, int i, i
                    vec_load_type_upto(SY_BF16, row + dot->x_part, (size_t)i, lanes));
 }
 
-/* Inputs k .. k + k_count - 1 of every row, or BF16 parts number `part` of them, where the product wants them: in place, or
- * widened or filled up to whole groups in scratch. */
-static void prepare_rows(const struct panel_dot *dot, enum product product, int part, int k, int k_count,
+/* Inputs k .. k + k_count - 1 of every row where the product wants them: in place, or widened or filled up to whole groups
+ * in scratch. */
+static void prepare_rows(const struct panel_dot *dot, enum product product, int k, int k_count,
                          float scratch[][PANEL_K_STEP], const uint8_t **x)
 {
-    size_t at = (size_t)k * panel_part_bytes(dot->x_dtype) + (size_t)part * dot->x_part;
+    size_t at = (size_t)k * panel_part_bytes(dot->x_dtype);
     bool in_place = (product == DOT_BF16 || dot->x_dtype == SY_F32) &&
                     (product == FROM_F32 || product == FROM_F16 || k_count % 2 == 0);
 
@@ -233,7 +233,7 @@ static void __attribute__((noinline)) dot_floats(const struct panel_dot *dot)
     float scratch[PANEL_ROWS_MAX][PANEL_K_STEP];
     const uint8_t *x[PANEL_ROWS_MAX];
     enum product product = product_of(dot);
-    int group = sy_panel_group(dot->w_dtype), n_parts = product == DOT_BF16 ? panel_n_parts(dot->x_dtype) : 1;
+    int group = sy_panel_group(dot->w_dtype);
     size_t group_bytes = SY_PANEL * (size_t)group * sy_dtype_bytes(dot->w_dtype);
 
 #ifdef SY_ISA_amx
@@ -249,10 +249,8 @@ static void __attribute__((noinline)) dot_floats(const struct panel_dot *dot)
         memset(dot->acc + (size_t)r * dot->acc_stride, 0, (size_t)dot->n_panels * SY_PANEL * sizeof *dot->acc);
     for (int k = 0; k < dot->k; k += PANEL_K_STEP) {
         int k_count = dot->k - k < PANEL_K_STEP ? dot->k - k : PANEL_K_STEP;
-        for (int part = 0; part < n_parts; part++) {
-            prepare_rows(dot, product, part, k, k_count, scratch, x);
-            k_step(dot, product, x, (k_count + group - 1) / group, (size_t)(k / group) * group_bytes);
-        }
+        prepare_rows(dot, product, k, k_count, scratch, x);
+        k_step(dot, product, x, (k_count + group - 1) / group, (size_t)(k / group) * group_bytes);
     }
 }
 

@@ -4,8 +4,7 @@
  * Exactness: an output's bits depend on its row and its panel alone, whichever tile shape computes it. In the FP32 path it
  * is one chain acc = x[k] * w[k][n] + acc for k = 0, 1, .. K-1; with BF16 dot products one chain over pairs of inputs; in
  * AMX tiles a chain over blocks of 32 inputs. Chains are cut at PANEL_K_STEP and go on from memory, which changes no bit.
- * Rows of two parts are widened to their sums in the FP32 path; where BF16 is multiplied, the lo parts of PANEL_K_STEP inputs
- * follow the hi parts of the same inputs in the chain, in AMX tiles those of a block the block.
+ * Rows of two parts are widened to their sums in the FP32 path; in AMX tiles the lo parts of a block follow its hi parts.
  */
 #ifndef SY_KERNELS_CPU_PANEL_H
 #define SY_KERNELS_CPU_PANEL_H
@@ -56,10 +55,15 @@ VEC_INLINE size_t panel_part_bytes(enum sy_dtype x_dtype)
     return x_dtype == SY_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
-/* Whether products are made of BF16, with panels of BF16. */
+/* Whether products are made of BF16, with panels of BF16. Of two parts they are in tiles only: two dot products of vectors
+ * take at least as long as one product in FP32. */
 VEC_INLINE bool panel_multiplies_bf16(enum sy_dtype x_dtype)
 {
-    return VEC_HAS_DOT && x_dtype != SY_F32;
+#ifdef SY_ISA_amx
+    return x_dtype != SY_F32;
+#else
+    return VEC_HAS_DOT && x_dtype == SY_BF16;
+#endif
 }
 
 VEC_INLINE const uint8_t *panel_of(const struct sy_weight *w, int panel)

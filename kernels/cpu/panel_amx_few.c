@@ -49,6 +49,13 @@ VEC_INLINE void tile(int m_rows, int n_parts, int n, float (*x)[PANEL_K_STEP], i
                 }
             }
         }
+        /* A block that is cut off is filled up with zeros in tiles, whose products make 0 of -0; adding -0 does nothing. */
+        vf fill = vec_set(end - first < block_lines ? 0.0f : -0.0f);
+        VEC_UNROLL
+        for (int i = 0; i < m_rows * n_parts * n; i++) {
+            even[i / n][i % n] = vec_add(even[i / n][i % n], fill);
+            odd[i / n][i % n] = vec_add(odd[i / n][i % n], fill);
+        }
         VEC_UNROLL
         for (int i = 0; i < m_rows * n; i++) {
             float *at = acc + (size_t)(i / n) * acc_stride + (size_t)(i % n) * SY_PANEL;
