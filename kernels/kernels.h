@@ -280,6 +280,9 @@ struct sy_recording;
 struct sy_kernels {
     const char *name; /* "ref", "portable", "avx2", "avx512", "amx" */
 
+    bool rows_x2;   /* rows may be SY_BF16X2; without, the engine gives SY_BF16 in their place */
+    bool pages_f16; /* pages of the KV cache may be SY_F16; without, SY_BF16 */
+
     /* Buffers and queues. alloc() gives zeroed memory, NULL when there is not enough; where on_device is set the host cannot
      * read it. alloc_host() gives zeroed memory that the host and kernels both use. free and free_host take NULL. */
     bool on_device;
@@ -418,7 +421,7 @@ struct sy_kernels {
     void (*convert)(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);
 
-    /* y[t] = x[t] as SY_BF16X2, T rows of width. NULL: the backend takes no rows of that type. */
+    /* y[t] = x[t] as SY_BF16X2, T rows of width. NULL without rows_x2. */
     void (*split)(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 
     /* For measurements: load every thread of q with nothing but reading (`rounds` passes over the buffer, aligned to 64

@@ -75,17 +75,6 @@ bool ok(bool condition, const char *name, ...)
     return condition;
 }
 
-bool ok_known(bool condition, const char *why, const char *name, ...)
-{
-    FORMAT_NAME();
-    char directive[600] = "";
-    /* In two parts, since the word is no mark of unfinished work here. */
-    if (!condition && why)
-        snprintf(directive, sizeof directive, " # TO%s %s", "DO", why);
-    line(condition, text, directive);
-    return condition;
-}
-
 bool is_int(int64_t found, int64_t expected, const char *name, ...)
 {
     FORMAT_NAME();

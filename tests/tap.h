@@ -25,9 +25,6 @@ void skip(const char *why, ...) __attribute__((format(printf, 1, 2)));
 
 /* Checks; each prints one line and returns whether it held. */
 bool ok(bool condition, const char *name, ...) __attribute__((format(printf, 2, 3)));
-/* A check that may fail for a known reason: then it is shown as an expected failure and does not count. why: NULL for none.
- * On many ranks all must find the same. */
-bool ok_known(bool condition, const char *why, const char *name, ...) __attribute__((format(printf, 3, 4)));
 bool is_int(int64_t found, int64_t expected, const char *name, ...) __attribute__((format(printf, 3, 4)));
 bool is_str(const char *found, const char *expected, const char *name, ...) __attribute__((format(printf, 3, 4)));
 /* found contains the text `part`. */

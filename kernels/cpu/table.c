@@ -5,6 +5,8 @@
 
 const struct sy_kernels SY_CPU_TABLE = {
     .name = SY_CPU_NAME,
+    .rows_x2 = true,
+    .pages_f16 = true,
     .alloc = sy_cpu_alloc,
     .free = sy_cpu_free,
     .alloc_host = sy_cpu_alloc,

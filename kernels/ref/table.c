@@ -6,6 +6,8 @@
 
 static const struct sy_kernels table = {
     .name = "ref",
+    .rows_x2 = true,
+    .pages_f16 = true,
     .alloc = sy_cpu_alloc,
     .free = sy_cpu_free,
     .alloc_host = sy_cpu_alloc,

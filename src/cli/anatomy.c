@@ -154,16 +154,16 @@ static void print_unused(const struct sy_model *m, const struct sy_anatomy *a)
 /* ---- memory ---- */
 
 /* A type of cache: what each token takes, and a sequence of the whole context that decodes. */
-static void print_cache(const struct sy_setup *setup, enum sy_dtype type, const char *compute)
+static void print_cache(const struct sy_setup *setup, enum sy_dtype compute, const char *name)
 {
     const struct sy_model *m = setup->model;
-    struct sy_kv_plan plan = sy_kv_plan(m, type);
+    struct sy_kv_plan plan = sy_kv_plan(m, setup->kernels, compute);
     size_t full = sy_kv_token_bytes(setup->kernels, &plan, SY_KV_FULL);
     size_t windowed = sy_kv_token_bytes(setup->kernels, &plan, SY_KV_WINDOW);
     double most = (double)sy_kv_page_bytes(setup->kernels, &plan) * sy_kv_held_all(&plan, m->max_context, 1);
     char shown[32];
 
-    printf("KV cache     --compute %-4s  ", compute);
+    printf("KV cache     --compute %-4s  %s, ", name, sy_dtype_name(plan.shape.dtype));
     if (full)
         printf("%zu bytes a token%s", full, windowed ? ", and " : "");
     if (windowed)

@@ -72,7 +72,7 @@ void sy_attention_run(struct sy_forward *forward, int l, int head_begin, int hea
     size_t stride = (size_t)(nq + 2 * nkv);
     float *key = forward->qkv + nq, *value = key + nkv;
 
-    enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+    enum sy_round round = kv.dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
             false, forward->qkv, stride);
     normalise_qk(forward, T, weights, stride);

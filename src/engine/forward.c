@@ -52,7 +52,7 @@ static void lay_out(struct sy_forward *forward, struct sy_arena *arenas, size_t 
     TAKE_BYTES(forward->act, T * (size_t)model->dense_width * element);
     TAKE(forward->cos_sin, sy_rope_rows(&model->rope, forward->config.n_positions) * (size_t)model->rope.rotary_dim);
     TAKE(forward->logit_rows, SY_LOGIT_ROWS * D);
-    TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * element);
+    TAKE_BYTES(forward->logit_h, SY_LOGIT_ROWS * D * sy_dtype_bytes(forward->config.logit_rows));
     TAKE(forward->device_logits, SY_LOGIT_ROWS * V);
     TAKE_HOST(forward->logits, apart ? SY_LOGIT_ROWS * V : 0);
     TAKE_HOST(forward->shown, apart && forward->config.on_hidden ? T * D : 0);
@@ -223,7 +223,7 @@ static enum sy_status show_hidden(const struct sy_forward *forward, const struct
     return st;
 }
 
-/* The final norm is taken here for all rows and in FP32, since sy_forward_logits() takes it for few, in config.rows. */
+/* The final norm is taken here for all rows and in FP32, since sy_forward_logits() takes it for few, in config.logit_rows. */
 static enum sy_status show_final(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -340,9 +340,9 @@ enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, in
         forward->logit_index[i] = (uint32_t)rows[i];
     k->copy_rows(config->queue, forward->logit_rows, NULL, forward->x, forward->logit_index, n_rows, D * sizeof(float));
     norm(forward, forward->logit_rows, n_rows, config->shard->final_norm, config->shard->final_norm_bias,
-         forward->logit_h, config->rows);
-    k->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->rows, D, n_rows, 0, model->vocab, false,
-            forward->device_logits, V);
+         forward->logit_h, config->logit_rows);
+    k->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->logit_rows, D, n_rows, 0, model->vocab,
+            false, forward->device_logits, V);
     if (model->logits_scale != 1)
         k->scale(config->queue, forward->device_logits, V, n_rows, model->vocab, model->logits_scale);
     k->scan_logits(config->queue, forward->device_logits, n_rows, model->vocab, forward->scans);

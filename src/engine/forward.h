@@ -31,7 +31,9 @@ struct sy_forward_config {
     struct sy_queue *queue;
     struct sy_kv_cache *cache;
     struct sy_moe *moe;
-    enum sy_dtype rows;    /* of activations before each product: SY_F32, or SY_BF16 under compute bf16 */
+    enum sy_dtype rows;    /* of activations before the products of attention and of a dense MLP: SY_F32, or under
+                            * compute bf16 SY_BF16X2 (SY_BF16 where the backend has no such rows) */
+    enum sy_dtype logit_rows; /* and before the output projection: SY_F32 or SY_BF16 */
     int max_tokens, max_sequences; /* of a step */
     int n_positions;       /* that a sequence can reach */
     sy_hidden_fn on_hidden; /* of session.h, or NULL */
@@ -73,7 +75,7 @@ struct sy_forward {
     void *act;             /* [T, dense width] of config.rows */
     float *cos_sin;        /* [sy_rope_rows(), rotary dim] */
     float *logit_rows;     /* [SY_LOGIT_ROWS, D] */
-    void *logit_h;         /* the same normalised, of config.rows */
+    void *logit_h;         /* the same normalised, of config.logit_rows */
     float *device_logits;  /* [SY_LOGIT_ROWS, V] */
     /* Of the host too */
     float *logits;         /* the same, or a copy */

@@ -6,8 +6,10 @@
 #include <limits.h>
 #include <stdlib.h>
 
-struct sy_kv_plan sy_kv_plan(const struct sy_model *model, enum sy_dtype dtype)
+struct sy_kv_plan sy_kv_plan(const struct sy_model *model, const struct sy_kernels *kernels, enum sy_dtype compute)
 {
+    bool latents = model->mla.kv_lora_rank > 0;
+    enum sy_dtype dtype = latents && compute == SY_BF16 && kernels->pages_f16 ? SY_F16 : compute;
     struct sy_kv_plan plan = {.shape = sy_model_kv_shape(model, dtype)};
 
     for (int l = 0; l < model->n_layers; l++) {

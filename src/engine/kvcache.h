@@ -35,7 +35,9 @@ struct sy_kv_cache {
     int32_t *free_pages; /* stack of n_free page numbers */
 };
 
-struct sy_kv_plan sy_kv_plan(const struct sy_model *model, enum sy_dtype dtype);
+/* compute: SY_F32 or SY_BF16. The cache has that type too, but for BF16 and latents: all heads' keys and values are made of
+ * them, and FP16, as large, keeps 3 bits more of numbers that a norm keeps in its range, where the backend has pages of it. */
+struct sy_kv_plan sy_kv_plan(const struct sy_model *model, const struct sy_kernels *kernels, enum sy_dtype compute);
 
 /* Bytes of one page in all layers of a kind. */
 size_t sy_kv_page_bytes(const struct sy_kernels *kernels, const struct sy_kv_plan *plan);

@@ -12,6 +12,19 @@
  * (modeling_deepseek_v3.py) leave it at its default. */
 #define LATENT_EPS 1e-6f
 
+/* Queries [n, q_stride] before their product. */
+static void narrow(struct sy_forward *forward, int n, const float *q, size_t q_stride)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_kernels *k = config->kernels;
+    int width = config->model->n_heads * config->model->head_dim;
+
+    if (config->rows == SY_BF16X2)
+        k->split(config->queue, q, q_stride, n, width, forward->mla.q_rows, q_stride);
+    else
+        k->convert(config->queue, forward->mla.q_rows, config->rows, q, SY_F32, (size_t)n * q_stride);
+}
+
 /* Rows row .. row + n - 1 of the batch: q in the latent's dims, attention, and back to the dims of values. q: their queries,
  * [n, q_stride], of which the rotary part has not turned yet. */
 static void attend(struct sy_forward *forward, int l, int row, int n, const float *q, size_t q_stride, int head_begin,
@@ -24,12 +37,12 @@ static void attend(struct sy_forward *forward, int l, int row, int n, const floa
     const struct sy_layer_weights *weights = &config->shard->layers[l];
     struct sy_mla_buffers *to = &forward->mla;
     struct sy_kv_layer kv = sy_kv_cache_layer(config->cache, model->layers[l].kv_index);
-    enum sy_round round = config->rows == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
+    enum sy_round round = kv.dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     size_t key = (size_t)kv.k_dim, latent = (size_t)mla->kv_lora_rank, value = (size_t)mla->v_head_dim;
     size_t head = (size_t)model->head_dim, H = (size_t)model->n_heads;
     const struct sy_attention_row *rows = forward->inputs.rows[sy_kv_kind(&model->layers[l])];
 
-    k->convert(config->queue, to->q_rows, config->rows, q, SY_F32, (size_t)n * q_stride);
+    narrow(forward, n, q, q_stride);
     k->gemm_heads(config->queue, &(struct sy_head_gemm){.w = &weights->k_up,
                                                         .w_head = weights->k_up_head,
                                                         .n_rows = n,

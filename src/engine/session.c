@@ -33,10 +33,16 @@ static enum sy_dtype wire_type(const struct sy_session *session)
     return session->config.compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16;
 }
 
+/* Of activations before the products of attention and of a dense MLP. */
+static enum sy_dtype row_type(const struct sy_session *session)
+{
+    return wire_type(session) == SY_BF16 && session->config.kernels->rows_x2 ? SY_BF16X2 : wire_type(session);
+}
+
 static size_t default_kv_bytes(const struct sy_session *session)
 {
     const struct sy_model *model = session->model;
-    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
+    struct sy_kv_plan plan = sy_kv_plan(model, session->config.kernels, wire_type(session));
     size_t page = sy_kv_page_bytes(session->config.kernels, &plan);
     size_t want = page * (size_t)sy_kv_held_all(&plan, model->max_context, session->config.prefill_chunk) *
                   (size_t)session->config.max_sequences;
@@ -79,7 +85,7 @@ static struct sy_transport_config transport_config(struct sy_session *session)
 /* Positions that a sequence can reach with so many pages. */
 static int positions(const struct sy_session *session, int n_pages)
 {
-    struct sy_kv_plan plan = sy_kv_plan(session->model, wire_type(session));
+    struct sy_kv_plan plan = sy_kv_plan(session->model, session->config.kernels, wire_type(session));
     int reach = sy_kv_reach(&plan, n_pages);
 
     return reach < session->model->max_context ? reach : session->model->max_context;
@@ -93,7 +99,8 @@ static struct sy_forward_config forward_config(struct sy_session *session)
                                       .queue = session->queue,
                                       .cache = &session->cache,
                                       .moe = session->moe,
-                                      .rows = wire_type(session),
+                                      .rows = row_type(session),
+                                      .logit_rows = wire_type(session),
                                       .on_hidden = session->config.on_hidden,
                                       .ctx = session->config.ctx,
                                       .max_tokens = session->config.max_tokens,
@@ -155,7 +162,7 @@ static enum sy_status lay_out(struct sy_session *session, struct sy_error *err)
     struct sy_moe_config moe = moe_config(session);
     struct sy_forward_config forward = forward_config(session);
     struct sy_transport_config transport = transport_config(session);
-    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
+    struct sy_kv_plan plan = sy_kv_plan(model, session->config.kernels, wire_type(session));
     forward.n_positions = positions(
         session, (int)(session->config.kv_bytes_max / sy_kv_page_bytes(session->config.kernels, &plan)));
     session->need = (struct sy_memory_need){.dense_bytes = session->shard->dense_bytes,
@@ -182,7 +189,7 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
 {
     const struct sy_session_config *config = &session->config;
     const struct sy_model *model = session->model;
-    struct sy_kv_plan plan = sy_kv_plan(model, wire_type(session));
+    struct sy_kv_plan plan = sy_kv_plan(model, session->config.kernels, wire_type(session));
     enum sy_status st = sy_pool_create(config->n_threads, config->cpus, config->spin_us, &session->pool, err);
 
     if (!st)
@@ -251,18 +258,19 @@ static void say_memory(const struct sy_session *session)
     const struct sy_kv_cache *cache = &session->cache;
     size_t full = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_FULL);
     size_t windowed = sy_kv_token_bytes(cache->kernels, &cache->plan, SY_KV_WINDOW);
+    const char *type = sy_dtype_name(cache->plan.shape.dtype);
     char shown[80], dense[32], experts[32], kv[32], buffers[32];
 
     if (session->rank)
         return;
     if (windowed)
         sy_log(SY_LOG_INFO,
-               "KV cache: %zu bytes for each token of a sequence in %d layers, and %zu for each of its last %d in %d "
-               "layers with a window",
-               full, cache->plan.n_layers[SY_KV_FULL], windowed, cache->plan.window,
+               "KV cache: %s, %zu bytes for each token of a sequence in %d layers, and %zu for each of its last %d in "
+               "%d layers with a window",
+               type, full, cache->plan.n_layers[SY_KV_FULL], windowed, cache->plan.window,
                cache->plan.n_layers[SY_KV_WINDOW]);
     else
-        sy_log(SY_LOG_INFO, "KV cache: %zu bytes for each token of a sequence", full);
+        sy_log(SY_LOG_INFO, "KV cache: %s, %zu bytes for each token of a sequence", type, full);
     sy_log(SY_LOG_INFO,
            "memory: dense weights %s a node, experts %s, KV cache up to %s (%d pages of %d tokens) and buffers up to "
            "%s a rank",

@@ -222,20 +222,22 @@ static const struct {
 } types[] = {{SY_F32, SY_F32},   {SY_F32, SY_BF16},    {SY_BF16, SY_F32},
              {SY_BF16, SY_BF16}, {SY_BF16, SY_BF16X2}, {SY_F16, SY_BF16X2}};
 
-#define N_TYPES 4 /* without the last two, of backends that take rows of two parts */
-#define N_MORE  2
+#define N_TYPES 6
+#define X2      4 /* for backends with rows of two parts */
+#define F16     5 /* and with FP16 pages besides */
 
 int main(void)
 {
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(count_tests(backends, n, N_TYPES * 21, N_MORE * 21));
+    plan_backends(count_tests(backends, n, X2 * 21, 21, 21));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
-        int n_types = takes_parts(backends[b]) ? N_TYPES + N_MORE : N_TYPES;
-        for (int i = 0; i < n_types; i++) {
+        for (int i = 0; i < N_TYPES; i++) {
+            if ((i == X2 && !takes_x2(backends[b])) || (i == F16 && !takes_f16(backends[b])))
+                continue;
             enum sy_dtype kv = types[i].kv, out = types[i].out;
             test_values(backends[b], kv, out);
             test_exact(backends[b], &(struct shape)PLAIN(kv, out, 6, 3, 40, 0));

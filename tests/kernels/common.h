@@ -446,21 +446,29 @@ static inline void plan_backends(int n)
         skip("CUDA kernels: %s", no_gpu);
 }
 
-/* Tests of a backend: `always`, and `parts` more if it takes rows of two parts; a skip that says so if not. */
-static inline int count_tests(const struct sy_kernels *const *backends, int n, int always, int parts)
+/* Tests of all backends: `always`, `x2` more of those that take rows of two parts, `f16` of those with FP16 pages; a skip
+ * that says so for others. */
+static inline int count_tests(const struct sy_kernels *const *backends, int n, int always, int x2, int f16)
 {
     int n_tests = 0;
 
     for (int b = 0; b < n; b++)
-        n_tests += always + (backends[b]->split ? parts : 1);
+        n_tests += always + (backends[b]->rows_x2 ? x2 : x2 > 0) + (backends[b]->pages_f16 ? f16 : f16 > 0);
     return n_tests;
 }
 
-static inline bool takes_parts(const struct sy_kernels *backend)
+static inline bool takes_x2(const struct sy_kernels *backend)
 {
-    if (!backend->split)
+    if (!backend->rows_x2)
         skip("%s: no rows of two parts", backend->name);
-    return backend->split != NULL;
+    return backend->rows_x2;
+}
+
+static inline bool takes_f16(const struct sy_kernels *backend)
+{
+    if (!backend->pages_f16)
+        skip("%s: no FP16 pages", backend->name);
+    return backend->pages_f16;
 }
 
 #define THREADS_MAX 3

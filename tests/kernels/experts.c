@@ -386,12 +386,12 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(count_tests(backends, n, 6 * 2 * 7 + 2, 2 * 7));
+    plan_backends(count_tests(backends, n, 6 * 2 * 7 + 2, 2 * 7, 0));
     random_begin();
     for (int b = 0; b < n; b++) {
         static const enum sy_dtype types[] = {SY_F32, SY_F16, SY_BF16, SY_I8, SY_F8_E4M3, SY_MXFP4};
         queues_begin(backends[b]);
-        int n_pairs = takes_parts(backends[b]) ? 14 : 12;
+        int n_pairs = takes_x2(backends[b]) ? 14 : 12;
         for (int i = 0; i < n_pairs; i++) {
             enum sy_dtype w_dtype = i < 12 ? types[i / 2] : i == 12 ? SY_BF16 : SY_F8_E4M3;
             enum sy_dtype dtype = i >= 12 ? SY_BF16X2 : i % 2 ? SY_BF16 : SY_F32;

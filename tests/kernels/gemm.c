@@ -488,14 +488,14 @@ int main(void)
     int n = all_backends(backends);
 
     int n_products = N_TYPES * 7 + N_FLOATS * 3; /* of one type of rows */
-    plan_backends(count_tests(backends, n, 3 + N_FLOATS + N_X_TYPES * n_products, n_products));
+    plan_backends(count_tests(backends, n, 3 + N_FLOATS + N_X_TYPES * n_products, n_products, 0));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
         test_pack(backends[b]);
         for (int i = 0; i < N_FLOATS; i++)
             test_embed(backends[b], types[i]);
-        int n_pairs = (N_X_TYPES + takes_parts(backends[b])) * N_TYPES;
+        int n_pairs = (N_X_TYPES + takes_x2(backends[b])) * N_TYPES;
         for (int i = 0; i < n_pairs; i++) {
             struct pair pair = {types[i % N_TYPES], x_types[i / N_TYPES], ""};
             snprintf(pair.name, sizeof pair.name, "%s rows, %s weights", sy_dtype_name(pair.x), sy_dtype_name(pair.w));

@@ -128,7 +128,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(count_tests(backends, n, 2 * 2, 2) + 3 * 3);
+    plan_backends(count_tests(backends, n, 2 * 2, 0, 2) + 3 * 3);
     random_begin();
     test_layout(SY_F32);
     test_layout(SY_BF16);
@@ -137,7 +137,7 @@ int main(void)
         queues_begin(backends[b]);
         test_write(backends[b], SY_F32);
         test_write(backends[b], SY_BF16);
-        if (takes_parts(backends[b]))
+        if (takes_f16(backends[b]))
             test_write(backends[b], SY_F16);
         queues_end(backends[b]);
     }

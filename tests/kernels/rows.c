@@ -483,7 +483,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(14 + count_tests(backends, n, 30, 9));
+    plan_backends(14 + count_tests(backends, n, 30, 9, 0));
     random_begin();
     test_types();
     test_isas();
@@ -493,7 +493,7 @@ int main(void)
         test_rmsnorm(backends[b], SY_BF16);
         test_layernorm(backends[b], SY_F32);
         test_layernorm(backends[b], SY_BF16);
-        if (takes_parts(backends[b])) {
+        if (takes_x2(backends[b])) {
             test_rmsnorm(backends[b], SY_BF16X2);
             test_layernorm(backends[b], SY_BF16X2);
             test_split(backends[b]);

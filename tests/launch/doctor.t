@@ -40,7 +40,7 @@ published olmoe-1b-7b 3 \
     "attention 16 query heads, 16 key and value heads, of 128 dims, q and k normed as a whole" \
     "RoPE default, theta 10000, 128 dims turn" \
     "experts 64 a layer, top-8, width 1024; router softmax" \
-    "KV cache --compute bf16 131072 bytes a token; at most 536.87 MB for a sequence of 4096 tokens"
+    "KV cache --compute bf16 BF16, 131072 bytes a token; at most 536.87 MB for a sequence of 4096 tokens"
 
 # Qwen3-30B-A3B: 30.5 B and 3.3 B on the model card; 30,532,122,624 on the hub.
 published qwen3-30b-a3b 16 \
@@ -60,7 +60,7 @@ published gpt-oss-20b 3 \
     "RoPE yarn, theta 150000, 64 dims turn, factor 32 from 4096 tokens" \
     "windows 12 of 24 layers see the last 128 tokens" \
     "weights mxfp4; activations are not quantised" \
-    "KV cache --compute bf16 24576 bytes a token, and 24576 bytes for each of the last 128; at most 3.22 GB"
+    "KV cache --compute bf16 BF16, 24576 bytes a token, and 24576 bytes for each of the last 128; at most 3.22 GB"
 
 # DeepSeek-V3: 671 B and 37 B without the layer for multi-token prediction (arXiv 2412.19437); 91991 tensors in 163 files.
 published deepseek-v3 163 \
@@ -71,7 +71,7 @@ published deepseek-v3 163 \
     "experts 256 a layer, top-8, width 2048; router sigmoid, 4 of 8 groups; shared expert of width 2048" \
     "experts 653.91 B 20.43 B 654.07 GB F8_E4M3 653.91 GB, scales 159.65 MB" \
     "not loaded model.layers.61: 1564 tensors, 15.42 GB; multi-token prediction, after the last layer" \
-    "KV cache --compute bf16 70272 bytes a token" \
+    "KV cache --compute bf16 F16, 70272 bytes a token" \
     "8 32 84.29 GB"
 
 # ---- what run holds on R ranks is what doctor said ----

@@ -105,7 +105,7 @@ static enum sy_status run(struct sy_group *group, struct sy_session *session, in
 
 static size_t page_bytes(const struct sy_model *model, enum sy_compute compute)
 {
-    struct sy_kv_plan plan = sy_kv_plan(model, compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16);
+    struct sy_kv_plan plan = sy_kv_plan(model, fixture_kernels(), compute == SY_COMPUTE_F32 ? SY_F32 : SY_BF16);
 
     return sy_kv_page_bytes(fixture_kernels(), &plan);
 }

@@ -267,34 +267,6 @@ static void check_hidden(const char *name, const struct check *check, int n_laye
          first->position, first->off, TOLERANCE);
 }
 
-/* What BF16 does not reach here, and why. The router of each reference is so near a tie at one position (measured in FP32: the
- * gap between the last that is chosen and the next) that roundings of the layers before it decide; other experts then change that
- * position altogether, and in part what attends to it. Only this much is known: more is a failure, here too. */
-static const struct miss {
-    const char *name, *why;
-    int n_other;   /* positions where another token leads */
-    double median; /* of the relative L2 errors; on AMX 1.1e-2, on AVX2, where the tie tips, 1.7e-2 */
-} misses[] = {
-    {"deepseek_v3", "near tie: prompt 1, position 22, layer 1, two groups of experts 0.0019 apart", 1, 0},
-    {"deepseek_v3_fp8",
-     "near tie: prompt 2, position 0, layer 1, two groups of experts 0.0001 apart; and scaled FP8 is rounded to BF16",
-     1, 2e-2},
-    {"qwen3_moe_fp8", "near tie: prompt 2, position 33, layer 1, logits of two experts 0.0031 apart", 1, 0},
-};
-
-static const struct miss *miss_of(const char *dir)
-{
-    char folder[4096], path[4600];
-
-    fixture_path("tests/data/goldens", folder, sizeof folder);
-    for (size_t i = 0; i < sizeof misses / sizeof *misses; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, misses[i].name);
-        if (!strcmp(path, dir))
-            return &misses[i];
-    }
-    return NULL;
-}
-
 static void check_bf16(struct sy_group *group, const char *name, struct fixture *fixture, struct check *check)
 {
     struct sy_error err = SY_ERROR_INIT;
@@ -305,13 +277,11 @@ static void check_bf16(struct sy_group *group, const char *name, struct fixture 
     if (!ok_all(!st && check->seen.n_positions == check->n_positions, "%s: logits of all positions in BF16", name))
         return;
     const struct seen *seen = &check->seen;
-    const struct miss *miss = miss_of(fixture->dir);
-    ok_known(seen->n_other == 0, miss && seen->n_other <= miss->n_other ? miss->why : NULL,
-             "%s: the same token leads in BF16 at %d of %d positions where it leads by %.1f", name,
-             seen->n_led - seen->n_other, seen->n_led, LEAD);
+    ok_all(seen->n_other == 0, "%s: the same token leads in BF16 at %d of %d positions where it leads by %.1f", name,
+           seen->n_led - seen->n_other, seen->n_led, LEAD);
     double middle = compare_median(check->l2, check->n_positions);
-    ok_known(middle <= TOLERANCE_L2, miss && middle <= miss->median ? miss->why : NULL,
-             "%s: median relative L2 error of logits %.1e in BF16 (allowed %.1e)", name, middle, TOLERANCE_L2);
+    ok_all(middle <= TOLERANCE_L2, "%s: median relative L2 error of logits %.1e in BF16 (allowed %.1e)", name, middle,
+           TOLERANCE_L2);
 }
 
 static void check_dir(struct sy_group *group, const char *dir)
