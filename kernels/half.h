@@ -52,15 +52,15 @@ static inline uint16_t sy_f16_round(float f)
 
 static inline float sy_f16_widen(uint16_t h)
 {
-    int exponent = h >> 10 & 31, mantissa = h & 1023;
+    /* Exponent and mantissa in a float's place, whose bias is 112 more; so for subnormal numbers too. */
+    uint32_t bits = (uint32_t)(h & 0x7fff) << 13;
     float f;
 
-    if (exponent == 31)
-        f = mantissa ? NAN : INFINITY;
-    else if (exponent == 0)
-        f = ldexpf((float)mantissa, -24);
+    memcpy(&f, &bits, sizeof f);
+    if ((h & 0x7c00) == 0x7c00)
+        f = h & 0x3ff ? NAN : INFINITY;
     else
-        f = ldexpf((float)(mantissa + 1024), exponent - 25);
+        f *= 0x1p112f;
     return h & 0x8000 ? -f : f;
 }
 
