@@ -268,6 +268,7 @@ struct sy_moe_run {
     struct sy_glu glu;
     const float *shared; /* [T, D] as combine() takes it, or NULL */
     float *x;            /* [T, D] += the layer's result */
+    uint64_t *n_active;  /* on the device: += experts that have rows; NULL: nobody counts */
     void *workspace;     /* moe_bytes() on the device */
 };
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm.cu - dense matrices, and one matrix for each head
  *
- * BF16 rows with BF16 weights or codes go to tensor cores (mma.cuh). All else is multiplied in FP32, one multiply-add after
- * the other in order of inputs.
+ * BF16 rows with BF16 weights or codes go to tensor cores (mma.cuh). All else is multiplied and added in FP32.
  */
 #include "cuda/mma.cuh"
 
@@ -95,35 +94,98 @@ template <enum sy_dtype W> static void launch_type(struct sy_queue *q, const str
         launch_tensor<many_tile, W>(q, g, n_heads);
 }
 
-/* ---- FP32 ---- */
+/* ---- FP32 ----
+ * A warp takes FP32_T rows and FP32_N outputs. A lane adds up the products of inputs 4 * lane .. + 3 of each 128 in order,
+ * and the lanes' sums are added as a tree: the order hangs on the number of inputs alone. */
 
-#define FP32_ROWS 8  /* rows of a block */
-#define FP32_N    32 /* outputs */
+#define FP32_T     4
+#define FP32_N     4
+#define FP32_WARPS 8 /* of a block: along rows, so that they share weights */
 
-/* A thread for each element; the block's rows and weights pass through shared memory, 32 inputs at a time. */
-static __global__ void __launch_bounds__(FP32_ROWS *FP32_N) fp32_kernel(struct gemm g)
+/* Four inputs of a row from k on, those behind the last zero; VECTOR: 16 bytes at once. */
+template <bool VECTOR> static __device__ __forceinline__ float4 load_x(const struct gemm &g, size_t row, int k)
 {
-    __shared__ float xs[FP32_ROWS][32 + 1], ws[FP32_N][32 + 1];
-    int head = g.head_begin + (int)blockIdx.z, i = (int)threadIdx.x % FP32_N, j = (int)threadIdx.x / FP32_N;
-    int t = (int)blockIdx.y * FP32_ROWS + j, n = g.n_begin + (int)blockIdx.x * FP32_N;
-    struct sy_weight w = g.w;
-    size_t row = (size_t)t * g.x_stride + (size_t)head * g.x_head;
-    float sum = 0.0f;
-
-    w.data = (const uint8_t *)g.w.data + (size_t)head * g.w_head;
-    for (int k = 0; k < w.k; k += 32) {
-        bool in = t < g.T && k + i < w.k;
-        xs[j][i] = in ? sy_widen(g.x_dtype, g.x, row + (size_t)(k + i)) : 0.0f;
-        if (in && g.n_parts == 2)
-            xs[j][i] = __fadd_rn(xs[j][i], sy_widen(g.x_dtype, g.x, row + (size_t)(w.k + k + i)));
-        for (int at = j; at < FP32_N; at += FP32_ROWS)
-            ws[at][i] = n + at < g.n_end && k + i < w.k ? sy_weight_at(w, n + at, k + i) : 0.0f;
-        __syncthreads();
-        for (int e = 0; e < 32 && k + e < w.k; e++)
-            sum = __fmaf_rn(xs[j][e], ws[i][e], sum);
-        __syncthreads();
+    if constexpr (VECTOR) {
+        return *(const float4 *)((const float *)g.x + row + (size_t)k);
+    } else {
+        float f[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            bool in = k + i < g.w.k;
+            f[i] = in ? sy_widen(g.x_dtype, g.x, row + (size_t)(k + i)) : 0.0f;
+            if (in && g.n_parts == 2)
+                f[i] = __fadd_rn(f[i], sy_widen(g.x_dtype, g.x, row + (size_t)(g.w.k + k + i)));
+        }
+        return make_float4(f[0], f[1], f[2], f[3]);
     }
-    store(g, head, t, n + i, sum);
+}
+
+template <bool VECTOR> static __device__ __forceinline__ float4 load_w(const struct sy_weight &w, int n, int k)
+{
+    if constexpr (VECTOR) {
+        /* A piece of a panel. */
+        return *(const float4 *)((const uint8_t *)w.data + sy_cuda_piece_at(SY_F32, w.k, n, k));
+    } else {
+        float f[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            f[i] = k + i < w.k ? sy_weight_at(w, n, k + i) : 0.0f;
+        return make_float4(f[0], f[1], f[2], f[3]);
+    }
+}
+
+template <bool VECTOR>
+static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const struct gemm g)
+{
+    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, head = g.head_begin + (int)blockIdx.z;
+    int t = ((int)blockIdx.y * FP32_WARPS + warp) * FP32_T, n = g.n_begin + (int)blockIdx.x * FP32_N;
+    struct sy_weight w = g.w;
+    float sums[FP32_T][FP32_N] = {};
+
+    if (t >= g.T)
+        return;
+    w.data = (const uint8_t *)g.w.data + (size_t)head * g.w_head;
+#pragma unroll 2
+    for (int k = lane * 4; k < w.k; k += 128) {
+        float4 x[FP32_T], m[FP32_N];
+#pragma unroll
+        for (int i = 0; i < FP32_T; i++)
+            x[i] = load_x<VECTOR>(g, (size_t)(t + i < g.T ? t + i : t) * g.x_stride + (size_t)head * g.x_head, k);
+#pragma unroll
+        for (int j = 0; j < FP32_N; j++)
+            m[j] = load_w<VECTOR>(w, n + j < g.n_end ? n + j : n, k);
+#pragma unroll
+        for (int i = 0; i < FP32_T; i++)
+#pragma unroll
+            for (int j = 0; j < FP32_N; j++) {
+                sums[i][j] = __fmaf_rn(x[i].x, m[j].x, sums[i][j]);
+                sums[i][j] = __fmaf_rn(x[i].y, m[j].y, sums[i][j]);
+                sums[i][j] = __fmaf_rn(x[i].z, m[j].z, sums[i][j]);
+                sums[i][j] = __fmaf_rn(x[i].w, m[j].w, sums[i][j]);
+            }
+    }
+#pragma unroll
+    for (int i = 0; i < FP32_T; i++)
+#pragma unroll
+        for (int j = 0; j < FP32_N; j++) {
+            for (int step = 16; step; step /= 2)
+                sums[i][j] = __fadd_rn(sums[i][j], __shfl_xor_sync(0xffffffffu, sums[i][j], step));
+            if (lane == i * FP32_N + j)
+                store(g, head, t + i, n + j, sums[i][j]);
+        }
+}
+
+static void launch_fp32(struct sy_queue *q, const struct gemm *g, int n_heads)
+{
+    dim3 grid((unsigned)((g->n_end - g->n_begin + FP32_N - 1) / FP32_N),
+              (unsigned)((g->T + FP32_T * FP32_WARPS - 1) / (FP32_T * FP32_WARPS)), (unsigned)n_heads);
+
+    bool pieces = g->w.dtype == SY_F32 && g->w.layout == SY_LAYOUT_PANELS && g->w.k % 4 == 0;
+
+    if (pieces && g->aligned && g->x_dtype == SY_F32)
+        fp32_kernel<true><<<grid, FP32_WARPS * 32, 0, q->stream>>>(*g);
+    else
+        fp32_kernel<false><<<grid, FP32_WARPS * 32, 0, q->stream>>>(*g);
 }
 
 static void run(struct sy_queue *q, struct gemm *g, int n_heads)
@@ -139,9 +201,7 @@ static void run(struct sy_queue *q, struct gemm *g, int n_heads)
                      16 ==
                  0;
     if (!tensor)
-        fp32_kernel<<<dim3((unsigned)((g->n_end - g->n_begin + FP32_N - 1) / FP32_N),
-                           (unsigned)((g->T + FP32_ROWS - 1) / FP32_ROWS), (unsigned)n_heads),
-                      FP32_ROWS * FP32_N, 0, q->stream>>>(*g);
+        launch_fp32(q, g, n_heads);
     else if (g->w.dtype == SY_BF16)
         launch_type<SY_BF16>(q, g, n_heads);
     else if (g->w.dtype == SY_F8_E4M3)

@@ -28,6 +28,7 @@ struct moe {
     uint16_t *rows, *act, *results; /* BF16: [T, D], [T * K, F], [T * K, D] */
     const float *shared;
     float *x;
+    unsigned long long *n_active;
 };
 
 /* For an expert's mean number of rows and some more, so that most have one tile. */
@@ -135,6 +136,7 @@ static __device__ void plan_halves(const struct moe &m, int n_tiles)
 /* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
 static __device__ void find_starts(const struct moe &m, int chunk, int *start)
 {
+    int n_active = 0;
     int each = (m.E + (int)blockDim.x - 1) / (int)blockDim.x, e_begin = (int)threadIdx.x * each;
     int e_end = e_begin + each < m.E ? e_begin + each : m.E;
     uint64_t rows = 0, tiles = 0, all;
@@ -159,10 +161,13 @@ static __device__ void find_starts(const struct moe &m, int chunk, int *start)
         int n_tiles = (total + m.tile_rows - 1) / m.tile_rows;
         if (chunk == 0)
             make_tiles(m, e, row, total, tile, n_tiles);
+        n_active += total > 0;
         start[e] += row;
         row += total;
         tile += n_tiles;
     }
+    if (chunk == 0 && m.n_active && n_active)
+        atomicAdd(m.n_active, (unsigned long long)n_active);
     if (chunk == 0 && threadIdx.x == 0)
         plan_halves(m, (int)(all & 0xffffffffu));
     __syncthreads();
@@ -419,6 +424,7 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
     m.weights = run->weights;
     m.shared = run->shared;
     m.x = run->x;
+    m.n_active = (unsigned long long *)run->n_active;
     if (run->from == SY_MOE_FROM_HIDDEN)
         sy_cuda_gemm(q, run->router, run->h, SY_F32, (size_t)m.D, m.T, 0, m.E, false, run->logits, (size_t)m.E);
     run_choose(q, &m, run->rule);
