@@ -36,7 +36,8 @@ enum sy_status sy_bench_run_ceilings(struct sy_bench *bench, struct sy_error *er
     int most = bench->setup->n_threads;
     enum sy_status st = SY_OK;
 
-    for (int n = 1; n < most && !st; n *= 2)
+    /* A GPU asks nothing of the threads. */
+    for (int n = 1; n < most && !st && !bench->setup->kernels->on_device; n *= 2)
         st = run(bench, n, err);
     return st ? st : run(bench, most, err);
 }

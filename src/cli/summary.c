@@ -55,6 +55,8 @@ void sy_summary_print(const struct sy_summary *s)
         sy_log(SY_LOG_INFO, "read from the checkpoint: %s to %s a rank",
                sy_amount_bytes((double)stats->load_bytes_min, low, sizeof low),
                sy_amount_bytes((double)stats->load_bytes_max, high, sizeof high));
+    if (!stats->phases_known)
+        return;
     for (int i = 0; i < SY_N_PHASES && at < sizeof text; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %.1f %%", i ? ", " : "",
                                sy_phase_name((enum sy_phase)i), all > 0 ? 100 * stats->phase_s[i] / all : 0);

@@ -157,6 +157,7 @@ struct sy_session_stats {
     uint64_t prefill_tokens, decode_tokens;  /* run through the layers; a preempted sequence counts again */
     uint64_t n_preemptions;
     double prefill_s, decode_s;              /* time of steps, split by their tokens; of rank 0's clock */
+    bool phases_known; /* not on a GPU, whose calls return before they are done */
     double phase_s[SY_N_PHASES];
     uint64_t wire_bytes, wire_bytes_planned; /* moved between ranks; what the plan's formula says */
     uint64_t load_bytes_min, load_bytes_max; /* checkpoint bytes that a rank read */

@@ -32,6 +32,8 @@ void sy_session_own(const struct sy_session *session, struct sy_session_own *own
     const struct sy_forward_work *forward = &session->forward.work;
     const struct sy_moe_work *moe = &session->moe->work;
 
+    /* What went wrong on a device the next step will say. */
+    (void)sy_moe_count(session->moe, NULL);
     *own = (struct sy_session_own){.n_rows = forward->n_rows,
                                    .n_keys = forward->n_keys,
                                    .n_cached = forward->n_cached,
@@ -50,6 +52,7 @@ static void own_figures(const struct sy_session *session, struct sy_session_stat
 {
     *own = session->stats;
     own->load_bytes_min = own->load_bytes_max;
+    own->phases_known = !session->config.kernels->on_device;
     own_phases(session, own->phase_s);
     own->wire_bytes = sy_fabric_wire_bytes(session->fabric);
     own->wire_bytes_planned = session->moe->wire_bytes_planned;

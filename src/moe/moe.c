@@ -57,6 +57,7 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
     TAKE_DEVICE(moe->logits, T * E);
     TAKE_DEVICE(moe->weights, T * K);
     TAKE(moe->ids, T * K);
+    TAKE(moe->whole.n_active_seen, 1);
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
     TAKE(moe->pairs, pairs);
@@ -147,6 +148,18 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
 bool sy_moe_records(const struct sy_moe *moe)
 {
     return moe->whole.workspace && !moe->in_turn;
+}
+
+enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+
+    if (!moe->whole.workspace)
+        return SY_OK;
+    config->kernels->copy(config->queue, moe->whole.n_active_seen, moe->whole.n_active, sizeof(uint64_t));
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
+    moe->work.n_experts = *moe->whole.n_active_seen;
+    return st;
 }
 
 void sy_moe_mark(struct sy_moe *moe)

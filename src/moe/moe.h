@@ -147,6 +147,7 @@ struct sy_moe {
         void *workspace;
         uint8_t *tables; /* of each layer's experts */
         uint8_t *own;    /* [T, D] own rows of the wire type, for the shared expert */
+        uint64_t *n_active, *n_active_seen; /* experts that had rows, since the start; and the host's copy */
     } whole;
 
     struct sy_moe_times times;
@@ -165,6 +166,9 @@ void sy_moe_destroy(struct sy_moe *moe);
 
 /* Whether layers need nothing of the host while they run, so that their calls can be recorded. */
 bool sy_moe_records(const struct sy_moe *moe);
+
+/* Bring work up to date where the backend counts. Errors: as its queue_sync(). */
+enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err);
 
 /* From here on experts that were counted before count again in work.n_experts. */
 void sy_moe_mark(struct sy_moe *moe);

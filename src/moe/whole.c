@@ -61,7 +61,8 @@ static size_t own_bytes(const struct sy_moe_config *config)
 
 size_t sy_whole_bytes(const struct sy_moe_config *config)
 {
-    return workspace_bytes(config) + (size_t)config->residency->n_layers * table_bytes(config) + own_bytes(config);
+    return workspace_bytes(config) + (size_t)config->residency->n_layers * table_bytes(config) + own_bytes(config) +
+           sy_arena_round(sizeof(uint64_t));
 }
 
 enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err)
@@ -76,6 +77,7 @@ enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err)
     moe->whole.workspace = sy_arena_take(arena, workspace_bytes(config));
     moe->whole.tables = sy_arena_take(arena, (size_t)config->residency->n_layers * table_bytes(config));
     moe->whole.own = own_bytes(config) ? sy_arena_take(arena, own_bytes(config)) : NULL;
+    moe->whole.n_active = sy_arena_take(arena, sizeof(uint64_t));
     for (int l = 0; l < config->residency->n_layers; l++) {
         if (!sy_residency_acquire(config->residency, l, 0)->gate_up.n)
             continue;
@@ -117,6 +119,7 @@ void sy_whole_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *
                                                   .glu = config->glu,
                                                   .shared = config->shared_width ? moe->shared : NULL,
                                                   .x = x,
+                                                  .n_active = moe->whole.n_active,
                                                   .workspace = moe->whole.workspace});
     moe->work.n_pairs += (uint64_t)T * (uint64_t)config->rule.top_k;
 }
