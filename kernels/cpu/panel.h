@@ -56,7 +56,7 @@ VEC_INLINE size_t panel_part_bytes(enum sy_dtype x_dtype)
 }
 
 /* Whether products are made of BF16, with panels of BF16. Of two parts they are in tiles only: two dot products of vectors
- * take at least as long as one product in FP32. */
+ * take longer than one product in FP32 on Xeons, and as long on EPYCs (RESULTS.md, step 11). */
 VEC_INLINE bool panel_multiplies_bf16(enum sy_dtype x_dtype)
 {
 #ifdef SY_ISA_amx
