@@ -59,7 +59,7 @@ static __device__ void attend(const struct sy_attention &a, const struct sy_atte
                               const float *q, int begin, int end, struct state<NV> *s)
 {
     const size_t element = a.kv.dtype == SY_F32 ? 4 : 2;
-    bool round = a.kv.dtype == SY_BF16 && a.out_dtype == SY_BF16;
+    bool round = a.kv.dtype == SY_BF16 && a.out_dtype != SY_F32;
     int lane = (int)threadIdx.x % 32;
 
     for (int first = begin / STEP * STEP; first < end; first += STEP) {
@@ -99,6 +99,12 @@ static __device__ void attend(const struct sy_attention &a, const struct sy_atte
                     s->out[j] = __fmaf_rn(w, sy_widen(a.kv.dtype, page, value + (size_t)(lane + 32 * j)), s->out[j]);
         }
     }
+}
+
+static __device__ __forceinline__ void store(const struct sy_attention &a, int t, int h, int i, float f)
+{
+    sy_store_row(a.out_dtype, a.out, (size_t)a.n_heads * (size_t)a.kv.v_dim, (size_t)t,
+                 (size_t)h * (size_t)a.kv.v_dim + (size_t)i, f);
 }
 
 static __device__ __forceinline__ int first_key(const struct sy_attention &a, int last)
@@ -163,8 +169,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
         if (scratch)
             to[2 + i] = s.out[j];
         else
-            sy_narrow(a.out_dtype, a.out, (size_t)(t * a.n_heads + h) * (size_t)a.kv.v_dim + (size_t)i,
-                      __fdiv_rn(s.out[j], s.sum));
+            store(a, t, h, i, __fdiv_rn(s.out[j], s.sum));
     }
 }
 
@@ -193,8 +198,7 @@ static __global__ void combine_kernel(struct sy_attention a, float *scratch, int
             const float *part = part_at(a, scratch, n_parts, t, h, p);
             out = __fmaf_rn(expf(__fsub_rn(part[0], largest)), part[2 + i], out);
         }
-        sy_narrow(a.out_dtype, a.out, (size_t)(t * a.n_heads + h) * (size_t)a.kv.v_dim + (size_t)i,
-                  __fdiv_rn(out, sum));
+        store(a, t, h, i, __fdiv_rn(out, sum));
     }
 }
 

@@ -83,6 +83,7 @@ void sy_cuda_clamp(struct sy_queue *q, float *x, size_t x_stride, int T, int wid
 void sy_cuda_add(struct sy_queue *q, float *x, const float *y, int T, int width);
 void sy_cuda_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                      size_t n);
+void sy_cuda_split(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 void sy_cuda_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                        const uint32_t *src_rows, int n, size_t row_bytes);
 void sy_cuda_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, const float *weights, int T, int K,

@@ -45,6 +45,7 @@ static __device__ __forceinline__ void run_item(const struct sy_cuda_group &g, c
     o.x = (const uint16_t *)g.x + (g.x_rows ? 0 : (size_t)row * width);
     o.rows = g.x_rows ? g.x_rows + row : NULL;
     o.x_stride = width;
+    o.part_stride = (size_t)g.k;
     o.n_rows = item.tile.n_rows - item.first;
     o.n_parts = g.x_dtype == SY_BF16X2 ? 2 : 1;
     o.aligned = g.k % 8 == 0 && (uintptr_t)g.x % 16 == 0;

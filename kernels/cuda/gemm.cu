@@ -20,15 +20,15 @@ struct gemm {
 
 static __device__ __forceinline__ void store(const struct gemm &g, int head, int t, int n, float sum)
 {
-    size_t at = (size_t)t * g.y_stride + (size_t)head * g.y_head + (size_t)(n - g.n_begin);
+    size_t i = (size_t)head * g.y_head + (size_t)(n - g.n_begin);
 
     if (t >= g.T || n >= g.n_end)
         return;
     if (g.add)
-        sum = __fadd_rn(((const float *)g.y)[at], sum);
+        sum = __fadd_rn(((const float *)g.y)[(size_t)t * g.y_stride + i], sum);
     if (g.w.bias)
         sum = __fadd_rn(sum, g.w.bias[n]);
-    sy_narrow(g.y_dtype, g.y, at, sy_round_to(sum, g.round));
+    sy_store_row(g.y_dtype, g.y, g.y_stride, (size_t)t, i, sy_round_to(sum, g.round));
 }
 
 template <class S, enum sy_dtype W> static __global__ void __launch_bounds__(S::THREADS) tensor_kernel(struct gemm g)
@@ -36,11 +36,13 @@ template <class S, enum sy_dtype W> static __global__ void __launch_bounds__(S::
     extern __shared__ __align__(128) uint8_t shared[];
     int head = g.head_begin + (int)blockIdx.z, row = (int)blockIdx.y * S::BM, n = g.n_begin + (int)blockIdx.x * S::BN;
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, left = (g.n_end - n + SY_PANEL - 1) / SY_PANEL;
+    size_t pitch = g.x_stride * (size_t)g.n_parts;
     struct sy_mma_operands o = {.w = g.w,
                                 .first_panel = n / SY_PANEL,
                                 .n_panels = left < S::BN / SY_PANEL ? left : S::BN / SY_PANEL,
-                                .x = (const uint16_t *)g.x + (size_t)row * g.x_stride + (size_t)head * g.x_head,
-                                .x_stride = g.x_stride,
+                                .x = (const uint16_t *)g.x + (size_t)row * pitch + (size_t)head * g.x_head,
+                                .x_stride = pitch,
+                                .part_stride = g.x_stride,
                                 .n_rows = g.T - row,
                                 .n_parts = g.n_parts,
                                 .aligned = g.aligned};
@@ -114,7 +116,7 @@ template <bool VECTOR> static __device__ __forceinline__ float4 load_x(const str
             bool in = k + i < g.w.k;
             f[i] = in ? sy_widen(g.x_dtype, g.x, row + (size_t)(k + i)) : 0.0f;
             if (in && g.n_parts == 2)
-                f[i] = __fadd_rn(f[i], sy_widen(g.x_dtype, g.x, row + (size_t)(g.w.k + k + i)));
+                f[i] = __fadd_rn(f[i], sy_widen(g.x_dtype, g.x, row + g.x_stride + (size_t)(k + i)));
         }
         return make_float4(f[0], f[1], f[2], f[3]);
     }
@@ -139,6 +141,7 @@ static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const stru
 {
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, head = g.head_begin + (int)blockIdx.z;
     int t = ((int)blockIdx.y * FP32_WARPS + warp) * FP32_T, n = g.n_begin + (int)blockIdx.x * FP32_N;
+    size_t pitch = g.x_stride * (size_t)g.n_parts;
     struct sy_weight w = g.w;
     float sums[FP32_T][FP32_N] = {};
 
@@ -150,7 +153,7 @@ static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const stru
         float4 x[FP32_T], m[FP32_N];
 #pragma unroll
         for (int i = 0; i < FP32_T; i++)
-            x[i] = load_x<VECTOR>(g, (size_t)(t + i < g.T ? t + i : t) * g.x_stride + (size_t)head * g.x_head, k);
+            x[i] = load_x<VECTOR>(g, (size_t)(t + i < g.T ? t + i : t) * pitch + (size_t)head * g.x_head, k);
 #pragma unroll
         for (int j = 0; j < FP32_N; j++)
             m[j] = load_w<VECTOR>(w, n + j < g.n_end ? n + j : n, k);
@@ -190,16 +193,16 @@ static void launch_fp32(struct sy_queue *q, const struct gemm *g, int n_heads)
 
 static void run(struct sy_queue *q, struct gemm *g, int n_heads)
 {
+    /* From here on the type is that of a part. */
+    g->n_parts = g->x_dtype == SY_BF16X2 ? 2 : 1;
+    g->x_dtype = g->n_parts == 2 ? SY_BF16 : g->x_dtype;
     size_t element = sy_dtype_bytes(g->x_dtype);
     bool tensor = g->x_dtype == SY_BF16 && (g->w.dtype == SY_BF16 || sy_dtype_quantised(g->w.dtype)) &&
                   g->w.layout == SY_LAYOUT_PANELS;
 
     if (!sy_cuda_works(q) || g->T < 1 || g->n_end <= g->n_begin || n_heads < 1)
         return;
-    g->aligned = ((uintptr_t)g->x | g->x_stride * element | g->x_head * element |
-                  (g->n_parts == 2 ? (size_t)g->w.k * element : 0)) %
-                     16 ==
-                 0;
+    g->aligned = ((uintptr_t)g->x | g->x_stride * element | g->x_head * element) % 16 == 0;
     if (!tensor)
         launch_fp32(q, g, n_heads);
     else if (g->w.dtype == SY_BF16)
@@ -225,7 +228,6 @@ void sy_cuda_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, 
                      .T = T,
                      .n_begin = n_begin,
                      .n_end = n_end,
-                     .n_parts = 1,
                      .add = add,
                      .y = y};
 
@@ -246,7 +248,6 @@ void sy_cuda_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *h)
                      .T = h->n_rows,
                      .n_end = h->w->n,
                      .head_begin = h->head_begin,
-                     .n_parts = 1,
                      .round = h->round,
                      .y = h->y};
 

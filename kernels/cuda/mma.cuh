@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * mma.cuh - a tile of a product on tensor cores, for every GPU from sm_80 on
  *
- * A block of threads computes BM rows by BN outputs. Rows are BF16, or two BF16 parts one behind the other (n_parts 2);
+ * A block of threads computes BM rows by BN outputs. Rows are BF16, or two BF16 parts (SY_BF16X2: n_parts 2);
  * weights are panels (layout.h) of BF16, or codes that become BF16 with their scales on the way. Both go through shared
  * memory in STAGES stages of KB blocks of 64 inputs, filled by cp.async, as atoms that ldmatrix reads without conflicts.
  *
@@ -83,7 +83,7 @@ struct sy_mma_operands {
     int first_panel, n_panels; /* of the tile, in order of data's; at most BN / SY_PANEL */
     const uint16_t *x;
     const uint32_t *rows;
-    size_t x_stride; /* elements */
+    size_t x_stride, part_stride; /* elements from row to row, and from a row's first part to its second */
     int n_rows, n_parts;
     bool aligned; /* rows begin at, and go on by, multiples of 16 bytes */
 };
@@ -102,7 +102,7 @@ static __device__ __forceinline__ void sy_mma_stage_rows(const struct sy_mma_ope
         uint8_t *at = to + kb * (S::BM * 128) + (row / 8 * 8 + piece) * 128 + row % 8 * 16;
         int n = row < o.n_rows && part < o.n_parts ? o.w.k - k : 0;
         size_t from_row = o.rows && n > 0 ? o.rows[row] : (size_t)row;
-        const uint16_t *from = o.x + (n > 0 ? from_row * o.x_stride + (size_t)part * (size_t)o.w.k + (size_t)k : 0);
+        const uint16_t *from = o.x + (n > 0 ? from_row * o.x_stride + (size_t)part * o.part_stride + (size_t)k : 0);
         n = n < 0 ? 0 : n > 8 ? 8 : n;
         if (o.aligned) {
             sy_copy_piece(at, from, n * 2);

@@ -60,7 +60,7 @@ template <int N> static __global__ void norm_kernel(struct norm n)
     float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(sum_all<N>(sum), (float)n.width), n.eps)));
     for (int i = lane; i < n.width; i += N) {
         float f = __fmul_rn(__fmul_rn(__fsub_rn(x[i], mean), scale), n.weight[i]);
-        sy_narrow(n.y_dtype, n.y, row * n.y_stride + head + (size_t)i, n.bias ? __fadd_rn(f, n.bias[i]) : f);
+        sy_store_row(n.y_dtype, n.y, n.y_stride, row, head + (size_t)i, n.bias ? __fadd_rn(f, n.bias[i]) : f);
     }
 }
 
@@ -196,6 +196,23 @@ void sy_cuda_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, con
     }
     convert_kernel<<<blocks_for(q, n), THREADS, 0, q->stream>>>(dst, dst_dtype, src, src_dtype, n);
     sy_cuda_launched(q, "convert");
+}
+
+static __global__ void split_kernel(const float *x, size_t x_stride, size_t n, int width, void *y, size_t y_stride)
+{
+    EACH(i, n)
+    sy_store_row(SY_BF16X2, y, y_stride, i / (size_t)width, i % (size_t)width,
+                 x[i / (size_t)width * x_stride + i % (size_t)width]);
+}
+
+void sy_cuda_split(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride)
+{
+    size_t n = (size_t)T * (size_t)width;
+
+    if (!sy_cuda_works(q) || !n)
+        return;
+    split_kernel<<<blocks_for(q, n), THREADS, 0, q->stream>>>(x, x_stride, n, width, y, y_stride);
+    sy_cuda_launched(q, "split");
 }
 
 /* ---- rows ---- */

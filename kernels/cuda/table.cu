@@ -9,6 +9,8 @@ static struct sy_kernels make_table(void)
 
     t.name = "cuda";
     t.on_device = true;
+    t.rows_x2 = true;
+    t.pages_f16 = true;
     t.alloc = sy_cuda_alloc;
     t.free = sy_cuda_free;
     t.alloc_host = sy_cuda_alloc_host;
@@ -50,6 +52,7 @@ static struct sy_kernels make_table(void)
     t.add = sy_cuda_add;
     t.scan_logits = sy_cuda_scan_logits;
     t.convert = sy_cuda_convert;
+    t.split = sy_cuda_split;
     t.probe = sy_cuda_probe;
     return t;
 }

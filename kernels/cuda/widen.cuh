@@ -71,6 +71,19 @@ static __device__ __forceinline__ void sy_narrow(enum sy_dtype dtype, void *data
         ((uint16_t *)data)[at] = sy_narrow_bf16(f);
 }
 
+/* f as element i of a row of SY_F32, SY_BF16 or SY_BF16X2. */
+static __device__ __forceinline__ void sy_store_row(enum sy_dtype dtype, void *rows, size_t stride, size_t row, size_t i,
+                                                    float f)
+{
+    if (dtype != SY_BF16X2) {
+        sy_narrow(dtype, rows, row * stride + i, f);
+        return;
+    }
+    uint16_t *at = (uint16_t *)rows + row * 2 * stride + i, hi = sy_narrow_bf16(f);
+    at[0] = hi;
+    at[stride] = sy_narrow_bf16(__fsub_rn(f, sy_widen_bf16(hi)));
+}
+
 static __device__ __forceinline__ float sy_round_to(float f, enum sy_round round)
 {
     return round == SY_ROUND_BF16 ? sy_widen_bf16(sy_narrow_bf16(f)) : f;
