@@ -72,8 +72,8 @@ static __device__ __forceinline__ void sy_narrow(enum sy_dtype dtype, void *data
 }
 
 /* f as element i of a row of SY_F32, SY_BF16 or SY_BF16X2. */
-static __device__ __forceinline__ void sy_store_row(enum sy_dtype dtype, void *rows, size_t stride, size_t row, size_t i,
-                                                    float f)
+static __device__ __forceinline__ void sy_store_row(enum sy_dtype dtype, void *rows, size_t stride, size_t row,
+                                                    size_t i, float f)
 {
     if (dtype != SY_BF16X2) {
         sy_narrow(dtype, rows, row * stride + i, f);
