@@ -23,7 +23,11 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
 # The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
 sy_cuda_sources = \
-	%D%/cuda/attention.cu \
+	%D%/cuda/attention.cu %D%/cuda/attention.cuh \
+	%D%/cuda/attention_decode.cu \
+	%D%/cuda/attention_hopper.cu \
+	%D%/cuda/attention_prompt.cu \
+	%D%/cuda/attention_tasks.cuh \
 	%D%/cuda/cuda.h \
 	%D%/cuda/experts.cu %D%/cuda/experts.cuh \
 	%D%/cuda/experts_f32.cu \

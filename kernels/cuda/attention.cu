@@ -7,24 +7,10 @@
  * parts of a length that follows from the row's position alone; parts run side by side, and a second kernel puts them
  * together in order.
  */
-#include <math_constants.h>
+#include "cuda/attention.cuh"
 
-#include "cuda/widen.cuh"
-
-#define WARPS     4
-#define STEP      32  /* keys */
-#define PART_KEYS 256 /* of a part at least */
-#define PARTS_MAX 64
-
-/* Keys of a part of a row at this position: so many that it has at most PARTS_MAX. */
-static __host__ __device__ __forceinline__ int part_keys(int position)
-{
-    int n = PART_KEYS;
-
-    while (position / n >= PARTS_MAX)
-        n *= 2;
-    return n;
-}
+#define WARPS 4
+#define STEP  32 /* keys */
 
 /* What a warp has of the softmax: the largest score, the sum of exponentials below it, and dims lane, lane + 32, .. of the
  * sum of values. */
@@ -69,9 +55,9 @@ static __device__ void attend(const struct sy_attention &a, const struct sy_atte
         float score = -CUDART_INF_F;
         if (seen) {
             const uint8_t *page = a.kv.base + (size_t)row.pages[position / SY_KV_PAGE] * a.kv.page_stride;
-            score = __fmul_rn(dot(a.kv.dtype, q, page + sy_cuda_kv_key(&a.kv, kv_head, position % SY_KV_PAGE) * element,
-                                  a.kv.k_dim),
-                              a.scale);
+            score = __fmul_rn(
+                dot(a.kv.dtype, q, page + sy_cuda_kv_key(&a.kv, kv_head, position % SY_KV_PAGE) * element, a.kv.k_dim),
+                a.scale);
         }
         float largest = score;
         for (int i = 16; i; i /= 2)
@@ -107,11 +93,6 @@ static __device__ __forceinline__ void store(const struct sy_attention &a, int t
                  (size_t)h * (size_t)a.kv.v_dim + (size_t)i, f);
 }
 
-static __device__ __forceinline__ int first_key(const struct sy_attention &a, int last)
-{
-    return a.window > 0 && last >= a.window ? last - a.window + 1 : 0;
-}
-
 /* Numbers that a part leaves in scratch: the largest score, the sum, and the values. */
 static __host__ __device__ __forceinline__ size_t part_floats(const struct sy_attention &a)
 {
@@ -136,13 +117,13 @@ static __global__ void __launch_bounds__(WARPS * 32)
     int t = (int)blockIdx.x, part = (int)blockIdx.z;
     struct sy_attention_row row = a.rows[t];
     float *q = queries + warp * a.kv.k_dim;
-    int begin = first_key(a, row.position), end = row.position + 1;
+    int begin = sy_first_key(a, row.position), end = row.position + 1;
     struct state<NV> s;
 
     if (h >= a.head_end)
         return;
     if (scratch) {
-        int n = part_keys(row.position);
+        int n = sy_part_keys(row.position);
         begin = begin > part * n ? begin : part * n;
         end = end < (part + 1) * n ? end : (part + 1) * n;
     }
@@ -181,8 +162,8 @@ static __global__ void combine_kernel(struct sy_attention a, float *scratch, int
 
     if (h >= a.head_end)
         return;
-    int position = a.rows[t].position, n = part_keys(position), end = position / n + 1;
-    int begin = first_key(a, position) / n;
+    int position = a.rows[t].position, n = sy_part_keys(position), end = position / n + 1;
+    int begin = sy_first_key(a, position) / n;
     float largest = a.sinks ? a.sinks[h] : -CUDART_INF_F, sum = 0.0f;
     for (int p = begin; p < end; p++)
         largest = fmaxf(largest, part_at(a, scratch, n_parts, t, h, p)[0]);
@@ -226,8 +207,8 @@ static void launch(struct sy_queue *q, const struct sy_attention *a, float *scra
 /* As many rows at a time as scratch has room for. */
 static void decode(struct sy_queue *q, const struct sy_attention *a)
 {
-    bool few = a->n_keys > 0 && a->n_keys <= PART_KEYS * PARTS_MAX;
-    int n_parts = few ? (a->n_keys - 1) / PART_KEYS + 1 : PARTS_MAX;
+    bool few = a->n_keys > 0 && a->n_keys <= SY_PART_KEYS * SY_PARTS_MAX;
+    int n_parts = few ? (a->n_keys - 1) / SY_PART_KEYS + 1 : SY_PARTS_MAX;
     size_t row_bytes = (size_t)(a->head_end - a->head_begin) * (size_t)n_parts * part_floats(*a) * sizeof(float);
     size_t out_row = (size_t)(a->n_heads * a->kv.v_dim) * sy_dtype_bytes(a->out_dtype);
     struct sy_attention some = *a;
@@ -242,9 +223,19 @@ static void decode(struct sy_queue *q, const struct sy_attention *a)
     }
 }
 
+/* On tensor cores, if there is a kernel for it. */
+static bool fast(struct sy_queue *q, const struct sy_attention *a)
+{
+    if (a->kv.dtype != SY_BF16 || a->out_dtype == SY_F32 || ((uintptr_t)a->kv.base | a->kv.page_stride) % 16)
+        return false;
+    if (a->decode)
+        return sy_cuda_attention_decode(q, a);
+    return sy_cuda_attention_hopper(q, a) || sy_cuda_attention_prompt(q, a);
+}
+
 void sy_cuda_attention(struct sy_queue *q, const struct sy_attention *a)
 {
-    if (!sy_cuda_works(q) || a->n_rows < 1 || a->head_end <= a->head_begin)
+    if (!sy_cuda_works(q) || a->n_rows < 1 || a->head_end <= a->head_begin || fast(q, a))
         return;
     if (a->kv.v_dim > 512 || (size_t)(WARPS * a->kv.k_dim) * sizeof(float) > 48 << 10) {
         sy_error_set(&q->error, SY_ERR_USAGE, "GPU %d: attention has no kernel for heads of %d and %d dims", q->device,

@@ -24,12 +24,14 @@ struct sy_queue {
     int device, n_sms, major, minor;
     uint8_t *table_host, *table_device; /* [SY_CUDA_TABLE_BYTES] pinned, and its copy */
     size_t table_used;
-    void *scratch;                      /* of kernels that split their work, zeroed; SY_CUDA_SCRATCH_BYTES */
+    void *scratch;                      /* of kernels that split their work; SY_CUDA_SCRATCH_BYTES */
+    uint32_t *counters;                 /* [SY_CUDA_COUNTERS] of kernels whose last block does more; zero otherwise */
     struct sy_recording *recording;     /* that is being made, else NULL */
     struct sy_error error;              /* the first one */
 };
 
 #define SY_CUDA_SCRATCH_BYTES ((size_t)64 << 20)
+#define SY_CUDA_COUNTERS      32768
 
 /* False once something went wrong in q; notes `code` if it is an error, with what was asked for. */
 bool sy_cuda_check(struct sy_queue *q, cudaError_t code, const char *what);
@@ -45,6 +47,9 @@ static inline bool sy_cuda_works(const struct sy_queue *q)
 {
     return q->error.status == SY_OK;
 }
+
+/* Whether this GPU runs code that was compiled for sm_90a. */
+bool sy_cuda_has_wgmma(const struct sy_queue *q);
 
 /* Copy a small table of the host's to the device, where it stays until what was launched before the ring comes round is
  * done. Returns its address there, aligned to 256 bytes; NULL after an error. */

@@ -131,9 +131,6 @@ static inline int sy_cuda_tile_rows(int n)
 /* Launch what suits the types. */
 void sy_cuda_group_run(struct sy_queue *q, const struct sy_cuda_group *g);
 
-/* Whether this GPU runs code that was compiled for sm_90a. */
-bool sy_cuda_has_wgmma(const struct sy_queue *q);
-
 /* The launches: BF16 weights and rows by wgmma (sy_cuda_has_wgmma()); those or codes by mma.sync; and all by multiply-adds
  * in FP32. The first two give the same bits. */
 void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g);

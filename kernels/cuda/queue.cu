@@ -206,7 +206,8 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out,
     q->table_host = (uint8_t *)sy_cuda_alloc_host(SY_CUDA_TABLE_BYTES);
     q->table_device = (uint8_t *)sy_cuda_alloc(SY_CUDA_TABLE_BYTES);
     q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);
-    bool enough = q->table_host && q->table_device && q->scratch;
+    q->counters = (uint32_t *)sy_cuda_alloc(SY_CUDA_COUNTERS * sizeof(uint32_t));
+    bool enough = q->table_host && q->table_device && q->scratch && q->counters;
     if (!enough || !sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream")) {
         enum sy_status st = enough ? sy_error_set(err, SY_ERR_SYSTEM, "%s", q->error.text)
                                    : sy_error_set(err, SY_ERR_SYSTEM, "GPU %d: no memory for a queue", q->device);
@@ -235,6 +236,7 @@ void sy_cuda_queue_destroy(struct sy_queue *q)
     sy_cuda_free_host(q->table_host, SY_CUDA_TABLE_BYTES);
     sy_cuda_free(q->table_device, SY_CUDA_TABLE_BYTES);
     sy_cuda_free(q->scratch, SY_CUDA_SCRATCH_BYTES);
+    sy_cuda_free(q->counters, SY_CUDA_COUNTERS * sizeof(uint32_t));
     free(q);
 }
 
