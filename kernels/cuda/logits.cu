@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * logits.cu - largest logits and sums of exponentials over the vocabulary
  *
- * Two launches: a warp for each block of SY_LOGIT_BLOCK logits finds its largest, then a block for each row finds the row's,
- * and a second pair does the same with sums of exponentials, which need the largest first.
+ * A warp takes a block of SY_LOGIT_BLOCK logits, then a block of threads a row: first for the largest, then for sums of
+ * exponentials, which need it. What one launch finds for the next stays in the device's memory; the scans, which are the
+ * host's, are read and written once for each row.
  */
 #include <math_constants.h>
 
@@ -20,129 +21,189 @@ static __device__ __forceinline__ float weight_of(float x, float max, float temp
     return f > -104.0f ? expf(f) : 0.0f;
 }
 
-static __global__ void largest_kernel(const float *logits, int T, int V, int n_blocks, struct sy_logit_scan *scans)
+/* What is found of each block of a row, and of the row. */
+struct found {
+    int n_blocks;
+    float *most;          /* [T][n_blocks] */
+    int *first;           /* [T][n_blocks] the lowest token that has it; V: NaN alone */
+    double *weight, *sum; /* [T][n_blocks] */
+    struct row {
+        float most, temperature;
+        bool want_log_sum;
+    } * rows; /* [T] */
+};
+
+static size_t found_bytes(int n_blocks)
+{
+    return (size_t)n_blocks * (2 * sizeof(double) + sizeof(float) + sizeof(int)) + sizeof(struct found::row);
+}
+
+static struct found place_found(uint8_t *at, int T, int n_blocks)
+{
+    size_t n = (size_t)T * (size_t)n_blocks;
+    struct found found = {};
+
+    found.n_blocks = n_blocks;
+    found.weight = (double *)at;
+    found.sum = found.weight + n;
+    found.most = (float *)(found.sum + n);
+    found.first = (int *)(found.most + n);
+    found.rows = (struct found::row *)(found.first + n);
+    return found;
+}
+
+/* The larger of two logits, of equal ones that of the lower token. */
+static __device__ __forceinline__ void take_larger(float *most, int *first, float other, int other_first)
+{
+    if (other > *most || (other == *most && other_first < *first)) {
+        *most = other;
+        *first = other_first;
+    }
+}
+
+static __device__ __forceinline__ void largest_of_warp(float *most, int *first)
+{
+    for (int i = 16; i; i /= 2)
+        take_larger(most, first, __shfl_xor_sync(0xffffffffu, *most, i), __shfl_xor_sync(0xffffffffu, *first, i));
+}
+
+static __global__ void largest_kernel(const float *logits, int T, int V, struct found found)
 {
     int at = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
-    int t = at / n_blocks, b = at % n_blocks;
-    float most = -CUDART_INF_F;
+    int t = at / found.n_blocks, begin = at % found.n_blocks * SY_LOGIT_BLOCK;
+    float most = -CUDART_INF_F, x[SY_LOGIT_BLOCK / 32];
+    int first = V;
 
     if (t >= T)
         return;
-    const float *x = logits + (size_t)t * (size_t)V;
-    for (int i = b * SY_LOGIT_BLOCK + lane; i < V && i < (b + 1) * SY_LOGIT_BLOCK; i += 32)
-        most = fmaxf(most, x[i]);
-    for (int i = 16; i; i /= 2)
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, i));
-    if (!lane)
-        scans[t].block_max[b] = most;
+    logits += (size_t)t * (size_t)V;
+#pragma unroll
+    for (int i = 0; i < SY_LOGIT_BLOCK / 32; i++)
+        x[i] = begin + lane + i * 32 < V ? logits[begin + lane + i * 32] : CUDART_NAN_F;
+#pragma unroll
+    for (int i = 0; i < SY_LOGIT_BLOCK / 32; i++)
+        take_larger(&most, &first, x[i], begin + lane + i * 32);
+    largest_of_warp(&most, &first);
+    if (!lane) {
+        found.most[at] = most;
+        found.first[at] = first;
+    }
 }
 
-/* The lowest token of the row's largest logit, by a block of threads. */
-static __global__ void argmax_kernel(const float *logits, int V, int n_blocks, struct sy_logit_scan *scans)
+/* A row's largest logit; blocks' largest ones to the host. */
+static __global__ void row_kernel(int V, struct found found, struct sy_logit_scan *scans)
 {
     __shared__ float most_of[WARPS];
-    __shared__ int first;
+    __shared__ int first_of[WARPS];
     struct sy_logit_scan *scan = &scans[blockIdx.x];
-    const float *x = logits + (size_t)blockIdx.x * (size_t)V;
-    float most = -CUDART_INF_F;
+    size_t at = (size_t)blockIdx.x * (size_t)found.n_blocks;
+    float most = -CUDART_INF_F, *block_max = scan->block_max;
+    int first = V;
 
-    for (int b = (int)threadIdx.x; b < n_blocks; b += THREADS)
-        most = fmaxf(most, scan->block_max[b]);
-    for (int i = 16; i; i /= 2)
-        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, i));
-    if (threadIdx.x % 32 == 0)
+    for (int b = (int)threadIdx.x; b < found.n_blocks; b += THREADS) {
+        block_max[b] = found.most[at + (size_t)b];
+        take_larger(&most, &first, found.most[at + (size_t)b], found.first[at + (size_t)b]);
+    }
+    largest_of_warp(&most, &first);
+    if (threadIdx.x % 32 == 0) {
         most_of[threadIdx.x / 32] = most;
-    if (!threadIdx.x)
-        first = V;
-    __syncthreads();
-    for (int i = 0; i < WARPS; i++)
-        most = fmaxf(most, most_of[i]);
-    for (int b = (int)threadIdx.x; b < n_blocks; b += THREADS) {
-        if (scan->block_max[b] != most || b * SY_LOGIT_BLOCK > first)
-            continue;
-        for (int i = b * SY_LOGIT_BLOCK; i < V && i < (b + 1) * SY_LOGIT_BLOCK; i++)
-            if (x[i] == most) {
-                atomicMin(&first, i);
-                break;
-            }
+        first_of[threadIdx.x / 32] = first;
     }
     __syncthreads();
     if (threadIdx.x)
         return;
+    for (int i = 1; i < WARPS; i++)
+        take_larger(&most, &first, most_of[i], first_of[i]);
+    found.rows[blockIdx.x].most = scan->max = most;
+    found.rows[blockIdx.x].temperature = scan->temperature;
+    found.rows[blockIdx.x].want_log_sum = scan->want_log_sum;
     scan->argmax = first < V ? first : 0;
-    scan->max = most;
 }
 
 /* A block's sums of exponentials: at the scan's temperature, and at 1 for the logarithm. In FP32 relative to the block's
  * largest logit. */
-static __global__ void sums_kernel(const float *logits, int T, int V, int n_blocks, struct sy_logit_scan *scans)
+static __global__ void sums_kernel(const float *logits, int T, int V, struct found found)
 {
     int at = (int)blockIdx.x * WARPS + (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
-    int t = at / n_blocks, b = at % n_blocks;
+    int t = at / found.n_blocks, b = at % found.n_blocks;
 
     if (t >= T)
         return;
-    const struct sy_logit_scan *scan = &scans[t];
-    bool finite = isfinite(scan->max);
-    float most = scan->block_max[b];
+    const struct found::row row = found.rows[t];
+    if (!isfinite(row.most) || !(row.temperature > 0 || row.want_log_sum))
+        return;
+    float most = found.most[at];
     const float *x = logits + (size_t)t * (size_t)V;
     float weight = 0.0f, sum = 0.0f;
-    for (int i = b * SY_LOGIT_BLOCK + lane; i < V && i < (b + 1) * SY_LOGIT_BLOCK && finite; i += 32) {
-        if (scan->temperature > 0)
-            weight = __fadd_rn(weight, weight_of(x[i], most, scan->temperature));
-        if (scan->want_log_sum)
+    for (int i = b * SY_LOGIT_BLOCK + lane; i < V && i < (b + 1) * SY_LOGIT_BLOCK; i += 32) {
+        if (row.temperature > 0)
+            weight = __fadd_rn(weight, weight_of(x[i], most, row.temperature));
+        if (row.want_log_sum)
             sum = __fadd_rn(sum, weight_of(x[i], most, 1.0f));
     }
     for (int i = 16; i; i /= 2) {
         weight = __fadd_rn(weight, __shfl_xor_sync(0xffffffffu, weight, i));
         sum = __fadd_rn(sum, __shfl_xor_sync(0xffffffffu, sum, i));
     }
-    if (lane || !finite)
+    if (lane)
         return;
     /* Relative to the row's largest, for which FP32 has not enough digits or room. */
-    double below = isfinite(most) ? (double)most - (double)scan->max : -1e300;
-    if (scan->temperature > 0)
-        scan->block_weight[b] = (double)weight * exp(below / (double)scan->temperature);
-    if (scan->want_log_sum)
-        scan->block_exp[b] = (double)sum * exp(below);
+    double below = isfinite(most) ? (double)most - (double)row.most : -1e300;
+    if (row.temperature > 0)
+        found.weight[at] = (double)weight * exp(below / (double)row.temperature);
+    if (row.want_log_sum)
+        found.sum[at] = (double)sum * exp(below);
 }
 
-static __device__ double sum_blocks(const double *blocks, int n)
+/* A warp's sum of the blocks' sums, which go to the host too. */
+static __device__ double sum_blocks(const double *blocks, int n, double *copy)
 {
     double sum = 0.0;
 
-    for (int b = (int)threadIdx.x; b < n; b += 32)
+    for (int b = (int)threadIdx.x % 32; b < n; b += 32) {
         sum += blocks[b];
+        if (copy)
+            copy[b] = blocks[b];
+    }
     for (int i = 16; i; i /= 2)
         sum += __shfl_xor_sync(0xffffffffu, sum, i);
     return sum;
 }
 
-static __global__ void total_kernel(int n_blocks, struct sy_logit_scan *scans)
+/* Weights by the first warp, their logarithm by the second. */
+static __global__ void total_kernel(struct found found, struct sy_logit_scan *scans)
 {
     struct sy_logit_scan *scan = &scans[blockIdx.x];
-    bool finite = isfinite(scan->max);
-    double weight = finite && scan->temperature > 0 ? sum_blocks(scan->block_weight, n_blocks) : 0.0;
-    double sum = finite && scan->want_log_sum ? sum_blocks(scan->block_exp, n_blocks) : 1.0;
+    const struct found::row row = found.rows[blockIdx.x];
+    size_t at = (size_t)blockIdx.x * (size_t)found.n_blocks;
+    bool finite = isfinite(row.most);
 
-    if (threadIdx.x)
-        return;
-    if (scan->temperature > 0)
-        scan->weight = weight;
-    if (scan->want_log_sum)
-        scan->log_sum = (double)scan->max + log(sum);
+    if (threadIdx.x < 32 && row.temperature > 0) {
+        double weight = finite ? sum_blocks(found.weight + at, found.n_blocks, scan->block_weight) : 0.0;
+        if (threadIdx.x == 0)
+            scan->weight = weight;
+    } else if (threadIdx.x >= 32 && row.want_log_sum) {
+        double sum = finite ? sum_blocks(found.sum + at, found.n_blocks, NULL) : 1.0;
+        if (threadIdx.x == 32)
+            scan->log_sum = (double)row.most + log(sum);
+    }
 }
 
 void sy_cuda_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans)
 {
-    int n_blocks = sy_logit_blocks(V);
-    unsigned n_warps = (unsigned)((T * n_blocks + WARPS - 1) / WARPS);
+    int n_blocks = sy_logit_blocks(V), most = (int)(SY_CUDA_SCRATCH_BYTES / found_bytes(n_blocks));
 
-    if (!sy_cuda_works(q) || T < 1)
+    if (!sy_cuda_works(q))
         return;
-    largest_kernel<<<n_warps, THREADS, 0, q->stream>>>(logits, T, V, n_blocks, scans);
-    argmax_kernel<<<(unsigned)T, THREADS, 0, q->stream>>>(logits, V, n_blocks, scans);
-    sums_kernel<<<n_warps, THREADS, 0, q->stream>>>(logits, T, V, n_blocks, scans);
-    total_kernel<<<(unsigned)T, 32, 0, q->stream>>>(n_blocks, scans);
+    for (int t = 0; t < T; t += most) {
+        int n = T - t < most ? T - t : most;
+        unsigned n_warps = (unsigned)((n * n_blocks + WARPS - 1) / WARPS);
+        const float *x = logits + (size_t)t * (size_t)V;
+        struct found found = place_found((uint8_t *)q->scratch, n, n_blocks);
+        largest_kernel<<<n_warps, THREADS, 0, q->stream>>>(x, n, V, found);
+        row_kernel<<<(unsigned)n, THREADS, 0, q->stream>>>(V, found, scans + t);
+        sums_kernel<<<n_warps, THREADS, 0, q->stream>>>(x, n, V, found);
+        total_kernel<<<(unsigned)n, 64, 0, q->stream>>>(found, scans + t);
+    }
     sy_cuda_launched(q, "scan_logits");
 }

@@ -38,8 +38,9 @@ struct norm {
     size_t y_stride;
 };
 
-/* N threads for each run. */
-template <int N> static __global__ void norm_kernel(struct norm n)
+/* N threads for each run, each with OWN numbers of it in registers. Which thread adds which numbers in which order follows
+ * from the width alone. */
+template <int N, int OWN> static __global__ void norm_kernel(struct norm n)
 {
     int run = (int)blockIdx.x * (THREADS / N) + (int)threadIdx.x / N, lane = (int)threadIdx.x % N;
 
@@ -47,18 +48,52 @@ template <int N> static __global__ void norm_kernel(struct norm n)
         return;
     size_t row = (size_t)(run / n.n_heads), head = (size_t)(run % n.n_heads) * (size_t)n.width;
     const float *x = n.x + row * n.x_stride + head;
-    float mean = 0.0f, sum = 0.0f;
+    float mean = 0.0f, sum = 0.0f, own[OWN];
+#pragma unroll
+    for (int i = 0; i < OWN; i++)
+        own[i] = lane + i * N < n.width ? x[lane + i * N] : 0.0f;
     if (n.bias) {
-        for (int i = lane; i < n.width; i += N)
-            mean = __fadd_rn(mean, x[i]);
+#pragma unroll
+        for (int i = 0; i < OWN; i++)
+            mean = __fadd_rn(mean, own[i]);
         mean = __fdiv_rn(sum_all<N>(mean), (float)n.width);
     }
-    for (int i = lane; i < n.width; i += N) {
+#pragma unroll
+    for (int i = 0; i < OWN; i++) {
+        own[i] = __fsub_rn(own[i], mean);
+        if (lane + i * N < n.width)
+            sum = __fmaf_rn(own[i], own[i], sum);
+    }
+    float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(sum_all<N>(sum), (float)n.width), n.eps)));
+#pragma unroll
+    for (int i = 0; i < OWN; i++) {
+        int at = lane + i * N;
+        if (at >= n.width)
+            break;
+        float f = __fmul_rn(__fmul_rn(own[i], scale), n.weight[at]);
+        sy_store_row(n.y_dtype, n.y, n.y_stride, row, head + (size_t)at, n.bias ? __fadd_rn(f, n.bias[at]) : f);
+    }
+}
+
+/* Rows wider than registers are long. */
+static __global__ void wide_norm_kernel(struct norm n)
+{
+    int lane = (int)threadIdx.x;
+    size_t row = (size_t)blockIdx.x / (size_t)n.n_heads, head = blockIdx.x % (size_t)n.n_heads * (size_t)n.width;
+    const float *x = n.x + row * n.x_stride + head;
+    float mean = 0.0f, sum = 0.0f;
+
+    if (n.bias) {
+        for (int i = lane; i < n.width; i += THREADS)
+            mean = __fadd_rn(mean, x[i]);
+        mean = __fdiv_rn(sum_all<THREADS>(mean), (float)n.width);
+    }
+    for (int i = lane; i < n.width; i += THREADS) {
         float f = __fsub_rn(x[i], mean);
         sum = __fmaf_rn(f, f, sum);
     }
-    float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(sum_all<N>(sum), (float)n.width), n.eps)));
-    for (int i = lane; i < n.width; i += N) {
+    float scale = __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(sum_all<THREADS>(sum), (float)n.width), n.eps)));
+    for (int i = lane; i < n.width; i += THREADS) {
         float f = __fmul_rn(__fmul_rn(__fsub_rn(x[i], mean), scale), n.weight[i]);
         sy_store_row(n.y_dtype, n.y, n.y_stride, row, head + (size_t)i, n.bias ? __fadd_rn(f, n.bias[i]) : f);
     }
@@ -66,12 +101,20 @@ template <int N> static __global__ void norm_kernel(struct norm n)
 
 static void run_norm(struct sy_queue *q, const struct norm *n)
 {
+    unsigned n_runs = (unsigned)n->n_runs, n_warps = (n_runs + 7) / 8;
+
     if (!sy_cuda_works(q) || n->n_runs < 1)
         return;
-    if (n->width >= WIDE)
-        norm_kernel<THREADS><<<(unsigned)n->n_runs, THREADS, 0, q->stream>>>(*n);
+    if (n->width <= 128)
+        norm_kernel<32, 4><<<n_warps, THREADS, 0, q->stream>>>(*n);
+    else if (n->width < WIDE)
+        norm_kernel<32, WIDE / 32><<<n_warps, THREADS, 0, q->stream>>>(*n);
+    else if (n->width <= 8 * THREADS)
+        norm_kernel<THREADS, 8><<<n_runs, THREADS, 0, q->stream>>>(*n);
+    else if (n->width <= 32 * THREADS)
+        norm_kernel<THREADS, 32><<<n_runs, THREADS, 0, q->stream>>>(*n);
     else
-        norm_kernel<32><<<(unsigned)(n->n_runs + 7) / 8, THREADS, 0, q->stream>>>(*n);
+        wide_norm_kernel<<<n_runs, THREADS, 0, q->stream>>>(*n);
     sy_cuda_launched(q, "norm");
 }
 
@@ -101,7 +144,7 @@ static unsigned blocks_for(const struct sy_queue *q, size_t n)
     return (unsigned)(blocks < most ? blocks : most);
 }
 
-#define EACH(i, n)                                                                     \
+#define EACH(i, n) \
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < (n); i += (size_t)gridDim.x * THREADS)
 
 static __global__ void weigh_kernel(float *x, size_t n, int width, const float *logits)
@@ -234,8 +277,8 @@ static void copy_units(struct sy_queue *q, void *dst, const uint32_t *dst_rows, 
 {
     size_t units = row_bytes / sizeof(U), all = (size_t)n * units;
 
-    copy_rows_kernel<U><<<blocks_for(q, all), THREADS, 0, q->stream>>>((U *)dst, dst_rows, (const U *)src, src_rows,
-                                                                       all, units);
+    copy_rows_kernel<U>
+        <<<blocks_for(q, all), THREADS, 0, q->stream>>>((U *)dst, dst_rows, (const U *)src, src_rows, all, units);
 }
 
 void sy_cuda_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
