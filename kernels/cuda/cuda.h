@@ -112,6 +112,7 @@ void sy_cuda_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const st
 void sy_cuda_attention(struct sy_queue *q, const struct sy_attention *a);
 
 /* router.cu */
+void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits);
 void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,
                     int T, float *logits, int32_t *ids, float *weights);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts.cu - grouped expert MLP: the host's tiles into tables of the device, and the kernel for weights and rows
  */
+#include <string.h>
+
 #include "cuda/experts.cuh"
 
 #define TILES_MAX 512 /* of one launch */
@@ -43,7 +45,8 @@ struct tables {
 
 static void launch(struct sy_queue *q, struct sy_cuda_group *g, struct tables *t)
 {
-    size_t bytes = offsetof(struct tables, experts) + (size_t)t->n_experts * sizeof *t->experts;
+    size_t experts_at = (offsetof(struct tables, tiles) + (size_t)t->n_tiles * sizeof *t->tiles + 7) / 8 * 8;
+    size_t experts_bytes = (size_t)t->n_experts * sizeof *t->experts;
     int most = 0;
 
     if (!t->n_tiles)
@@ -53,11 +56,13 @@ static void launch(struct sy_queue *q, struct sy_cuda_group *g, struct tables *t
     g->tile_rows = sy_cuda_tile_rows(most);
     t->schedule.n_tiles = t->n_tiles;
     sy_cuda_plan_half(&t->schedule, g->half, g->n, g->tile_rows, q->n_sms);
-    struct tables *on_device = (struct tables *)sy_cuda_table(q, t, bytes);
+    /* Only what is there goes: the experts move up to the last tile. */
+    memmove((uint8_t *)t + experts_at, t->experts, experts_bytes);
+    struct tables *on_device = (struct tables *)sy_cuda_table(q, t, experts_at + experts_bytes);
     if (!on_device)
         return;
     g->tiles = on_device->tiles;
-    g->experts = on_device->experts;
+    g->experts = (const struct sy_cuda_expert *)((uint8_t *)on_device + experts_at);
     g->schedule = &on_device->schedule;
     g->n_tiles_most = t->n_tiles;
     sy_cuda_group_run(q, g);

@@ -58,21 +58,26 @@ __host__ __device__ static inline int sy_cuda_group_panels(const struct sy_cuda_
     return (g->n + SY_PANEL - 1) / SY_PANEL * (g->half == SY_GATE_UP ? 2 : 1);
 }
 
-/* Panels at a time: as many as leave the fewest rounds' worth of work to a grid of so many blocks. */
+/* Panels at a time: of 8, 6, 4 and 2 what leaves the least to a grid of so many blocks, in rounds and what each costs. */
 #define SY_CUDA_STEP_MAX 8
 
-__host__ __device__ static inline void sy_cuda_plan_half(struct sy_cuda_schedule *s, enum sy_half half, int n,
-                                                         int tile_rows, int n_blocks)
+__host__ __device__ static inline int sy_cuda_step_cost(int n_tiles, int panels, int tile_rows, int n_blocks, int step)
+{
+    int rounds = (n_tiles * ((panels + step - 1) / step) + n_blocks - 1) / n_blocks;
+
+    return rounds * ((tile_rows > 64 ? 4 * SY_CUDA_STEP_MAX : 4 * step) + tile_rows / 8 + 1);
+}
+
+static inline void sy_cuda_plan_half(struct sy_cuda_schedule *s, enum sy_half half, int n, int tile_rows, int n_blocks)
 {
     int panels = (n + SY_PANEL - 1) / SY_PANEL * (half == SY_GATE_UP ? 2 : 1), least = 0x7fffffff;
 
-    for (int step = SY_CUDA_STEP_MAX; step >= 2; step -= tile_rows > 64 ? 4 : 2) {
-        int n_chunks = (panels + step - 1) / step, rounds = (s->n_tiles * n_chunks + n_blocks - 1) / n_blocks;
-        int cost = rounds * (4 * step + tile_rows / 8 + 1);
+    for (int step = SY_CUDA_STEP_MAX; step > 0; step -= 2) {
+        int cost = sy_cuda_step_cost(s->n_tiles, panels, tile_rows, n_blocks, step);
         if (cost < least) {
             least = cost;
             s->step[half] = step;
-            s->n_chunks[half] = n_chunks;
+            s->n_chunks[half] = (panels + step - 1) / step;
         }
     }
 }

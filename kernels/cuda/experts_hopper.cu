@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts_hopper.cu - grouped expert matrices by wgmma: BF16 weights, BF16 rows
  *
- * One block for each multiprocessor goes through items: a tile of rows times a few panels of its expert. A producing warp
- * brings weights by bulk copies, three more gather rows, both far ahead through a ring of stages of 64 inputs; two
- * warpgroups multiply, each 64 outputs (4 panels) by all rows of the tile. Weights are the operand of 64 for any number of
- * rows, so few rows cost little and a row's sums are the same chain of instructions in every tile.
+ * One block for each multiprocessor goes through items: a tile of rows times a few panels of its expert. One warp brings
+ * weights by bulk copies, three gather rows, both far ahead through a ring of stages of 64 or 128 inputs; two warpgroups
+ * multiply all rows of the tile, one by the first 8 outputs of each panel, one by the last. Weights are the operand of 64
+ * for any number of rows, so few rows cost little and a row's sums are the same chain of instructions in every tile.
  */
 #include <cuda_bf16.h>
 
 #include "cuda/experts_hopper.cuh"
 
-#define SY_CUDA_STEP_MAX 8 /* of an item */
-static int stage_bytes(int tile_rows)
+/* Two blocks to a stage where few rows leave weights to be most of what is brought. */
+static struct ring make_ring(int tile_rows, int bytes)
 {
-    return WEIGHT_BYTES + tile_rows * 128;
+    int n_blocks = tile_rows <= 64 ? 2 : 1, each = n_blocks * (WEIGHT_BYTES + tile_rows * 128);
+    int n_stages = bytes / each < STAGES_MAX ? bytes / each : STAGES_MAX;
+
+    return {n_stages, n_blocks, each};
 }
 
 #if SY_HAVE_WGMMA || !defined(__CUDA_ARCH__)
@@ -41,7 +44,8 @@ bool sy_cuda_has_wgmma(const struct sy_queue *q)
 
 /* A warpgroup's view: which of the two it is, and its thread's place. */
 struct consumer {
-    int group, thread, warp, lane, n_stages, bytes_of_stage;
+    int group, thread, warp, lane;
+    struct ring ring;
     uint8_t *stages;
     struct shared_tail *tail;
     struct place at;
@@ -53,31 +57,38 @@ static __device__ __forceinline__ void release(struct consumer *c, int stage)
         sy_barrier_arrive(&c->tail->empty[stage]);
 }
 
-/* sums = this warpgroup's 64 outputs of the item by N rows. */
-template <int N> static __device__ __forceinline__ void sum_up(struct consumer *c, int n_blocks, float (&sums)[N / 2])
+/* sums = the item's first or last 8 outputs of each panel, by N rows. */
+template <int N>
+static __device__ __forceinline__ void sum_up(struct consumer *c, int n_blocks, int tile_rows, float (&sums)[N / 2])
 {
     int before = 0;
 
 #pragma unroll
     for (int i = 0; i < N / 2; i++)
         sums[i] = 0.0f;
-    for (int b = 0; b < n_blocks; b++) {
-        uint32_t at = sy_shared(c->stages + c->at.stage * c->bytes_of_stage);
-        uint64_t weights = sy_operand_atoms(at + (uint32_t)c->group * (WEIGHT_BYTES / 2));
-        uint64_t rows = sy_operand_swizzled(at + WEIGHT_BYTES);
+    for (int b = 0; b < n_blocks; b += c->ring.n_blocks) {
+        uint32_t at = sy_shared(c->stages + c->at.stage * c->ring.bytes);
+        uint64_t weights = sy_operand_atoms(at + (uint32_t)c->group * 1024, (uint32_t)c->ring.n_blocks * 2048);
+        uint64_t rows = sy_operand_swizzled(at + (uint32_t)c->ring.n_blocks * WEIGHT_BYTES);
         sy_barrier_wait(&c->tail->full[c->at.stage], c->at.parity);
         sy_fence_proxy(); /* rows came by cp.async */
         sy_wgmma_begin();
 #pragma unroll
-        for (int step = 0; step < 4; step++)
-            sy_wgmma<N>::run(sums, weights + (uint64_t)(step * 16), rows + (uint64_t)(step * 2), b + step);
+        for (int j = 0; j < 2; j++) {
+            if (j == 1 && (c->ring.n_blocks == 1 || b + 1 == n_blocks))
+                break;
+#pragma unroll
+            for (int step = 0; step < 4; step++)
+                sy_wgmma<N>::run(sums, weights + (uint64_t)(j * 128 + step * 16),
+                                 rows + (uint64_t)(j * tile_rows * 8 + step * 2), b + j + step);
+        }
         sy_wgmma_commit();
         if (b) {
             sy_wgmma_wait<1>();
             release(c, before);
         }
         before = c->at.stage;
-        go_on(&c->at, c->n_stages);
+        go_on(&c->at, c->ring.n_stages);
     }
     sy_wgmma_wait<0>();
 #pragma unroll
@@ -124,14 +135,13 @@ static __device__ __forceinline__ struct biases load_biases(const struct sy_cuda
                                                             const float *bias, int n)
 {
     struct biases b = {0.0f, 0.0f};
-    int low = n + c->warp * (HALF == SY_GATE_UP ? 8 : 16) + c->lane / 4;
+    int low = n + c->warp * (HALF == SY_GATE_UP ? 16 : 32) + c->lane / 4,
+        high = HALF == SY_GATE_UP ? g.n + low : low + 16;
 
     if (bias && low < g.n)
         b.low = bias[low];
-    if (HALF == SY_GATE_UP && bias && low < g.n)
-        b.high = bias[g.n + low];
-    if (HALF == SY_DOWN && bias && low + 8 < g.n)
-        b.high = bias[low + 8];
+    if (bias && low < g.n && (HALF == SY_GATE_UP || high < g.n))
+        b.high = bias[high];
     return b;
 }
 
@@ -182,8 +192,8 @@ static __device__ __forceinline__ void store_bf16(const struct sy_cuda_group &g,
 #pragma unroll
         for (int i = c->thread; i < STAGING_ROWS * n_pieces; i += 128) {
             int row = i / n_pieces, piece = i % n_pieces;
-            if (first + row < n_rows && n + piece * 8 < n_end)
-                store_piece(c->tail->y[c->group][first + row], n + piece * 8, n_end,
+            if (first + row < n_rows && n + piece * 16 < n_end)
+                store_piece(c->tail->y[c->group][first + row], n + piece * 16, n_end,
                             c->tail->staging[c->group] + row * STAGING_PITCH + piece * 16);
         }
     }
@@ -194,11 +204,11 @@ template <int N>
 static __device__ __forceinline__ void store_f32(const struct sy_cuda_group &g, const struct consumer *c, int n_rows,
                                                  int n, int n_end, const float (&sums)[N / 2], struct biases bias)
 {
-    int low = n + c->warp * 16 + c->lane / 4;
+    int low = n + c->warp * 32 + c->lane / 4;
 
 #pragma unroll
     for (int i = 0; i < N / 2; i++) {
-        int row = i / 4 * 8 + c->lane % 4 * 2 + i % 2, output = low + i % 4 / 2 * 8;
+        int row = i / 4 * 8 + c->lane % 4 * 2 + i % 2, output = low + i % 4 / 2 * 16;
         if (row < n_rows && output < n_end)
             ((float *)c->tail->y[c->group][row])[output] = sums[i] + (i % 4 / 2 ? bias.high : bias.low);
     }
@@ -208,9 +218,8 @@ template <enum sy_half HALF, int N>
 static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, struct consumer *c,
                                                 const struct item &item)
 {
-    const int outputs = HALF == SY_GATE_UP ? 32 : 64; /* of a warpgroup */
     const int of_panel = HALF == SY_GATE_UP ? SY_PANEL / 2 : SY_PANEL;
-    int n = item.panel * of_panel + c->group * outputs, n_end = (item.panel + item.n_panels) * of_panel;
+    int n = item.panel * of_panel + c->group * 8, n_end = (item.panel + item.n_panels) * of_panel;
     float sums[N / 2];
     struct biases bias = load_biases<HALF>(g, c, g.experts[item.expert].bias[HALF], n);
     uint8_t *y[2] = {NULL, NULL};
@@ -222,7 +231,7 @@ static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, s
         if (c->thread + i * 128 < item.n_rows)
             y[i] = sy_cuda_group_row(g, item.row + c->thread + i * 128);
     }
-    sum_up<N>(c, sy_cuda_blocks(g.k), sums);
+    sum_up<N>(c, sy_cuda_blocks(g.k), g.tile_rows, sums);
     for (int i = 0; i < 2; i++) {
         if (c->thread + i * 128 < item.n_rows)
             c->tail->y[c->group][c->thread + i * 128] = y[i];
@@ -236,16 +245,6 @@ static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, s
     sy_sync_some(1 + c->group, 128);
 }
 
-/* The other warpgroup is enough for an item of few panels. */
-static __device__ void pass_over(struct consumer *c, int n_blocks)
-{
-    for (int b = 0; b < n_blocks; b++) {
-        sy_barrier_wait(&c->tail->full[c->at.stage], c->at.parity);
-        release(c, c->at.stage);
-        go_on(&c->at, c->n_stages);
-    }
-}
-
 template <enum sy_half HALF> static __device__ void consume(const struct sy_cuda_group &g, struct consumer *c)
 {
     struct schedule s = load_schedule(g);
@@ -253,9 +252,7 @@ template <enum sy_half HALF> static __device__ void consume(const struct sy_cuda
     for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
         sy_barrier_wait(&c->tail->full[c->at.stage], c->at.parity);
         struct item item = c->tail->items[c->at.stage];
-        if (c->group * 4 >= item.n_panels)
-            pass_over(c, sy_cuda_blocks(g.k));
-        else if (item.n_rows <= 8)
+        if (item.n_rows <= 8)
             multiply<HALF, 8>(g, c, item);
         else if (item.n_rows <= 16)
             multiply<HALF, 16>(g, c, item);
@@ -282,36 +279,36 @@ template <enum sy_half HALF> static __device__ void consume(const struct sy_cuda
 
 template <enum sy_half HALF>
 static __global__ void __launch_bounds__(THREADS, 1)
-    group_kernel(const __grid_constant__ struct sy_cuda_group g, int n_stages)
+    group_kernel(const __grid_constant__ struct sy_cuda_group g, const struct ring ring)
 {
 #if SY_HAVE_WGMMA
     extern __shared__ __align__(1024) uint8_t stages[];
-    int bytes_of_stage = WEIGHT_BYTES + g.tile_rows * 128, role = (int)threadIdx.x / 128;
-    struct shared_tail *tail = (struct shared_tail *)(stages + n_stages * bytes_of_stage);
+    int role = (int)threadIdx.x / 128;
+    struct shared_tail *tail = (struct shared_tail *)(stages + ring.n_stages * ring.bytes);
 
     if (threadIdx.x == 0) {
-        for (int i = 0; i < n_stages; i++) {
-            sy_barrier_init(&tail->full[i], 1 + COPY_WARPS * 32);
+        for (int i = 0; i < ring.n_stages; i++) {
+            sy_barrier_init(&tail->full[i], WEIGHT_WARPS + COPY_WARPS * 32);
             sy_barrier_init(&tail->empty[i], 8);
         }
         sy_fence_proxy();
     }
     __syncthreads();
     /* Weights may come before the rows are known. */
-    if (!g.tables_known || threadIdx.x >= 32)
+    if (!g.tables_known || threadIdx.x >= WEIGHT_WARPS * 32)
         sy_wait_for_previous();
     sy_let_next_start();
     if (role == 0) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-        if (threadIdx.x < 32)
-            bring_weights<HALF>(g, stages, tail, n_stages);
+        int warp = (int)threadIdx.x / 32;
+        if (warp < WEIGHT_WARPS)
+            bring_weights<HALF>(g, ring, stages, tail);
         else
-            bring_rows(g, stages, tail, n_stages);
+            bring_rows(g, ring, stages, tail, warp - WEIGHT_WARPS);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
         int thread = (int)threadIdx.x % 128;
-        struct consumer c = {role - 1,       thread, thread / 32, thread % 32, n_stages,
-                             bytes_of_stage, stages, tail,        {0, 0}};
+        struct consumer c = {role - 1, thread, thread / 32, thread % 32, ring, stages, tail, {0, 0}};
         consume<HALF>(g, &c);
     }
 #endif
@@ -320,12 +317,10 @@ static __global__ void __launch_bounds__(THREADS, 1)
 void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g)
 {
     const int most = 227 * 1024, tail = (int)sizeof(struct shared_tail);
-    int n_stages = (most - tail) / stage_bytes(g->tile_rows), grid = q->n_sms;
+    struct ring ring = make_ring(g->tile_rows, most - tail);
     const void *kernel = g->half == SY_GATE_UP ? (const void *)group_kernel<SY_GATE_UP>
                                                : (const void *)group_kernel<SY_DOWN>;
 
-    n_stages = n_stages < STAGES_MAX ? n_stages : STAGES_MAX;
-    int bytes = n_stages * stage_bytes(g->tile_rows) + tail;
     if (!sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
                        "preparing experts"))
         return;
@@ -333,12 +328,12 @@ void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g)
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)grid);
+    config.gridDim = dim3((unsigned)q->n_sms);
     config.blockDim = dim3(THREADS);
-    config.dynamicSmemBytes = (size_t)bytes;
+    config.dynamicSmemBytes = (size_t)(ring.n_stages * ring.bytes + tail);
     config.stream = q->stream;
     config.attrs = &early;
     config.numAttrs = 1;
-    void *arguments[] = {(void *)g, &n_stages};
+    void *arguments[] = {(void *)g, &ring};
     sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), "expert matrices");
 }

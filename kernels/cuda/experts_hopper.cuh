@@ -7,14 +7,20 @@
 #include "cuda/experts.cuh"
 #include "cuda/hopper.cuh"
 
-#define WEIGHT_BYTES  (SY_CUDA_STEP_MAX * 2048) /* of a stage */
-#define STAGES_MAX    12
-#define THREADS       384
+#define WEIGHT_BYTES  (SY_CUDA_STEP_MAX * 2048) /* of a block of inputs */
+#define STAGES_MAX    8
+#define THREADS       384 /* warp 0 brings weights, 1 .. 3 bring rows, the others multiply */
+#define WEIGHT_WARPS  1
 #define COPY_WARPS    3
-#define COPIES_MAX    ((SY_CUDA_TILE_ROWS / 8 + COPY_WARPS - 1) / COPY_WARPS) /* of 8 rows, by a warp for a stage */
+#define COPIES_MAX    ((SY_CUDA_TILE_ROWS / 8 + COPY_WARPS - 1) / COPY_WARPS) /* of 8 rows, by a warp for a block */
 #define STAGING_ROWS  32
 #define STAGING_PITCH 144 /* 64 outputs of BF16, and 16 bytes against bank conflicts */
 #define STAGING_BYTES (STAGING_ROWS * STAGING_PITCH)
+
+/* A stage has 1 or 2 blocks of 64 inputs: of up to 8 panels [panel][block][2 atoms], then of the rows [block][row][64]. */
+struct ring {
+    int n_stages, n_blocks, bytes;
+};
 
 /* What is multiplied, found by the warp that brings the weights and left beside an item's first stage. */
 struct item {
@@ -90,37 +96,32 @@ static __device__ __forceinline__ void go_on(struct place *at, int n_stages)
 
 /* ---- producers ---- */
 
-/* A panel's block is 2048 bytes, for 8 outputs each 1024. Gate and up come in turn of 8 outputs, so that a warp multiplies
- * both of the same outputs. */
+/* A panel's blocks of a stage are together in memory: few large copies, for each takes a warp some hundred cycles to start. */
 template <enum sy_half HALF>
-static __device__ void bring_weights(const struct sy_cuda_group &g, uint8_t *stages, struct shared_tail *tail,
-                                     int n_stages)
+static __device__ void bring_weights(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
+                                     struct shared_tail *tail)
 {
     int lane = (int)threadIdx.x % 32, n_blocks = sy_cuda_blocks(g.k);
-    int bytes_of_stage = WEIGHT_BYTES + g.tile_rows * 128;
     size_t panel_bytes = sy_cuda_panel_size(SY_BF16, g.k);
     struct schedule s = load_schedule(g);
     struct place at = {0, 1};
 
     for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
         struct item item = find_item(g, s, i);
-        int n_copies = HALF == SY_GATE_UP ? 2 * item.n_panels : item.n_panels;
-        int bytes = HALF == SY_GATE_UP ? 1024 : 2048;
-        int panel = item.panel + (HALF == SY_GATE_UP ? lane / 4 * 2 + lane % 2 : lane);
-        const uint8_t *src = load_table(&g.experts[item.expert].data[HALF]) + (size_t)panel * panel_bytes +
-                             (HALF == SY_GATE_UP ? lane / 2 % 2 * 1024 : 0);
-        for (int b = 0; b < n_blocks; b++, src += 2048) {
+        const uint8_t *src = load_table(&g.experts[item.expert].data[HALF]) + (size_t)(item.panel + lane) * panel_bytes;
+        for (int b = 0; b < n_blocks; b += ring.n_blocks, src += ring.n_blocks * 2048) {
+            uint32_t bytes = (uint32_t)(n_blocks - b < ring.n_blocks ? n_blocks - b : ring.n_blocks) * 2048;
             sy_barrier_wait(&tail->empty[at.stage], at.parity);
             if (lane == 0) {
                 if (b == 0)
                     tail->items[at.stage] = item;
-                sy_barrier_expect(&tail->full[at.stage], (uint32_t)(item.n_panels * 2048));
+                sy_barrier_expect(&tail->full[at.stage], (uint32_t)item.n_panels * bytes);
             }
             __syncwarp();
-            if (lane < n_copies)
-                sy_bulk_load(sy_shared(stages + at.stage * bytes_of_stage + lane * bytes), src, (uint32_t)bytes,
+            if (lane < item.n_panels)
+                sy_bulk_load(sy_shared(stages + at.stage * ring.bytes + lane * ring.n_blocks * 2048), src, bytes,
                              &tail->full[at.stage]);
-            go_on(&at, n_stages);
+            go_on(&at, ring.n_stages);
         }
     }
 }
@@ -144,51 +145,87 @@ static __device__ __forceinline__ int copied_row(int copy, int warp, int lane)
     return (copy / 2 * COPY_WARPS + warp) * 8 + copy % 2 * 4 + lane / 8;
 }
 
-static __device__ void bring_rows(const struct sy_cuda_group &g, uint8_t *stages, struct shared_tail *tail,
-                                  int n_stages)
+static __device__ __forceinline__ uint32_t source_row(const struct sy_cuda_group &g, const struct item &item, int r)
 {
-    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 - 1, piece = lane % 8;
-    int bytes_of_stage = WEIGHT_BYTES + g.tile_rows * 128;
-    size_t row_bytes = (size_t)g.k * 2;
+    return g.x_rows ? g.x_rows[item.row + r] : (uint32_t)(item.row + r);
+}
+
+/* Where the rows of a lane are, and which of its copies there are. */
+struct copies {
+    uint32_t from[2 * COPIES_MAX]; /* pieces of 16 bytes from x on */
+    uint32_t there;                /* bits */
+};
+
+static __device__ __forceinline__ void find_rows(const struct sy_cuda_group &g, const struct item &item, int warp,
+                                                 struct copies *copies)
+{
+    copies->there = 0;
+#pragma unroll
+    for (int c = 0; c < 2 * COPIES_MAX; c++) {
+        int r = copied_row(c, warp, (int)threadIdx.x % 32);
+        bool there = r < item.n_rows;
+        copies->from[c] = there ? source_row(g, item, r) * (uint32_t)(g.k / 8) : 0;
+        copies->there |= (uint32_t)there << c;
+    }
+}
+
+/* The lane's pieces of one block of inputs. */
+static __device__ __forceinline__ void copy_block(const struct sy_cuda_group &g, const struct copies &copies, int block,
+                                                  int warp, uint8_t *dst)
+{
+    int lane = (int)threadIdx.x % 32, piece = lane % 8, k = block * SY_CUDA_BLOCK + piece * 8;
+    uint32_t bytes = k < g.k ? 16 : 0;
+    const uint8_t *x = g.x + (bytes ? (size_t)k * 2 : 0);
+    /* Rows of one lane are 4 apart: two places of its piece in turn. */
+    uint32_t even = sy_shared(dst) + (uint32_t)((warp * 8 + lane / 8) * 128 + (piece ^ lane / 8) * 16);
+    uint32_t odd = sy_shared(dst) + (uint32_t)((warp * 8 + lane / 8 + 4) * 128 + (piece ^ (lane / 8 + 4)) * 16);
+
+#pragma unroll
+    for (int c = 0; c < 2 * COPIES_MAX; c++) {
+        if (copies.there >> c & 1)
+            sy_copy_16((c % 2 ? odd : even) + (uint32_t)(c / 2 * COPY_WARPS * 1024), x + (size_t)copies.from[c] * 16,
+                       bytes);
+    }
+}
+
+/* The same where rows begin anywhere. */
+static __device__ __noinline__ void copy_unaligned(const struct sy_cuda_group &g, const struct item &item, int block,
+                                                   int warp, uint8_t *dst)
+{
+    int lane = (int)threadIdx.x % 32, piece = lane % 8;
+
+    for (int c = 0, r = 0; (r = copied_row(c, warp, lane)) < item.n_rows; c++)
+        *(uint4 *)(dst + r * 128 + (piece ^ r % 8) * 16) = load_piece(g.x + source_row(g, item, r) * (size_t)g.k * 2,
+                                                                      block * SY_CUDA_BLOCK + piece * 8, g.k);
+    sy_fence_proxy();
+}
+
+static __device__ void bring_rows(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
+                                  struct shared_tail *tail, int warp)
+{
+    int n_blocks = sy_cuda_blocks(g.k);
     bool aligned = g.k % 8 == 0 && (uintptr_t)g.x % 16 == 0;
     struct schedule s = load_schedule(g);
     struct place at = {0, 1};
 
     for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
         struct item item = find_item(g, s, i);
-        uint32_t rows[2 * COPIES_MAX];
-#pragma unroll
-        for (int c = 0; c < 2 * COPIES_MAX; c++) {
-            int r = copied_row(c, warp, lane);
-            rows[c] = r < item.n_rows ? (uint32_t)(item.row + r) : 0;
-            if (r < item.n_rows && g.x_rows)
-                rows[c] = g.x_rows[rows[c]];
-        }
-        for (int b = 0; b * SY_CUDA_BLOCK < g.k; b++) {
-            int k = b * SY_CUDA_BLOCK + piece * 8, left = (g.k - k) * 2;
-            uint32_t bytes = left >= 16 ? 16u : left > 0 ? (uint32_t)left : 0u;
-            const uint8_t *x = g.x + (bytes ? (size_t)k * 2 : 0);
-            uint8_t *dst = stages + at.stage * bytes_of_stage + WEIGHT_BYTES;
+        struct copies copies;
+        find_rows(g, item, warp, &copies);
+        for (int b = 0; b < n_blocks; b += ring.n_blocks) {
+            uint8_t *dst = stages + at.stage * ring.bytes + ring.n_blocks * WEIGHT_BYTES;
             sy_barrier_wait(&tail->empty[at.stage], at.parity);
-#pragma unroll
-            for (int c = 0; c < 2 * COPIES_MAX; c++) {
-                int r = copied_row(c, warp, lane);
-                if (r >= item.n_rows)
-                    continue;
-                uint8_t *to = dst + r * 128 + (piece ^ r % 8) * 16;
-                asm volatile("" : "+r"(rows[c])); /* numbers stay in registers, addresses would not fit */
+            for (int j = b; j < b + ring.n_blocks && j < n_blocks; j++, dst += g.tile_rows * 128) {
                 if (aligned)
-                    sy_copy_16(sy_shared(to), x + rows[c] * row_bytes, bytes);
+                    copy_block(g, copies, j, warp, dst);
                 else
-                    *(uint4 *)to = load_piece(g.x + rows[c] * row_bytes, k, g.k);
+                    copy_unaligned(g, item, j, warp, dst);
             }
-            if (aligned) {
+            if (aligned)
                 sy_barrier_arrive_copies(&tail->full[at.stage]);
-            } else {
-                sy_fence_proxy();
+            else
                 sy_barrier_arrive(&tail->full[at.stage]);
-            }
-            go_on(&at, n_stages);
+            go_on(&at, ring.n_stages);
         }
     }
 }

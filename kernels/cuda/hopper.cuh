@@ -121,11 +121,12 @@ template <int N_GROUPS> __device__ __forceinline__ void sy_wgmma_wait(void)
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N_GROUPS) : "memory");
 }
 
-/* Operands in shared memory with inputs together: atoms of cuda.h (8 outputs by 64 inputs, unswizzled), one after the
- * other; and rows of 128 bytes whose pieces of 16 are swizzled (piece p of row r is at p ^ r % 8), 8 rows to 1024 bytes. */
-__device__ __forceinline__ uint64_t sy_operand_atoms(uint32_t at)
+/* Operands in shared memory with inputs together: atoms of layout.h (8 outputs by 64 inputs, unswizzled), `stride` bytes from
+ * one to the next; and rows of 128 bytes whose pieces of 16 are swizzled (piece p of row r is at p ^ r % 8), 8 rows to 1024
+ * bytes. */
+__device__ __forceinline__ uint64_t sy_operand_atoms(uint32_t at, uint32_t stride)
 {
-    return (uint64_t)(at >> 4) | (uint64_t)(128 >> 4) << 16 | (uint64_t)(1024 >> 4) << 32;
+    return (uint64_t)(at >> 4) | (uint64_t)(128 >> 4) << 16 | (uint64_t)(stride >> 4) << 32;
 }
 
 __device__ __forceinline__ uint64_t sy_operand_swizzled(uint32_t at)

@@ -124,17 +124,42 @@ static __device__ void make_tiles(const struct moe &m, int expert, int row, int 
     }
 }
 
+/* As sy_cuda_plan_half() does it: by a warp, four lanes for each half. */
 static __device__ void plan_halves(const struct moe &m, int n_tiles)
 {
-    struct sy_cuda_schedule s = {n_tiles, {}, {}};
+    int lane = (int)threadIdx.x % 32, half = lane / 4 % 2, step = SY_CUDA_STEP_MAX - lane % 4 * 2;
+    int panels = half == SY_DOWN ? (m.D + SY_PANEL - 1) / SY_PANEL : (m.F + SY_PANEL - 1) / SY_PANEL * 2;
+    int cost = sy_cuda_step_cost(n_tiles, panels, m.tile_rows, m.n_sms, step), n_chunks = (panels + step - 1) / step;
+    bool best = true;
 
-    sy_cuda_plan_half(&s, SY_GATE_UP, m.F, m.tile_rows, m.n_sms);
-    sy_cuda_plan_half(&s, SY_DOWN, m.D, m.tile_rows, m.n_sms);
-    *m.schedule = s;
+    for (int i = 0; i < 4; i++) {
+        int other = __shfl_sync(0xffffffffu, cost, lane / 4 * 4 + i);
+        best = best && (other > cost || (other == cost && i >= lane % 4));
+    }
+    if (best && lane < 8) {
+        m.schedule->step[half] = step;
+        m.schedule->n_chunks[half] = n_chunks;
+    }
+    if (lane == 0)
+        m.schedule->n_tiles = n_tiles;
+}
+
+/* Rows of expert e, and how many of them are in chunks before this one. */
+static __device__ int count_rows(const struct moe &m, int chunk, int e, int *before)
+{
+    int total = 0;
+
+    *before = 0;
+    for (int c = 0; c < m.n_chunks; c++) {
+        int n = m.counts[(size_t)c * (size_t)m.E + (size_t)e];
+        total += n;
+        *before += c < chunk ? n : 0;
+    }
+    return total;
 }
 
 /* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
-static __device__ void find_starts(const struct moe &m, int chunk, int *start)
+static __device__ void find_starts(const struct moe &m, int chunk, const unsigned long long *masks, int *start)
 {
     int n_active = 0;
     int each = (m.E + (int)blockDim.x - 1) / (int)blockDim.x, e_begin = (int)threadIdx.x * each;
@@ -142,12 +167,9 @@ static __device__ void find_starts(const struct moe &m, int chunk, int *start)
     uint64_t rows = 0, tiles = 0, all;
 
     for (int e = e_begin; e < e_end; e++) {
-        int total = 0, before = 0;
-        for (int c = 0; c < m.n_chunks; c++) {
-            int n = m.counts[(size_t)c * (size_t)m.E + (size_t)e];
-            total += n;
-            before += c < chunk ? n : 0;
-        }
+        int total = __popcll(masks[e]), before = 0;
+        if (m.n_chunks > 1)
+            total = count_rows(m, chunk, e, &before);
         start[e] = before;
         rows += (uint64_t)total;
         tiles += (uint64_t)((total + m.tile_rows - 1) / m.tile_rows);
@@ -155,9 +177,7 @@ static __device__ void find_starts(const struct moe &m, int chunk, int *start)
     uint64_t at = sum_before(rows << 32 | tiles, &all);
     int row = (int)(at >> 32), tile = (int)(at & 0xffffffffu);
     for (int e = e_begin; e < e_end; e++) {
-        int total = 0;
-        for (int c = 0; c < m.n_chunks; c++)
-            total += m.counts[(size_t)c * (size_t)m.E + (size_t)e];
+        int before, total = m.n_chunks > 1 ? count_rows(m, chunk, e, &before) : __popcll(masks[e]);
         int n_tiles = (total + m.tile_rows - 1) / m.tile_rows;
         if (chunk == 0)
             make_tiles(m, e, row, total, tile, n_tiles);
@@ -168,7 +188,7 @@ static __device__ void find_starts(const struct moe &m, int chunk, int *start)
     }
     if (chunk == 0 && m.n_active && n_active)
         atomicAdd(m.n_active, (unsigned long long)n_active);
-    if (chunk == 0 && threadIdx.x == 0)
+    if (chunk == 0 && threadIdx.x < 32)
         plan_halves(m, (int)(all & 0xffffffffu));
     __syncthreads();
 }
@@ -178,7 +198,7 @@ static __device__ void place(const struct moe &m, int chunk, const unsigned long
 {
     int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
 
-    find_starts(m, chunk, start);
+    find_starts(m, chunk, masks, start);
     for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
         int t = i / m.K, pair = first * m.K + i, e = m.ids[pair];
         int row = start[e] + __popcll(masks[e] & ((1ull << t) - 1));
@@ -278,11 +298,12 @@ static __global__ void __launch_bounds__(THREADS)
     if (m.from != SY_MOE_FROM_CHOSEN)
         choose_chunk(m, rule, chunk, (uint8_t *)masks, n_warps);
     mark(m, chunk, masks);
+    if (m.n_chunks == 1) {
+        place(m, 0, masks, (int *)(masks + m.E));
+        return;
+    }
     for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
         m.counts[(size_t)chunk * (size_t)m.E + (size_t)e] = __popcll(masks[e]);
-    __syncthreads();
-    if (m.n_chunks == 1)
-        place(m, 0, masks, (int *)(masks + m.E));
 }
 
 /* ---- combine ---- */
@@ -426,7 +447,7 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
     m.x = run->x;
     m.n_active = (unsigned long long *)run->n_active;
     if (run->from == SY_MOE_FROM_HIDDEN)
-        sy_cuda_gemm(q, run->router, run->h, SY_F32, (size_t)m.D, m.T, 0, m.E, false, run->logits, (size_t)m.E);
+        sy_cuda_router_logits(q, run->router, run->h, m.T, run->logits);
     run_choose(q, &m, run->rule);
     run_half(q, &m, run, SY_GATE_UP);
     run_half(q, &m, run, SY_DOWN);

@@ -1,9 +1,131 @@
 /* SPDX-License-Identifier: Apache-2.0
  * router.cu - which experts get a token, and with what weight
+ *
+ * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few tokens
+ * have a thread for each slice, many go through tiles of 64 tokens by 64 experts; both add in that order.
  */
 #include "cuda/router.cuh"
 
-/* A block of one warp for each token. */
+#define SLICE   128
+#define FEW     32 /* tokens */
+#define THREADS 256
+#define TILE    64
+#define DEPTH   16 /* inputs in shared memory */
+
+/* ---- logits of few tokens: a block for 8 experts (an atom) and a token ---- */
+
+static __device__ float slice_sum(const struct sy_weight &w, const float *x, int expert, int k)
+{
+    const uint8_t *data = (const uint8_t *)w.data;
+    int end = k + SLICE < w.k ? k + SLICE : w.k;
+    float sum = 0.0f;
+
+#pragma unroll 8
+    for (; k < end; k += 4) {
+        float4 f = *(const float4 *)(data + sy_cuda_piece_at(SY_F32, w.k, expert, k));
+        sum = __fmaf_rn(x[k], f.x, sum);
+        sum = k + 1 < end ? __fmaf_rn(x[k + 1], f.y, sum) : sum;
+        sum = k + 2 < end ? __fmaf_rn(x[k + 2], f.z, sum) : sum;
+        sum = k + 3 < end ? __fmaf_rn(x[k + 3], f.w, sum) : sum;
+    }
+    return sum;
+}
+
+static __global__ void __launch_bounds__(1024) few_kernel(const struct sy_weight w, const float *x, float *logits)
+{
+    extern __shared__ float sums[];
+    int n_slices = (w.k + SLICE - 1) / SLICE, expert = (int)blockIdx.x * 8 + (int)threadIdx.x % 8;
+    size_t t = blockIdx.y;
+    float sum = 0.0f;
+
+    for (int s = (int)threadIdx.x / 8; s < n_slices; s += (int)blockDim.x / 8)
+        sums[s * 8 + (int)threadIdx.x % 8] = slice_sum(w, x + t * (size_t)w.k, expert, s * SLICE);
+    __syncthreads();
+    if (threadIdx.x >= 8 || expert >= w.n)
+        return;
+    for (int s = 0; s < n_slices; s++)
+        sum = __fadd_rn(sum, sums[s * 8 + (int)threadIdx.x]);
+    logits[t * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
+}
+
+/* ---- of many: a thread for 4 tokens by 4 experts ---- */
+
+struct tile {
+    float x[DEPTH][TILE + 4], w[DEPTH][TILE + 4];
+};
+
+static __device__ void load_tile(const struct sy_weight &w, const float *x, int T, int t0, int e0, int k0,
+                                 struct tile *tile)
+{
+    int i = (int)threadIdx.x;
+    int t = t0 + i / 4, k = k0 + i % 4 * 4, e = e0 + i % 64, ke = k0 + i / 64 * 4;
+    float4 f = make_float4(0, 0, 0, 0);
+
+    for (int j = 0; j < 4; j++)
+        tile->x[i % 4 * 4 + j][i / 4] = t < T && k + j < w.k ? x[(size_t)t * (size_t)w.k + (size_t)(k + j)] : 0.0f;
+    if (e < w.n && ke < w.k)
+        f = *(const float4 *)((const uint8_t *)w.data + sy_cuda_piece_at(SY_F32, w.k, e, ke));
+    tile->w[i / 64 * 4][i % 64] = f.x;
+    tile->w[i / 64 * 4 + 1][i % 64] = f.y;
+    tile->w[i / 64 * 4 + 2][i % 64] = f.z;
+    tile->w[i / 64 * 4 + 3][i % 64] = f.w;
+}
+
+static __global__ void __launch_bounds__(THREADS)
+    many_kernel(const struct sy_weight w, const float *x, int T, float *logits)
+{
+    __shared__ struct tile tiles[2];
+    int t0 = (int)blockIdx.y * TILE, e0 = (int)blockIdx.x * TILE, n_steps = (w.k + DEPTH - 1) / DEPTH;
+    int ty = (int)threadIdx.x / 16 * 4, tx = (int)threadIdx.x % 16 * 4;
+    float total[4][4] = {}, sum[4][4] = {};
+
+    load_tile(w, x, T, t0, e0, 0, &tiles[0]);
+    for (int step = 0; step < n_steps; step++) {
+        const struct tile *tile = &tiles[step % 2];
+        __syncthreads();
+        if (step + 1 < n_steps)
+            load_tile(w, x, T, t0, e0, (step + 1) * DEPTH, &tiles[(step + 1) % 2]);
+#pragma unroll
+        for (int k = 0; k < DEPTH; k++) {
+            float4 a = *(const float4 *)&tile->x[k][ty], b = *(const float4 *)&tile->w[k][tx];
+            float as[4] = {a.x, a.y, a.z, a.w}, bs[4] = {b.x, b.y, b.z, b.w};
+#pragma unroll
+            for (int i = 0; i < 16; i++)
+                sum[i / 4][i % 4] = __fmaf_rn(as[i / 4], bs[i % 4], sum[i / 4][i % 4]);
+        }
+        if ((step + 1) * DEPTH % SLICE && step + 1 < n_steps)
+            continue;
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+            total[i / 4][i % 4] = __fadd_rn(total[i / 4][i % 4], sum[i / 4][i % 4]);
+            sum[i / 4][i % 4] = 0.0f;
+        }
+    }
+    for (int i = 0; i < 16; i++) {
+        int t = t0 + ty + i / 4, e = e0 + tx + i % 4;
+        if (t < T && e < w.n)
+            logits[(size_t)t * (size_t)w.n + (size_t)e] = w.bias ? __fadd_rn(total[i / 4][i % 4], w.bias[e])
+                                                                 : total[i / 4][i % 4];
+    }
+}
+
+void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
+{
+    int n_slices = (w->k + SLICE - 1) / SLICE;
+
+    if (!sy_cuda_works(q) || T < 1)
+        return;
+    if (T <= FEW)
+        few_kernel<<<dim3((unsigned)(w->n + 7) / 8, (unsigned)T), (unsigned)(n_slices < 128 ? n_slices * 8 : 1024),
+                     (size_t)n_slices * 8 * sizeof(float), q->stream>>>(*w, x, logits);
+    else
+        many_kernel<<<dim3((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE), THREADS, 0,
+                      q->stream>>>(*w, x, T, logits);
+    sy_cuda_launched(q, "router logits");
+}
+
+/* ---- the choice: a block of one warp for each token ---- */
+
 static __global__ void choose_kernel(struct sy_router_rule rule, const float *logits, int32_t *ids, float *weights)
 {
     extern __shared__ float shared[];
@@ -20,7 +142,7 @@ void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const
 {
     size_t bytes = (size_t)sy_router_floats(*rule) * sizeof(float);
 
-    sy_cuda_gemm(q, w, x, SY_F32, (size_t)w->k, T, 0, w->n, false, logits, (size_t)w->n);
+    sy_cuda_router_logits(q, w, x, T, logits);
     if (!sy_cuda_works(q) || T < 1)
         return;
     choose_kernel<<<(unsigned)T, 32, bytes, q->stream>>>(*rule, logits, ids, weights);

@@ -14,11 +14,6 @@ static __host__ __device__ __forceinline__ int sy_router_floats(const struct sy_
     return 2 * rule.n_experts + (rule.n_groups > 1 ? rule.n_groups : 0);
 }
 
-struct sy_best {
-    float score;
-    int id;
-};
-
 /* What is taken has this score: nothing else has, for NaN counts as -inf. */
 #define SY_TAKEN __int_as_float(0x7fc0dead)
 
@@ -27,26 +22,28 @@ static __device__ __forceinline__ bool sy_is_taken(float f)
     return __float_as_int(f) == 0x7fc0dead;
 }
 
-/* The largest of n scores that is not taken, the lowest id of equals; by a warp. At least one is not taken. */
-static __device__ __forceinline__ struct sy_best sy_best_left(const float *scores, int n)
+/* An integer that grows with a score, 0 for what is taken. */
+static __device__ __forceinline__ uint32_t sy_order_of(float f)
 {
-    struct sy_best best = {-CUDART_INF_F, n};
+    uint32_t bits = __float_as_uint(__fadd_rn(f == f ? f : -CUDART_INF_F, 0.0f)); /* -0 is 0 */
+
+    return sy_is_taken(f) ? 0 : bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+/* The largest of n scores that is not taken, the lowest id of equals; by a warp. At least one is not taken. */
+static __device__ __forceinline__ int sy_best_left(const float *scores, int n)
+{
+    uint32_t most = 0, id = 0xffffffffu;
 
     for (int i = (int)threadIdx.x % 32; i < n; i += 32) {
-        float f = scores[i];
-        if (sy_is_taken(f))
-            continue;
-        f = f == f ? f : -CUDART_INF_F;
-        if (best.id == n || f > best.score)
-            best = {f, i};
+        uint32_t order = sy_order_of(scores[i]);
+        if (order > most) {
+            most = order;
+            id = (uint32_t)i;
+        }
     }
-    for (int i = 16; i; i /= 2) {
-        struct sy_best other = {__shfl_xor_sync(0xffffffffu, best.score, i), __shfl_xor_sync(0xffffffffu, best.id, i)};
-        bool better = other.id < n && (best.id == n || other.score > best.score ||
-                                       (other.score == best.score && other.id < best.id));
-        best = better ? other : best;
-    }
-    return best;
+    uint32_t best = __reduce_max_sync(0xffffffffu, most);
+    return (int)__reduce_min_sync(0xffffffffu, most == best ? id : 0xffffffffu);
 }
 
 static __device__ __forceinline__ float sy_warp_sum(float f)
@@ -85,10 +82,10 @@ static __device__ void sy_mask_groups(const struct sy_router_rule &rule, float *
     }
     __syncwarp();
     for (int i = 0; i < rule.n_kept; i++) {
-        struct sy_best best = sy_best_left(groups, rule.n_groups);
+        int best = sy_best_left(groups, rule.n_groups);
         __syncwarp();
         if (!lane)
-            groups[best.id] = SY_TAKEN;
+            groups[best] = SY_TAKEN;
         __syncwarp();
     }
     for (int e = lane; e < rule.n_experts; e += 32)
@@ -104,8 +101,8 @@ static __device__ void sy_choose_sparsemixer(const struct sy_router_rule &rule, 
     int lane = (int)threadIdx.x % 32;
 
     for (int k = 0; k < rule.top_k; k++) {
-        struct sy_best best = sy_best_left(choice, rule.n_experts);
-        float most = logits[best.id], sum = 0.0f;
+        int best = sy_best_left(choice, rule.n_experts);
+        float most = logits[best], sum = 0.0f;
         for (int e = lane; e < rule.n_experts; e += 32) {
             float size = fmaxf(fabsf(logits[e]), most);
             if (!sy_is_taken(choice[e]) && !(__fdiv_rn(__fsub_rn(most, logits[e]), size) > 2.0f * rule.jitter))
@@ -114,9 +111,9 @@ static __device__ void sy_choose_sparsemixer(const struct sy_router_rule &rule, 
         sum = sy_warp_sum(sum);
         __syncwarp();
         if (!lane) {
-            ids[k] = best.id;
+            ids[k] = best;
             weights[k] = __fmul_rn(__fdiv_rn(1.0f, sum), rule.scale);
-            choice[best.id] = SY_TAKEN;
+            choice[best] = SY_TAKEN;
         }
         __syncwarp();
     }
@@ -166,13 +163,13 @@ static __device__ void sy_router_choose(const struct sy_router_rule &rule, float
     if (rule.n_groups > 1)
         sy_mask_groups(rule, choice, shared + 2 * E);
     for (int k = 0; k < K; k++) {
-        struct sy_best best = sy_best_left(choice, E);
+        int best = sy_best_left(choice, E);
         __syncwarp();
         if (!lane) {
-            choice[best.id] = SY_TAKEN;
-            ids[k] = best.id;
+            choice[best] = SY_TAKEN;
+            ids[k] = best;
         }
-        largest = fmaxf(largest, scores[best.id]);
+        largest = fmaxf(largest, scores[best]);
         __syncwarp();
     }
     /* The sums are of few numbers, in order. */
