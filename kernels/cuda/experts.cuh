@@ -39,9 +39,8 @@ struct sy_cuda_group {
     const struct sy_cuda_expert *experts;
     const struct sy_cuda_tile *tiles;
     const struct sy_cuda_schedule *schedule; /* on the device */
-    bool tables_known; /* they were made by a kernel before the last one, or on the host long ago */
-    int tile_rows;     /* no tile has more; of sy_cuda_tile_rows() */
-    int n_tiles_most;  /* what the host knows of their number */
+    int tile_rows;                           /* no tile has more; of sy_cuda_tile_rows() */
+    int n_tiles_most;                        /* what the host knows of their number */
     enum sy_dtype w_dtype, x_dtype, y_dtype;
     int n, k;                /* outputs (F or D) and inputs */
     const uint8_t *x;        /* [..][k] */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts_hopper.cu - grouped expert matrices by wgmma: BF16 weights, BF16 rows
  *
- * One block for each multiprocessor goes through items: a tile of rows times a few panels of its expert. One warp brings
- * weights by bulk copies, three gather rows, both far ahead through a ring of stages of 64 or 128 inputs; two warpgroups
+ * One block for each multiprocessor goes through items: a tile of rows times a few panels of its expert. Four warps
+ * bring weights by bulk copies and gather rows, far ahead through a ring of stages of 64 or 128 inputs; two warpgroups
  * multiply all rows of the tile, one by the first 8 outputs of each panel, one by the last. Weights are the operand of 64
  * for any number of rows, so few rows cost little and a row's sums are the same chain of instructions in every tile.
  */
@@ -288,23 +288,17 @@ static __global__ void __launch_bounds__(THREADS, 1)
 
     if (threadIdx.x == 0) {
         for (int i = 0; i < ring.n_stages; i++) {
-            sy_barrier_init(&tail->full[i], WEIGHT_WARPS + COPY_WARPS * 32);
+            sy_barrier_init(&tail->full[i], COPY_WARPS + COPY_WARPS * 32);
             sy_barrier_init(&tail->empty[i], 8);
         }
         sy_fence_proxy();
     }
     __syncthreads();
-    /* Weights may come before the rows are known. */
-    if (!g.tables_known || threadIdx.x >= WEIGHT_WARPS * 32)
-        sy_wait_for_previous();
+    sy_wait_for_previous();
     sy_let_next_start();
     if (role == 0) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-        int warp = (int)threadIdx.x / 32;
-        if (warp < WEIGHT_WARPS)
-            bring_weights<HALF>(g, ring, stages, tail);
-        else
-            bring_rows(g, ring, stages, tail, warp - WEIGHT_WARPS);
+        bring(g, ring, stages, tail);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
         int thread = (int)threadIdx.x % 128;

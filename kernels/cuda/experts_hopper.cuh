@@ -9,9 +9,8 @@
 
 #define WEIGHT_BYTES  (SY_CUDA_STEP_MAX * 2048) /* of a block of inputs */
 #define STAGES_MAX    8
-#define THREADS       384 /* warp 0 brings weights, 1 .. 3 bring rows, the others multiply */
-#define WEIGHT_WARPS  1
-#define COPY_WARPS    3
+#define THREADS       384 /* warps 0 .. 3 bring weights and rows, the others multiply */
+#define COPY_WARPS    4
 #define COPIES_MAX    ((SY_CUDA_TILE_ROWS / 8 + COPY_WARPS - 1) / COPY_WARPS) /* of 8 rows, by a warp for a block */
 #define STAGING_ROWS  32
 #define STAGING_PITCH 144 /* 64 outputs of BF16, and 16 bytes against bank conflicts */
@@ -39,7 +38,7 @@ struct shared_tail {
 
 /* ---- items ---- */
 
-/* The tables may have been written by the kernel before the last one, and then be old in this multiprocessor's own cache. */
+/* Tables are read once: past the multiprocessor's own cache. */
 template <class T> static __device__ __forceinline__ T load_table(const T *at)
 {
     T value;
@@ -95,36 +94,6 @@ static __device__ __forceinline__ void go_on(struct place *at, int n_stages)
 }
 
 /* ---- producers ---- */
-
-/* A panel's blocks of a stage are together in memory: few large copies, for each takes a warp some hundred cycles to start. */
-template <enum sy_half HALF>
-static __device__ void bring_weights(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
-                                     struct shared_tail *tail)
-{
-    int lane = (int)threadIdx.x % 32, n_blocks = sy_cuda_blocks(g.k);
-    size_t panel_bytes = sy_cuda_panel_size(SY_BF16, g.k);
-    struct schedule s = load_schedule(g);
-    struct place at = {0, 1};
-
-    for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
-        struct item item = find_item(g, s, i);
-        const uint8_t *src = load_table(&g.experts[item.expert].data[HALF]) + (size_t)(item.panel + lane) * panel_bytes;
-        for (int b = 0; b < n_blocks; b += ring.n_blocks, src += ring.n_blocks * 2048) {
-            uint32_t bytes = (uint32_t)(n_blocks - b < ring.n_blocks ? n_blocks - b : ring.n_blocks) * 2048;
-            sy_barrier_wait(&tail->empty[at.stage], at.parity);
-            if (lane == 0) {
-                if (b == 0)
-                    tail->items[at.stage] = item;
-                sy_barrier_expect(&tail->full[at.stage], (uint32_t)item.n_panels * bytes);
-            }
-            __syncwarp();
-            if (lane < item.n_panels)
-                sy_bulk_load(sy_shared(stages + at.stage * ring.bytes + lane * ring.n_blocks * 2048), src, bytes,
-                             &tail->full[at.stage]);
-            go_on(&at, ring.n_stages);
-        }
-    }
-}
 
 /* 8 inputs from k on of a row whose address is not a multiple of 16, or whose end is near. */
 static __device__ uint4 load_piece(const uint8_t *row, int k, int k_end)
@@ -200,26 +169,42 @@ static __device__ __noinline__ void copy_unaligned(const struct sy_cuda_group &g
     sy_fence_proxy();
 }
 
-static __device__ void bring_rows(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
-                                  struct shared_tail *tail, int warp)
+/* Every warp takes every fourth panel, whose blocks of a stage are together in memory, and every fourth 8 rows. It must be
+ * all of them: what one warp asks for by bulk copies comes one after the other, at some 10 bytes a cycle. */
+static __device__ void bring(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
+                             struct shared_tail *tail)
 {
-    int n_blocks = sy_cuda_blocks(g.k);
+    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, n_blocks = sy_cuda_blocks(g.k);
+    int p = lane * COPY_WARPS + warp;
+    size_t panel_bytes = sy_cuda_panel_size(SY_BF16, g.k);
     bool aligned = g.k % 8 == 0 && (uintptr_t)g.x % 16 == 0;
     struct schedule s = load_schedule(g);
     struct place at = {0, 1};
 
     for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
         struct item item = find_item(g, s, i);
+        uint32_t n_panels = (uint32_t)(item.n_panels - warp + COPY_WARPS - 1) / COPY_WARPS;
+        const uint8_t *panel = load_table(&g.experts[item.expert].data[g.half]) +
+                               (size_t)(item.panel + p) * panel_bytes;
         struct copies copies;
         find_rows(g, item, warp, &copies);
-        for (int b = 0; b < n_blocks; b += ring.n_blocks) {
-            uint8_t *dst = stages + at.stage * ring.bytes + ring.n_blocks * WEIGHT_BYTES;
+        for (int b = 0; b < n_blocks; b += ring.n_blocks, panel += ring.n_blocks * 2048) {
+            uint8_t *weights = stages + at.stage * ring.bytes, *rows = weights + ring.n_blocks * WEIGHT_BYTES;
+            uint32_t bytes = (uint32_t)(n_blocks - b < ring.n_blocks ? n_blocks - b : ring.n_blocks) * 2048;
             sy_barrier_wait(&tail->empty[at.stage], at.parity);
-            for (int j = b; j < b + ring.n_blocks && j < n_blocks; j++, dst += g.tile_rows * 128) {
+            if (lane == 0) {
+                if (b == 0 && warp == 0)
+                    tail->items[at.stage] = item;
+                sy_barrier_expect(&tail->full[at.stage], n_panels * bytes);
+            }
+            __syncwarp();
+            if (p < item.n_panels)
+                sy_bulk_load(sy_shared(weights + p * ring.n_blocks * 2048), panel, bytes, &tail->full[at.stage]);
+            for (int j = b; j < b + ring.n_blocks && j < n_blocks; j++, rows += g.tile_rows * 128) {
                 if (aligned)
-                    copy_block(g, copies, j, warp, dst);
+                    copy_block(g, copies, j, warp, rows);
                 else
-                    copy_unaligned(g, item, j, warp, dst);
+                    copy_unaligned(g, item, j, warp, rows);
             }
             if (aligned)
                 sy_barrier_arrive_copies(&tail->full[at.stage]);

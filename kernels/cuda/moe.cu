@@ -415,7 +415,6 @@ static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_mo
     g.experts = (const struct sy_cuda_expert *)run->table;
     g.tiles = m->tiles;
     g.schedule = m->schedule;
-    g.tables_known = down;
     g.n_tiles_most = tiles_most(&run->shape, m->tile_rows);
     g.tile_rows = m->tile_rows;
     g.w_dtype = run->shape.w_dtype;
