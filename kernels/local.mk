@@ -56,7 +56,7 @@ else
 libkernels_a_SOURCES += %D%/cuda/none.c
 EXTRA_DIST += $(sy_cuda_sources)
 endif
-EXTRA_DIST += %D%/cuda/none.c
+EXTRA_DIST += %D%/cuda/none.c %D%/cuda/RESULTS.md
 
 SUFFIXES = .cu
 .cu.o:

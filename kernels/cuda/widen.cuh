@@ -61,12 +61,24 @@ static __device__ __forceinline__ float sy_widen(enum sy_dtype dtype, const void
     }
 }
 
+/* As sy_f16_round() of half.h: to nearest, what is too large becomes the largest number, and NaN stays what it is. */
+static __device__ __forceinline__ uint16_t sy_narrow_f16(float f)
+{
+    uint32_t bits = __float_as_uint(f), sign = bits >> 16 & 0x8000;
+
+    if (f != f)
+        return (uint16_t)(sign | 0x7e00 | (bits >> 13 & 0x3ff));
+    if (fabsf(f) >= 65504.0f)
+        return (uint16_t)(sign | 0x7bff);
+    return __half_as_ushort(__float2half_rn(f));
+}
+
 static __device__ __forceinline__ void sy_narrow(enum sy_dtype dtype, void *data, size_t at, float f)
 {
     if (dtype == SY_F32)
         ((float *)data)[at] = f;
     else if (dtype == SY_F16)
-        ((__half *)data)[at] = __float2half_rn(f);
+        ((uint16_t *)data)[at] = sy_narrow_f16(f);
     else
         ((uint16_t *)data)[at] = sy_narrow_bf16(f);
 }
