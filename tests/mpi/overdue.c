@@ -23,7 +23,8 @@ static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice 
 
     if (sy_placement_even(1, 6, sy_group_size(group), placement, &err))
         bail("%s", err.text);
-    struct sy_moe_config config = {.placement = *placement,
+    struct sy_moe_config config = {.kernels = sy_kernels_ref(),
+                                   .placement = *placement,
                                    .rule = {.n_experts = 6, .top_k = 1},
                                    .hidden = 8,
                                    .expert_width = 1,
