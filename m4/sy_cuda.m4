@@ -8,7 +8,7 @@ AC_ARG_WITH([cuda],
   [AS_HELP_STRING([--with-cuda@<:@=DIR@:>@], [use nvcc of DIR, PATH or /usr/local/cuda; default: if it is there])],
   [], [with_cuda=auto])
 AC_ARG_WITH([cuda-arch],
-  [AS_HELP_STRING([--with-cuda-arch=LIST], [compile GPU kernels for these architectures alone, as in "80 90a";
+  [AS_HELP_STRING([--with-cuda-arch=LIST], [compile GPU kernels for these architectures alone, as in 80,90a;
     default: 80 89 90a 100 120, and PTX for later ones])], [], [with_cuda_arch=all])
 AC_ARG_VAR([NVCC], [CUDA compiler])
 AC_ARG_VAR([NVCCFLAGS], [flags of the CUDA compiler, default -O3])
@@ -42,6 +42,7 @@ AS_IF([test "x$sy_have_cuda" = xyes], [
     with_cuda_arch="80 89 90a 100 120"
     SY_GENCODE="-gencode=arch=compute_120,code=compute_120"
   ])
+  with_cuda_arch=`AS_ECHO(["$with_cuda_arch"]) | tr , ' '`
   for sy_arch in $with_cuda_arch; do
     SY_GENCODE="-gencode=arch=compute_$sy_arch,code=sm_$sy_arch $SY_GENCODE"
   done
