@@ -34,6 +34,9 @@ sy_cuda_sources = \
 	%D%/cuda/experts_hopper.cu %D%/cuda/experts_hopper.cuh \
 	%D%/cuda/experts_mma.cu \
 	%D%/cuda/gemm.cu \
+	%D%/cuda/gemm.cuh \
+	%D%/cuda/gemm_hopper.cu \
+	%D%/cuda/gemm_mma.cu \
 	%D%/cuda/hopper.cuh \
 	%D%/cuda/kv.cu \
 	%D%/cuda/layout.h \

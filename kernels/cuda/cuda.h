@@ -22,6 +22,7 @@ extern "C" {
 struct sy_queue {
     cudaStream_t stream;
     int device, n_sms, major, minor;
+    size_t shared_bytes;                /* that a block of threads can have */
     uint8_t *table_host, *table_device; /* [SY_CUDA_TABLE_BYTES] pinned, and its copy */
     size_t table_used;
     void *scratch;                      /* of kernels that split their work; SY_CUDA_SCRATCH_BYTES */

@@ -1,100 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * gemm.cu - dense matrices, and one matrix for each head
  *
- * BF16 rows with BF16 weights or codes go to tensor cores (mma.cuh). All else is multiplied and added in FP32.
+ * BF16 rows with BF16 weights or codes go to tensor cores (gemm_mma.cu, gemm_hopper.cu). All else is multiplied and added
+ * in FP32, here.
  */
-#include "cuda/mma.cuh"
-
-/* A product of T rows with one matrix of each of some heads; a dense one has one head. */
-struct gemm {
-    struct sy_weight w; /* of head 0 */
-    size_t w_head;      /* bytes */
-    const void *x;
-    enum sy_dtype x_dtype, y_dtype;
-    size_t x_stride, x_head, y_stride, y_head; /* elements */
-    int T, n_begin, n_end, head_begin, n_parts;
-    bool add, aligned;
-    enum sy_round round;
-    void *y;
-};
-
-static __device__ __forceinline__ void store(const struct gemm &g, int head, int t, int n, float sum)
-{
-    size_t i = (size_t)head * g.y_head + (size_t)(n - g.n_begin);
-
-    if (t >= g.T || n >= g.n_end)
-        return;
-    if (g.add)
-        sum = __fadd_rn(((const float *)g.y)[(size_t)t * g.y_stride + i], sum);
-    if (g.w.bias)
-        sum = __fadd_rn(sum, g.w.bias[n]);
-    sy_store_row(g.y_dtype, g.y, g.y_stride, (size_t)t, i, sy_round_to(sum, g.round));
-}
-
-template <class S, enum sy_dtype W> static __global__ void __launch_bounds__(S::THREADS) tensor_kernel(struct gemm g)
-{
-    extern __shared__ __align__(128) uint8_t shared[];
-    int head = g.head_begin + (int)blockIdx.z, row = (int)blockIdx.y * S::BM, n = g.n_begin + (int)blockIdx.x * S::BN;
-    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, left = (g.n_end - n + SY_PANEL - 1) / SY_PANEL;
-    size_t pitch = g.x_stride * (size_t)g.n_parts;
-    struct sy_mma_operands o = {.w = g.w,
-                                .first_panel = n / SY_PANEL,
-                                .n_panels = left < S::BN / SY_PANEL ? left : S::BN / SY_PANEL,
-                                .x = (const uint16_t *)g.x + (size_t)row * pitch + (size_t)head * g.x_head,
-                                .x_stride = pitch,
-                                .part_stride = g.x_stride,
-                                .n_rows = g.T - row,
-                                .n_parts = g.n_parts,
-                                .aligned = g.aligned};
-    float acc[S::MT][S::NT][4];
-
-    o.w.data = (const uint8_t *)g.w.data + (size_t)head * g.w_head;
-    sy_mma_tile<S, W>(o, shared, acc);
-    row += warp % S::WM * S::MT * 16 + lane / 4;
-    n += warp / S::WM * S::NT * 8 + lane % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < S::MT; i++)
-#pragma unroll
-        for (int j = 0; j < S::NT; j++)
-#pragma unroll
-            for (int c = 0; c < 4; c++)
-                store(g, head, row + i * 16 + c / 2 * 8, n + j * 8 + c % 2, acc[i][j][c]);
-}
-
-template <class S, enum sy_dtype W> static void launch_tensor(struct sy_queue *q, const struct gemm *g, int n_heads)
-{
-    constexpr size_t bytes = sy_mma_shared<S>(W);
-    static bool allowed;
-    dim3 grid((unsigned)((g->n_end - g->n_begin + S::BN - 1) / S::BN), (unsigned)((g->T + S::BM - 1) / S::BM),
-              (unsigned)n_heads);
-
-    if (!allowed)
-        allowed = sy_cuda_check(q,
-                                cudaFuncSetAttribute(tensor_kernel<S, W>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                     (int)bytes),
-                                "shared memory for gemm");
-    tensor_kernel<S, W><<<grid, S::THREADS, bytes, q->stream>>>(*g);
-}
-
-/* Few rows: as many blocks as keep all of memory busy. */
-typedef sy_mma_shape<16, 16, 1, 1, 4, 4> narrow_tile;
-typedef sy_mma_shape<16, 64, 1, 4, 4, 2> few_tile;
-typedef sy_mma_shape<64, 64, 2, 2, 4, 1> some_tile;
-typedef sy_mma_shape<128, 128, 4, 2, 3, 1> many_tile;
-
-template <enum sy_dtype W> static void launch_type(struct sy_queue *q, const struct gemm *g, int n_heads)
-{
-    int n_tiles = (g->n_end - g->n_begin + 63) / 64 * n_heads;
-
-    if (g->T <= 16 && n_tiles < q->n_sms)
-        launch_tensor<narrow_tile, W>(q, g, n_heads);
-    else if (g->T <= 16)
-        launch_tensor<few_tile, W>(q, g, n_heads);
-    else if (g->T <= 64 || n_tiles / 2 * ((g->T + 127) / 128) < q->n_sms)
-        launch_tensor<some_tile, W>(q, g, n_heads);
-    else
-        launch_tensor<many_tile, W>(q, g, n_heads);
-}
+#include "cuda/gemm.cuh"
 
 /* ---- FP32 ----
  * A warp takes FP32_T rows and FP32_N outputs. A lane adds up the products of inputs 4 * lane .. + 3 of each 128 in order,
@@ -105,7 +15,7 @@ template <enum sy_dtype W> static void launch_type(struct sy_queue *q, const str
 #define FP32_WARPS 8 /* of a block: along rows, so that they share weights */
 
 /* Four inputs of a row from k on, those behind the last zero; VECTOR: 16 bytes at once. */
-template <bool VECTOR> static __device__ __forceinline__ float4 load_x(const struct gemm &g, size_t row, int k)
+template <bool VECTOR> static __device__ __forceinline__ float4 load_x(const struct sy_gemm &g, size_t row, int k)
 {
     if constexpr (VECTOR) {
         return *(const float4 *)((const float *)g.x + row + (size_t)k);
@@ -137,7 +47,7 @@ template <bool VECTOR> static __device__ __forceinline__ float4 load_w(const str
 }
 
 template <bool VECTOR>
-static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const struct gemm g)
+static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const struct sy_gemm g)
 {
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, head = g.head_begin + (int)blockIdx.z;
     int t = ((int)blockIdx.y * FP32_WARPS + warp) * FP32_T, n = g.n_begin + (int)blockIdx.x * FP32_N;
@@ -174,14 +84,14 @@ static __global__ void __launch_bounds__(FP32_WARPS * 32) fp32_kernel(const stru
             for (int step = 16; step; step /= 2)
                 sums[i][j] = __fadd_rn(sums[i][j], __shfl_xor_sync(0xffffffffu, sums[i][j], step));
             if (lane == i * FP32_N + j)
-                store(g, head, t + i, n + j, sums[i][j]);
+                sy_gemm_store(g, head, t + i, n + j, sums[i][j]);
         }
 }
 
-static void launch_fp32(struct sy_queue *q, const struct gemm *g, int n_heads)
+static void launch_fp32(struct sy_queue *q, const struct sy_gemm *g)
 {
     dim3 grid((unsigned)((g->n_end - g->n_begin + FP32_N - 1) / FP32_N),
-              (unsigned)((g->T + FP32_T * FP32_WARPS - 1) / (FP32_T * FP32_WARPS)), (unsigned)n_heads);
+              (unsigned)((g->T + FP32_T * FP32_WARPS - 1) / (FP32_T * FP32_WARPS)), (unsigned)g->n_heads);
 
     bool pieces = g->w.dtype == SY_F32 && g->w.layout == SY_LAYOUT_PANELS && g->w.k % 4 == 0;
 
@@ -191,7 +101,7 @@ static void launch_fp32(struct sy_queue *q, const struct gemm *g, int n_heads)
         fp32_kernel<false><<<grid, FP32_WARPS * 32, 0, q->stream>>>(*g);
 }
 
-static void run(struct sy_queue *q, struct gemm *g, int n_heads)
+static void run(struct sy_queue *q, struct sy_gemm *g)
 {
     /* From here on the type is that of a part. */
     g->n_parts = g->x_dtype == SY_BF16X2 ? 2 : 1;
@@ -200,26 +110,22 @@ static void run(struct sy_queue *q, struct gemm *g, int n_heads)
     bool tensor = g->x_dtype == SY_BF16 && (g->w.dtype == SY_BF16 || sy_dtype_quantised(g->w.dtype)) &&
                   g->w.layout == SY_LAYOUT_PANELS;
 
-    if (!sy_cuda_works(q) || g->T < 1 || g->n_end <= g->n_begin || n_heads < 1)
+    if (!sy_cuda_works(q) || g->T < 1 || g->n_end <= g->n_begin || g->n_heads < 1)
         return;
     g->aligned = ((uintptr_t)g->x | g->x_stride * element | g->x_head * element) % 16 == 0;
     if (!tensor)
-        launch_fp32(q, g, n_heads);
-    else if (g->w.dtype == SY_BF16)
-        launch_type<SY_BF16>(q, g, n_heads);
-    else if (g->w.dtype == SY_F8_E4M3)
-        launch_type<SY_F8_E4M3>(q, g, n_heads);
-    else if (g->w.dtype == SY_I8)
-        launch_type<SY_I8>(q, g, n_heads);
+        launch_fp32(q, g);
+    else if (sy_cuda_gemm_hopper_fits(q, g))
+        sy_cuda_gemm_hopper(q, g);
     else
-        launch_type<SY_MXFP4>(q, g, n_heads);
+        sy_cuda_gemm_mma(q, g);
     sy_cuda_launched(q, "gemm");
 }
 
 void sy_cuda_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, enum sy_dtype x_dtype, size_t x_stride,
                   int T, int n_begin, int n_end, bool add, float *y, size_t y_stride)
 {
-    struct gemm g = {.w = *w,
+    struct sy_gemm g = {.w = *w,
                      .x = x,
                      .x_dtype = x_dtype,
                      .y_dtype = SY_F32,
@@ -228,15 +134,16 @@ void sy_cuda_gemm(struct sy_queue *q, const struct sy_weight *w, const void *x, 
                      .T = T,
                      .n_begin = n_begin,
                      .n_end = n_end,
+                     .n_heads = 1,
                      .add = add,
                      .y = y};
 
-    run(q, &g, 1);
+    run(q, &g);
 }
 
 void sy_cuda_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *h)
 {
-    struct gemm g = {.w = *h->w,
+    struct sy_gemm g = {.w = *h->w,
                      .w_head = h->w_head,
                      .x = h->x,
                      .x_dtype = h->x_dtype,
@@ -248,8 +155,9 @@ void sy_cuda_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *h)
                      .T = h->n_rows,
                      .n_end = h->w->n,
                      .head_begin = h->head_begin,
+                     .n_heads = h->head_end - h->head_begin,
                      .round = h->round,
                      .y = h->y};
 
-    run(q, &g, h->head_end - h->head_begin);
+    run(q, &g);
 }

@@ -123,15 +123,17 @@ template <int N_GROUPS> __device__ __forceinline__ void sy_wgmma_wait(void)
 
 /* Operands in shared memory with inputs together: atoms of layout.h (8 outputs by 64 inputs, unswizzled), `stride` bytes from
  * one to the next; and rows of 128 bytes whose pieces of 16 are swizzled (piece p of row r is at p ^ r % 8), 8 rows to 1024
- * bytes. */
+ * bytes. Addresses have the block's number in its cluster in their high bits, descriptors have no place for it. */
+#define SY_OPERAND_AT 0x3ffffu
+
 __device__ __forceinline__ uint64_t sy_operand_atoms(uint32_t at, uint32_t stride)
 {
-    return (uint64_t)(at >> 4) | (uint64_t)(128 >> 4) << 16 | (uint64_t)(stride >> 4) << 32;
+    return (uint64_t)((at & SY_OPERAND_AT) >> 4) | (uint64_t)(128 >> 4) << 16 | (uint64_t)(stride >> 4) << 32;
 }
 
 __device__ __forceinline__ uint64_t sy_operand_swizzled(uint32_t at)
 {
-    return (uint64_t)(at >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    return (uint64_t)((at & SY_OPERAND_AT) >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
 
 /* sums (+)= 64 outputs by N rows over 16 inputs. Thread t of the warpgroup holds of output 16 (t / 32) + t % 32 / 4 and of

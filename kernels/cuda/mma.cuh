@@ -131,32 +131,49 @@ static __device__ __forceinline__ void sy_mma_stage_weights(const struct sy_mma_
     }
 }
 
-/* Codes of a stage to BF16: each times its scale in FP32, then rounded once. */
+/* Inputs of the 16 bytes of codes that are made BF16 at once. */
+static constexpr __host__ __device__ int sy_mma_codes(enum sy_dtype dtype)
+{
+    return dtype == SY_MXFP4 ? 32 : 16;
+}
+
+/* A piece of codes to BF16, each times its scale in FP32, then rounded once: of output n of a panel, inputs k .., of which
+ * those of a block are one atom, [pieces][8][16 bytes]. `there`: not all of it is padding. */
+template <enum sy_dtype W>
+static __device__ __forceinline__ void sy_mma_decode_piece(const struct sy_weight &w, int panel, int n, int k,
+                                                           bool there, const uint8_t *raw, uint8_t *atom)
+{
+    int n_scales = (w.k - 1) / w.scale_block + 1;
+    size_t at = (size_t)(panel * n_scales + k / w.scale_block) * SY_PANEL + (size_t)n;
+    const uint4 codes = *(const uint4 *)raw;
+    const uint8_t *code = (const uint8_t *)&codes;
+    float scale = 0.0f;
+
+    if (there)
+        scale = W == SY_MXFP4 ? sy_widen_e8m0(((const uint8_t *)w.scales)[at]) : ((const float *)w.scales)[at];
+#pragma unroll
+    for (int half = 0; half < sy_mma_codes(W) / 8; half++) {
+        uint16_t wide[8];
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            wide[e] = sy_narrow_bf16(__fmul_rn(sy_widen(W, code, (size_t)(half * 8 + e)), scale));
+        *(uint4 *)(atom + (k % SY_CUDA_BLOCK / 8 + half) * 128 + n % 8 * 16) = *(const uint4 *)wide;
+    }
+}
+
 template <class S, enum sy_dtype W>
 static __device__ __forceinline__ void sy_mma_decode(const struct sy_mma_operands &o, int block, const uint8_t *raw,
                                                      uint8_t *to)
 {
-    constexpr int INPUTS = W == SY_MXFP4 ? 32 : 16, PIECES = SY_CUDA_BLOCK / INPUTS;
-    int n_blocks = sy_cuda_blocks(o.w.k), n_scales = (o.w.k - 1) / o.w.scale_block + 1;
+    constexpr int PIECES = SY_CUDA_BLOCK / sy_mma_codes(W);
+    int n_blocks = sy_cuda_blocks(o.w.k);
 
     for (int i = (int)threadIdx.x; i < S::BN * S::KB * PIECES; i += S::THREADS) {
         int row = i % 8, piece = i / 8 % PIECES, atom = i / 8 / PIECES, p = atom / 2 % (S::BN / SY_PANEL);
-        int kb = atom / 2 / (S::BN / SY_PANEL), k = (block + kb) % n_blocks * SY_CUDA_BLOCK + piece * INPUTS;
-        int scale_at = (o.first_panel + p) * n_scales + k / o.w.scale_block, n = atom % 2 * 8 + row;
-        float scale = 0.0f;
-        if (p < o.n_panels && k < o.w.k)
-            scale = W == SY_MXFP4 ? sy_widen_e8m0(((const uint8_t *)o.w.scales)[scale_at * SY_PANEL + n])
-                                  : ((const float *)o.w.scales)[scale_at * SY_PANEL + n];
-        const uint4 codes = *(const uint4 *)(raw + ((size_t)atom * PIECES + (size_t)piece) * 128 + (size_t)row * 16);
-        const uint8_t *code = (const uint8_t *)&codes;
-        for (int half = 0; half < INPUTS / 8; half++) {
-            uint16_t wide[8];
-#pragma unroll
-            for (int e = 0; e < 8; e++)
-                wide[e] = sy_narrow_bf16(__fmul_rn(sy_widen(W, code, (size_t)(half * 8 + e)), scale));
-            *(uint4 *)(to + ((size_t)atom * 8 + (size_t)(piece * (INPUTS / 8) + half)) * 128 +
-                       (size_t)row * 16) = *(const uint4 *)wide;
-        }
+        int kb = atom / 2 / (S::BN / SY_PANEL);
+        int k = (block + kb) % n_blocks * SY_CUDA_BLOCK + piece * sy_mma_codes(W);
+        sy_mma_decode_piece<W>(o.w, o.first_panel + p, atom % 2 * 8 + row, k, p < o.n_panels && k < o.w.k,
+                               raw + (atom * PIECES + piece) * 128 + row * 16, to + atom * 1024);
     }
 }
 

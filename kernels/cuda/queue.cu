@@ -203,6 +203,9 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out,
     cudaDeviceGetAttribute(&q->n_sms, cudaDevAttrMultiProcessorCount, q->device);
     cudaDeviceGetAttribute(&q->major, cudaDevAttrComputeCapabilityMajor, q->device);
     cudaDeviceGetAttribute(&q->minor, cudaDevAttrComputeCapabilityMinor, q->device);
+    int shared_bytes = 0;
+    cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, q->device);
+    q->shared_bytes = (size_t)shared_bytes;
     q->table_host = (uint8_t *)sy_cuda_alloc_host(SY_CUDA_TABLE_BYTES);
     q->table_device = (uint8_t *)sy_cuda_alloc(SY_CUDA_TABLE_BYTES);
     q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);
