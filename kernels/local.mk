@@ -41,6 +41,7 @@ sy_cuda_sources = \
 	%D%/cuda/kv.cu \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \
+	%D%/cuda/map.cu %D%/cuda/map.cuh \
 	%D%/cuda/mma.cuh \
 	%D%/cuda/moe.cu \
 	%D%/cuda/pack.cu \

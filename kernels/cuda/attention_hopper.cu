@@ -250,13 +250,10 @@ static __global__ void __launch_bounds__(THREADS, 1) hopper_kernel(struct sy_att
 
 bool sy_cuda_attention_hopper(struct sy_queue *q, const struct sy_attention *a)
 {
-    static bool asked, has, allowed;
+    static bool allowed;
 
-    if (!asked)
-        has = sy_cuda_has_wgmma(q);
-    asked = true;
     /* Narrower heads are as fast without. */
-    if (!has || a->kv.k_dim > D || a->kv.v_dim > D || (a->kv.k_dim <= 64 && a->kv.v_dim <= 64))
+    if (!sy_cuda_has_wgmma(q) || a->kv.k_dim > D || a->kv.v_dim > D || (a->kv.k_dim <= 64 && a->kv.v_dim <= 64))
         return false;
     int n_rows = sy_tile_rows(a, ROWS), n_tiles = (a->n_rows + n_rows - 1) / n_rows;
     allowed = allowed || sy_allow_shared(q, hopper_kernel, SHARED_BYTES);

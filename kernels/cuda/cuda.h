@@ -22,11 +22,13 @@ extern "C" {
 struct sy_queue {
     cudaStream_t stream;
     int device, n_sms, major, minor;
+    bool wgmma;                         /* sy_cuda_has_wgmma() */
     size_t shared_bytes;                /* that a block of threads can have */
     uint8_t *table_host, *table_device; /* [SY_CUDA_TABLE_BYTES] pinned, and its copy */
     size_t table_used;
     void *scratch;                      /* of kernels that split their work; SY_CUDA_SCRATCH_BYTES */
     uint32_t *counters;                 /* [SY_CUDA_COUNTERS] of kernels whose last block does more; zero otherwise */
+    struct sy_cuda_maps *maps;          /* map.cu */
     struct sy_recording *recording;     /* that is being made, else NULL */
     struct sy_error error;              /* the first one */
 };
@@ -49,8 +51,13 @@ static inline bool sy_cuda_works(const struct sy_queue *q)
     return q->error.status == SY_OK;
 }
 
-/* Whether this GPU runs code that was compiled for sm_90a. */
-bool sy_cuda_has_wgmma(const struct sy_queue *q);
+/* Whether this GPU runs code that was compiled for sm_90a, and can be given tensor maps. */
+static inline bool sy_cuda_has_wgmma(const struct sy_queue *q)
+{
+    return q->wgmma;
+}
+
+bool sy_cuda_find_wgmma(const struct sy_queue *q);
 
 /* Copy a small table of the host's to the device, where it stays until what was launched before the ring comes round is
  * done. Returns its address there, aligned to 256 bytes; NULL after an error. */

@@ -7,7 +7,8 @@
 
 #define TILES_MAX 512 /* of one launch */
 
-struct sy_cuda_expert sy_cuda_expert_of(const struct sy_weight *gate_up, const struct sy_weight *down)
+struct sy_cuda_expert sy_cuda_expert_of(struct sy_queue *q, const struct sy_weight *gate_up,
+                                        const struct sy_weight *down)
 {
     const struct sy_weight *halves[] = {gate_up, down};
     struct sy_cuda_expert e = {};
@@ -19,6 +20,10 @@ struct sy_cuda_expert sy_cuda_expert_of(const struct sy_weight *gate_up, const s
         e.scales[half] = halves[half]->scales;
         e.bias[half] = halves[half]->bias;
         e.scale_block[half] = halves[half]->scale_block;
+        if (halves[half]->dtype == SY_BF16 && sy_cuda_has_wgmma(q))
+            sy_cuda_panel_map(q, &e.maps[half], halves[half]->data,
+                              (halves[half]->n + SY_PANEL - 1) / SY_PANEL * (half == SY_GATE_UP ? 2 : 1),
+                              halves[half]->k);
     }
     return e;
 }
@@ -29,7 +34,7 @@ void sy_cuda_group_run(struct sy_queue *q, const struct sy_cuda_group *g)
 
     if (g->x_dtype == SY_F32 || (!bf16 && !sy_dtype_quantised(g->w_dtype)))
         sy_cuda_group_f32(q, g);
-    else if (bf16 && g->x_dtype == SY_BF16 && sy_cuda_has_wgmma(q))
+    else if (sy_cuda_group_hopper_fits(q, g))
         sy_cuda_group_hopper(q, g);
     else
         sy_cuda_group_mma(q, g);
@@ -37,7 +42,6 @@ void sy_cuda_group_run(struct sy_queue *q, const struct sy_cuda_group *g)
 
 /* What goes to the device for one launch. */
 struct tables {
-    struct sy_cuda_schedule schedule;
     int n_tiles, n_experts;
     struct sy_cuda_tile tiles[TILES_MAX];
     struct sy_cuda_expert experts[TILES_MAX];
@@ -45,17 +49,18 @@ struct tables {
 
 static void launch(struct sy_queue *q, struct sy_cuda_group *g, struct tables *t)
 {
-    size_t experts_at = (offsetof(struct tables, tiles) + (size_t)t->n_tiles * sizeof *t->tiles + 7) / 8 * 8;
+    size_t experts_at = (offsetof(struct tables, tiles) + (size_t)t->n_tiles * sizeof *t->tiles + 63) / 64 * 64;
     size_t experts_bytes = (size_t)t->n_experts * sizeof *t->experts;
     int most = 0;
 
     if (!t->n_tiles)
         return;
-    for (int i = 0; i < t->n_tiles; i++)
-        most = t->tiles[i].n_rows > most ? t->tiles[i].n_rows : most;
+    for (int i = 0; i < t->n_tiles; i++) {
+        const struct sy_cuda_tile *tile = &t->tiles[i];
+        most = tile->n_rows > most ? tile->n_rows : most;
+        g->n_rows = tile->row + tile->n_rows > g->n_rows ? tile->row + tile->n_rows : g->n_rows;
+    }
     g->tile_rows = sy_cuda_tile_rows(most);
-    t->schedule.n_tiles = t->n_tiles;
-    sy_cuda_plan_half(&t->schedule, g->half, g->n, g->tile_rows, q->n_sms);
     /* Only what is there goes: the experts move up to the last tile. */
     memmove((uint8_t *)t + experts_at, t->experts, experts_bytes);
     struct tables *on_device = (struct tables *)sy_cuda_table(q, t, experts_at + experts_bytes);
@@ -63,7 +68,8 @@ static void launch(struct sy_queue *q, struct sy_cuda_group *g, struct tables *t
         return;
     g->tiles = on_device->tiles;
     g->experts = (const struct sy_cuda_expert *)((uint8_t *)on_device + experts_at);
-    g->schedule = &on_device->schedule;
+    g->n_tiles = &on_device->n_tiles;
+    g->new_tables = true;
     g->n_tiles_most = t->n_tiles;
     sy_cuda_group_run(q, g);
     t->n_tiles = t->n_experts = 0;
@@ -82,7 +88,8 @@ static void add_tile(struct sy_queue *q, struct sy_cuda_group *g, struct tables 
         }
         if (expert < 0) {
             expert = t->n_experts++;
-            t->experts[expert] = sy_cuda_expert_of(tile->gate_up, tile->down);
+            t->experts[expert] = g->half == SY_GATE_UP ? sy_cuda_expert_of(q, tile->gate_up, NULL)
+                                                       : sy_cuda_expert_of(q, NULL, tile->down);
         }
         if (done / each % SY_CUDA_TOGETHER == 0 || t->n_tiles == 0)
             first = t->n_tiles;

@@ -8,6 +8,7 @@
 #ifndef SY_KERNELS_CUDA_EXPERTS_CUH
 #define SY_KERNELS_CUDA_EXPERTS_CUH
 
+#include "cuda/map.cuh"
 #include "cuda/widen.cuh"
 
 enum sy_half { SY_GATE_UP, SY_DOWN, SY_N_HALVES };
@@ -17,20 +18,17 @@ struct sy_cuda_expert {
     const void *scales[SY_N_HALVES];
     const float *bias[SY_N_HALVES]; /* or NULL */
     int scale_block[SY_N_HALVES];
+    CUtensorMap maps[SY_N_HALVES]; /* of BF16 matrices, where there is wgmma */
 };
 
 /* Rows row .. row + n_rows - 1 for one expert, 1 .. SY_CUDA_TILE_ROWS of them. Tiles of one expert stand together; `first`
  * and `n_together` say which of them are multiplied at about the same time, so that they share the weights in the L2. */
 #define SY_CUDA_TILE_ROWS 256
+#define SY_CUDA_FEW_ROWS  32 /* tiles of so many are bound by memory */
 #define SY_CUDA_TOGETHER  16
 
 struct sy_cuda_tile {
     int expert, row, n_rows, first, n_together;
-};
-
-/* How many tiles there are, and how a persistent grid goes through a half: `step` panels at a time, n_chunks to a tile. */
-struct sy_cuda_schedule {
-    int n_tiles, step[SY_N_HALVES], n_chunks[SY_N_HALVES];
 };
 
 /* What a launch works on. */
@@ -38,9 +36,11 @@ struct sy_cuda_group {
     enum sy_half half;
     const struct sy_cuda_expert *experts;
     const struct sy_cuda_tile *tiles;
-    const struct sy_cuda_schedule *schedule; /* on the device */
-    int tile_rows;                           /* no tile has more; of sy_cuda_tile_rows() */
-    int n_tiles_most;                        /* what the host knows of their number */
+    const int *n_tiles; /* on the device */
+    bool new_tables;    /* made for this launch */
+    int n_tiles_most;   /* what the host knows of their number */
+    int tile_rows;      /* no tile has more; of sy_cuda_tile_rows() */
+    int n_rows;         /* of x */
     enum sy_dtype w_dtype, x_dtype, y_dtype;
     int n, k;                /* outputs (F or D) and inputs */
     const uint8_t *x;        /* [..][k] */
@@ -55,30 +55,6 @@ struct sy_cuda_group {
 __host__ __device__ static inline int sy_cuda_group_panels(const struct sy_cuda_group *g)
 {
     return (g->n + SY_PANEL - 1) / SY_PANEL * (g->half == SY_GATE_UP ? 2 : 1);
-}
-
-/* Panels at a time: of 8, 6, 4 and 2 what leaves the least to a grid of so many blocks, in rounds and what each costs. */
-#define SY_CUDA_STEP_MAX 8
-
-__host__ __device__ static inline int sy_cuda_step_cost(int n_tiles, int panels, int tile_rows, int n_blocks, int step)
-{
-    int rounds = (n_tiles * ((panels + step - 1) / step) + n_blocks - 1) / n_blocks;
-
-    return rounds * ((tile_rows > 64 ? 4 * SY_CUDA_STEP_MAX : 4 * step) + tile_rows / 8 + 1);
-}
-
-static inline void sy_cuda_plan_half(struct sy_cuda_schedule *s, enum sy_half half, int n, int tile_rows, int n_blocks)
-{
-    int panels = (n + SY_PANEL - 1) / SY_PANEL * (half == SY_GATE_UP ? 2 : 1), least = 0x7fffffff;
-
-    for (int step = SY_CUDA_STEP_MAX; step > 0; step -= 2) {
-        int cost = sy_cuda_step_cost(s->n_tiles, panels, tile_rows, n_blocks, step);
-        if (cost < least) {
-            least = cost;
-            s->step[half] = step;
-            s->n_chunks[half] = (panels + step - 1) / step;
-        }
-    }
 }
 
 /* The address of row r's results. */
@@ -118,7 +94,9 @@ template <bool FAST> __device__ static inline float sy_cuda_gated(const struct s
     return __fmul_rn(FAST ? __fdividef(gate, below) : __fdiv_rn(gate, below), up);
 }
 
-struct sy_cuda_expert sy_cuda_expert_of(const struct sy_weight *gate_up, const struct sy_weight *down);
+/* Either matrix may be NULL. */
+struct sy_cuda_expert sy_cuda_expert_of(struct sy_queue *q, const struct sy_weight *gate_up,
+                                        const struct sy_weight *down);
 
 /* The least size of tiles that kernels know of at least n rows, at most SY_CUDA_TILE_ROWS. */
 static inline int sy_cuda_tile_rows(int n)
@@ -135,8 +113,9 @@ static inline int sy_cuda_tile_rows(int n)
 /* Launch what suits the types. */
 void sy_cuda_group_run(struct sy_queue *q, const struct sy_cuda_group *g);
 
-/* The launches: BF16 weights and rows by wgmma (sy_cuda_has_wgmma()); those or codes by mma.sync; and all by multiply-adds
- * in FP32. The first two give the same bits. */
+/* The launches: BF16 weights and rows by wgmma, where that fits: tiles of more than SY_CUDA_FEW_ROWS rows stand one after
+ * the other in x; those or codes by mma.sync; and all by multiply-adds in FP32. The first two give the same bits. */
+bool sy_cuda_group_hopper_fits(const struct sy_queue *q, const struct sy_cuda_group *g);
 void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g);
 void sy_cuda_group_mma(struct sy_queue *q, const struct sy_cuda_group *g);
 void sy_cuda_group_f32(struct sy_queue *q, const struct sy_cuda_group *g);

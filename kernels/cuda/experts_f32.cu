@@ -98,7 +98,7 @@ static __global__ void __launch_bounds__(THREADS) f32_kernel(const __grid_consta
 {
     __shared__ float rows[ROWS][SY_CUDA_BLOCK];
     int n_chunks = (g.n + THREADS - 1) / THREADS, n_parts = (g.tile_rows + ROWS - 1) / ROWS;
-    int n_items = g.schedule->n_tiles * n_chunks * n_parts;
+    int n_items = *g.n_tiles * n_chunks * n_parts;
 
     for (int i = (int)blockIdx.x; i < n_items; i += (int)gridDim.x) {
         struct item item = {g.tiles[i / (n_chunks * n_parts)], i % n_parts * ROWS, 0,

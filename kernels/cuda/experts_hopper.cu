@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts_hopper.cu - grouped expert matrices by wgmma: BF16 weights, BF16 rows
  *
- * One block for each multiprocessor goes through items: a tile of rows times a few panels of its expert. Four warps
- * bring weights by bulk copies and gather rows, far ahead through a ring of stages of 64 or 128 inputs; two warpgroups
- * multiply all rows of the tile, one by the first 8 outputs of each panel, one by the last. Weights are the operand of 64
- * for any number of rows, so few rows cost little and a row's sums are the same chain of instructions in every tile.
+ * Blocks of threads go through items: a tile of rows times a few panels of its expert. A warp brings weights and rows by
+ * tensor copies, far ahead through a ring of stages of 64 inputs; one or two warpgroups multiply all rows of the tile.
+ * Weights are the operand of 64 for any number of rows, so few rows cost little and a row's sums are the same chain of
+ * instructions in every tile.
  */
 #include <cuda_bf16.h>
 
 #include "cuda/experts_hopper.cuh"
-
-/* Two blocks to a stage where few rows leave weights to be most of what is brought. */
-static struct ring make_ring(int tile_rows, int bytes)
-{
-    int n_blocks = tile_rows <= 64 ? 2 : 1, each = n_blocks * (WEIGHT_BYTES + tile_rows * 128);
-    int n_stages = bytes / each < STAGES_MAX ? bytes / each : STAGES_MAX;
-
-    return {n_stages, n_blocks, each};
-}
 
 #if SY_HAVE_WGMMA || !defined(__CUDA_ARCH__)
 #define PROBE_THREADS 128
@@ -30,58 +21,52 @@ static __global__ void __launch_bounds__(PROBE_THREADS) probe(void)
 {
 }
 
-bool sy_cuda_has_wgmma(const struct sy_queue *q)
+bool sy_cuda_find_wgmma(const struct sy_queue *q)
 {
     cudaFuncAttributes attributes;
 
     return q->major == 9 && cudaFuncGetAttributes(&attributes, probe) == cudaSuccess &&
-           attributes.maxThreadsPerBlock == 128;
+           attributes.maxThreadsPerBlock == 128 && sy_cuda_can_map();
 }
 
 #if SY_HAVE_WGMMA
 
 /* ---- consumers ---- */
 
-/* A warpgroup's view: which of the two it is, and its thread's place. */
-struct consumer {
+/* A warpgroup's view: which of them it is, and its thread's place. */
+template <bool MANY> struct consumer {
     int group, thread, warp, lane;
     struct ring ring;
     uint8_t *stages;
-    struct shared_tail *tail;
+    struct shared_tail<MANY> *tail;
     struct place at;
 };
 
-static __device__ __forceinline__ void release(struct consumer *c, int stage)
+template <bool MANY> static __device__ __forceinline__ void release(struct consumer<MANY> *c, int stage)
 {
     if (c->lane == 0)
         sy_barrier_arrive(&c->tail->empty[stage]);
 }
 
-/* sums = the item's first or last 8 outputs of each panel, by N rows. */
-template <int N>
-static __device__ __forceinline__ void sum_up(struct consumer *c, int n_blocks, int tile_rows, float (&sums)[N / 2])
+/* sums = the warpgroup's 64 outputs of an item, by N rows. */
+template <int N, bool MANY>
+static __device__ __forceinline__ void sum_up(struct consumer<MANY> *c, int n_blocks, float (&sums)[N / 2])
 {
     int before = 0;
 
+    /* The first product overwrites them, which the compiler does not know. */
 #pragma unroll
     for (int i = 0; i < N / 2; i++)
         sums[i] = 0.0f;
-    for (int b = 0; b < n_blocks; b += c->ring.n_blocks) {
+    for (int b = 0; b < n_blocks; b++) {
         uint32_t at = sy_shared(c->stages + c->at.stage * c->ring.bytes);
-        uint64_t weights = sy_operand_atoms(at + (uint32_t)c->group * 1024, (uint32_t)c->ring.n_blocks * 2048);
-        uint64_t rows = sy_operand_swizzled(at + (uint32_t)c->ring.n_blocks * WEIGHT_BYTES);
+        uint64_t weights = sy_operand_atoms(at + (uint32_t)c->group * 8192, 1024);
+        uint64_t rows = sy_operand_swizzled(at + kind<MANY>::WEIGHTS);
         sy_barrier_wait(&c->tail->full[c->at.stage], c->at.parity);
-        sy_fence_proxy(); /* rows came by cp.async */
         sy_wgmma_begin();
 #pragma unroll
-        for (int j = 0; j < 2; j++) {
-            if (j == 1 && (c->ring.n_blocks == 1 || b + 1 == n_blocks))
-                break;
-#pragma unroll
-            for (int step = 0; step < 4; step++)
-                sy_wgmma<N>::run(sums, weights + (uint64_t)(j * 128 + step * 16),
-                                 rows + (uint64_t)(j * tile_rows * 8 + step * 2), b + j + step);
-        }
+        for (int step = 0; step < 4; step++)
+            sy_wgmma<N>::run(sums, weights + (uint64_t)(step * 16), rows + (uint64_t)(step * 2), b + step);
         sy_wgmma_commit();
         if (b) {
             sy_wgmma_wait<1>();
@@ -95,6 +80,15 @@ static __device__ __forceinline__ void sum_up(struct consumer *c, int n_blocks, 
     for (int i = 0; i < N / 2; i++)
         asm volatile("" : "+f"(sums[i])::"memory");
     release(c, before);
+}
+
+/* Where the 8 outputs of piece i of a warpgroup's results are among those of its item: it has one atom of every panel, or
+ * both of a few, the first atoms first; of gate and up a piece is made of both. */
+template <enum sy_half HALF, bool MANY> static __device__ __forceinline__ int piece_output(int group, int i)
+{
+    const int half = HALF == SY_GATE_UP ? 2 : 4; /* pieces of first atoms */
+
+    return MANY ? group * 8 + i * 16 : i % half * 16 + i / half * 8;
 }
 
 static __device__ __forceinline__ uint32_t bf16_pair(float a, float b)
@@ -130,13 +124,15 @@ struct biases {
     float low, high;
 };
 
-template <enum sy_half HALF>
-static __device__ __forceinline__ struct biases load_biases(const struct sy_cuda_group &g, const struct consumer *c,
-                                                            const float *bias, int n)
+template <enum sy_half HALF, bool MANY>
+static __device__ __forceinline__ struct biases load_biases(const struct sy_cuda_group &g,
+                                                            const struct consumer<MANY> *c, const float *bias, int n)
 {
     struct biases b = {0.0f, 0.0f};
-    int low = n + c->warp * (HALF == SY_GATE_UP ? 16 : 32) + c->lane / 4,
-        high = HALF == SY_GATE_UP ? g.n + low : low + 16;
+    const int pieces = HALF == SY_GATE_UP ? 1 : 2;
+    int low = n + piece_output<HALF, MANY>(c->group, c->warp * pieces) + c->lane / 4;
+    int high = HALF == SY_GATE_UP ? g.n + low
+                                  : n + piece_output<HALF, MANY>(c->group, c->warp * pieces + 1) + c->lane / 4;
 
     if (bias && low < g.n)
         b.low = bias[low];
@@ -146,9 +142,9 @@ static __device__ __forceinline__ struct biases load_biases(const struct sy_cuda
 }
 
 /* 32 rows' results, from row `first` of the tile on, as BF16 to shared memory: [row][output]. */
-template <enum sy_half HALF, int N>
-static __device__ __forceinline__ void stage_rows(const struct sy_cuda_group &g, const struct consumer *c, int first,
-                                                  const float (&sums)[N / 2], struct biases bias)
+template <enum sy_half HALF, int N, bool MANY>
+static __device__ __forceinline__ void stage_rows(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
+                                                  int first, const float (&sums)[N / 2], struct biases bias)
 {
     uint8_t *staging = c->tail->staging[c->group];
 
@@ -177,9 +173,10 @@ static __device__ __forceinline__ void stage_rows(const struct sy_cuda_group &g,
 }
 
 /* Outputs n .. of the tile's rows as BF16, 32 rows at a time through shared memory. */
-template <enum sy_half HALF, int N>
-static __device__ __forceinline__ void store_bf16(const struct sy_cuda_group &g, const struct consumer *c, int n_rows,
-                                                  int n, int n_end, const float (&sums)[N / 2], struct biases bias)
+template <enum sy_half HALF, int N, bool MANY>
+static __device__ __forceinline__ void store_bf16(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
+                                                  int n_rows, int n, int n_end, const float (&sums)[N / 2],
+                                                  struct biases bias)
 {
     const int n_pieces = HALF == SY_GATE_UP ? 4 : 8;
 
@@ -187,147 +184,192 @@ static __device__ __forceinline__ void store_bf16(const struct sy_cuda_group &g,
     for (int first = 0; first < N; first += STAGING_ROWS) {
         if (first)
             sy_sync_some(1 + c->group, 128);
-        stage_rows<HALF, N>(g, c, first, sums, bias);
+        stage_rows<HALF, N, MANY>(g, c, first, sums, bias);
         sy_sync_some(1 + c->group, 128);
 #pragma unroll
         for (int i = c->thread; i < STAGING_ROWS * n_pieces; i += 128) {
-            int row = i / n_pieces, piece = i % n_pieces;
-            if (first + row < n_rows && n + piece * 16 < n_end)
-                store_piece(c->tail->y[c->group][first + row], n + piece * 16, n_end,
+            int row = i / n_pieces, piece = i % n_pieces, at = n + piece_output<HALF, MANY>(c->group, piece);
+            if (first + row < n_rows && at < n_end)
+                store_piece(c->tail->y[c->group][first + row], at, n_end,
                             c->tail->staging[c->group] + row * STAGING_PITCH + piece * 16);
         }
     }
 }
 
 /* Outputs n .. of the tile's rows as floats (down alone). */
-template <int N>
-static __device__ __forceinline__ void store_f32(const struct sy_cuda_group &g, const struct consumer *c, int n_rows,
-                                                 int n, int n_end, const float (&sums)[N / 2], struct biases bias)
+template <int N, bool MANY>
+static __device__ __forceinline__ void store_f32(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
+                                                 int n_rows, int n, int n_end, const float (&sums)[N / 2],
+                                                 struct biases bias)
 {
-    int low = n + c->warp * 32 + c->lane / 4;
+    int low = n + piece_output<SY_DOWN, MANY>(c->group, c->warp * 2) + c->lane / 4;
+    int high = n + piece_output<SY_DOWN, MANY>(c->group, c->warp * 2 + 1) + c->lane / 4;
 
 #pragma unroll
     for (int i = 0; i < N / 2; i++) {
-        int row = i / 4 * 8 + c->lane % 4 * 2 + i % 2, output = low + i % 4 / 2 * 16;
+        int row = i / 4 * 8 + c->lane % 4 * 2 + i % 2, output = i % 4 / 2 ? high : low;
         if (row < n_rows && output < n_end)
             ((float *)c->tail->y[c->group][row])[output] = sums[i] + (i % 4 / 2 ? bias.high : bias.low);
     }
 }
 
-template <enum sy_half HALF, int N>
-static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, struct consumer *c,
+template <enum sy_half HALF, int N, bool MANY>
+static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, struct consumer<MANY> *c,
                                                 const struct item &item)
 {
-    const int of_panel = HALF == SY_GATE_UP ? SY_PANEL / 2 : SY_PANEL;
-    int n = item.panel * of_panel + c->group * 8, n_end = (item.panel + item.n_panels) * of_panel;
+    const int of_panel = HALF == SY_GATE_UP ? SY_PANEL / 2 : SY_PANEL, EACH = (N + 127) / 128;
+    int n = item.panel * of_panel, n_end = (item.panel + item.n_panels) * of_panel;
     float sums[N / 2];
-    struct biases bias = load_biases<HALF>(g, c, g.experts[item.expert].bias[HALF], n);
-    uint8_t *y[2] = {NULL, NULL};
+    struct biases bias = load_biases<HALF, MANY>(g, c, g.experts[item.expert].bias[HALF], n);
+    uint8_t *y[EACH];
 
-    /* Of an item with few panels the rest of the sums is of what was in the stages before. */
     n_end = n_end < g.n ? n_end : g.n;
     /* Where the rows go is known by the time that the sums are. */
-    for (int i = 0; i < 2; i++) {
-        if (c->thread + i * 128 < item.n_rows)
-            y[i] = sy_cuda_group_row(g, item.row + c->thread + i * 128);
-    }
-    sum_up<N>(c, sy_cuda_blocks(g.k), g.tile_rows, sums);
-    for (int i = 0; i < 2; i++) {
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        y[i] = c->thread + i * 128 < item.n_rows ? sy_cuda_group_row(g, item.row + c->thread + i * 128) : NULL;
+    sum_up<N, MANY>(c, sy_cuda_blocks(g.k), sums);
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
         if (c->thread + i * 128 < item.n_rows)
             c->tail->y[c->group][c->thread + i * 128] = y[i];
     }
     if (HALF == SY_DOWN && g.y_dtype == SY_F32) {
         sy_sync_some(1 + c->group, 128);
-        store_f32<N>(g, c, item.n_rows, n, n_end, sums, bias);
+        store_f32<N, MANY>(g, c, item.n_rows, n, n_end, sums, bias);
     } else {
-        store_bf16<HALF, N>(g, c, item.n_rows, n, n_end, sums, bias);
+        store_bf16<HALF, N, MANY>(g, c, item.n_rows, n, n_end, sums, bias);
     }
     sy_sync_some(1 + c->group, 128);
 }
 
-template <enum sy_half HALF> static __device__ void consume(const struct sy_cuda_group &g, struct consumer *c)
+template <enum sy_half HALF, bool MANY>
+static __device__ __forceinline__ void multiply_rows(const struct sy_cuda_group &g, struct consumer<MANY> *c,
+                                                     const struct item &item)
 {
-    struct schedule s = load_schedule(g);
-
-    for (int i = (int)blockIdx.x; i < s.n_items; i += (int)gridDim.x) {
-        sy_barrier_wait(&c->tail->full[c->at.stage], c->at.parity);
-        struct item item = c->tail->items[c->at.stage];
+    if constexpr (!MANY) {
         if (item.n_rows <= 8)
-            multiply<HALF, 8>(g, c, item);
+            multiply<HALF, 8, MANY>(g, c, item);
         else if (item.n_rows <= 16)
-            multiply<HALF, 16>(g, c, item);
-        else if (item.n_rows <= 32)
-            multiply<HALF, 32>(g, c, item);
-        else if (item.n_rows <= 64)
-            multiply<HALF, 64>(g, c, item);
-        else if (item.n_rows <= 96)
-            multiply<HALF, 96>(g, c, item);
-        else if (item.n_rows <= 128)
-            multiply<HALF, 128>(g, c, item);
-        else if (item.n_rows <= 160)
-            multiply<HALF, 160>(g, c, item);
-        else if (item.n_rows <= 192)
-            multiply<HALF, 192>(g, c, item);
-        else if (item.n_rows <= 224)
-            multiply<HALF, 224>(g, c, item);
+            multiply<HALF, 16, MANY>(g, c, item);
         else
-            multiply<HALF, 256>(g, c, item);
+            multiply<HALF, 32, MANY>(g, c, item);
+    } else {
+        if (item.n_rows <= 32)
+            multiply<HALF, 32, MANY>(g, c, item);
+        else if (item.n_rows <= 64)
+            multiply<HALF, 64, MANY>(g, c, item);
+        else if (item.n_rows <= 96)
+            multiply<HALF, 96, MANY>(g, c, item);
+        else if (item.n_rows <= 128)
+            multiply<HALF, 128, MANY>(g, c, item);
+        else if (item.n_rows <= 160)
+            multiply<HALF, 160, MANY>(g, c, item);
+        else if (item.n_rows <= 192)
+            multiply<HALF, 192, MANY>(g, c, item);
+        else if (item.n_rows <= 224)
+            multiply<HALF, 224, MANY>(g, c, item);
+        else
+            multiply<HALF, 256, MANY>(g, c, item);
     }
 }
 
 #endif
 
-template <enum sy_half HALF>
-static __global__ void __launch_bounds__(THREADS, 1)
-    group_kernel(const __grid_constant__ struct sy_cuda_group g, const struct ring ring)
+template <enum sy_half HALF, bool MANY>
+static __global__ void __launch_bounds__(kind<MANY>::THREADS, kind<MANY>::BLOCKS)
+    group_kernel(const __grid_constant__ struct sy_cuda_group g, const __grid_constant__ CUtensorMap x,
+                 const struct ring ring)
 {
 #if SY_HAVE_WGMMA
+    typedef kind<MANY> K;
     extern __shared__ __align__(1024) uint8_t stages[];
-    int role = (int)threadIdx.x / 128;
-    struct shared_tail *tail = (struct shared_tail *)(stages + ring.n_stages * ring.bytes);
+    struct shared_tail<MANY> *tail = (struct shared_tail<MANY> *)(stages + ring.n_stages * ring.bytes);
 
     if (threadIdx.x == 0) {
         for (int i = 0; i < ring.n_stages; i++) {
-            sy_barrier_init(&tail->full[i], COPY_WARPS + COPY_WARPS * 32);
-            sy_barrier_init(&tail->empty[i], 8);
+            sy_barrier_init(&tail->full[i], 1);
+            sy_barrier_init(&tail->empty[i], K::GROUPS * 4);
         }
         sy_fence_proxy();
     }
     __syncthreads();
-    sy_wait_for_previous();
-    sy_let_next_start();
-    if (role == 0) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 104;");
-        bring(g, ring, stages, tail);
+    int thread = (int)threadIdx.x;
+    if (thread >= K::GROUPS * 128) {
+        if (MANY)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        if (thread < K::GROUPS * 128 + 32)
+            bring<MANY>(g, ring, &x, stages, tail);
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 200;");
-        int thread = (int)threadIdx.x % 128;
-        struct consumer c = {role - 1, thread, thread / 32, thread % 32, ring, stages, tail, {0, 0}};
-        consume<HALF>(g, &c);
+        if (MANY)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        /* A kernel that comes early may read what was made before this one. */
+        sy_wait_for_previous();
+        sy_let_next_start();
+        struct place begin = {0, 0};
+        struct consumer<MANY> c = {
+            thread / 128, thread % 128, thread % 128 / 32, thread % 32, ring, stages, tail, begin
+        };
+        struct plan plan = load_plan<MANY>(g);
+        for (int i = (int)blockIdx.x; i < plan.n_items; i += (int)gridDim.x) {
+            sy_barrier_wait(&tail->full[c.at.stage], c.at.parity);
+            struct item item = tail->items[c.at.stage]; /* the next one may come there before this is done */
+            multiply_rows<HALF, MANY>(g, &c, item);
+        }
     }
 #endif
 }
 
-void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g)
+template <enum sy_half HALF, bool MANY> static void launch(struct sy_queue *q, const struct sy_cuda_group *g)
 {
-    const int most = 227 * 1024, tail = (int)sizeof(struct shared_tail);
-    struct ring ring = make_ring(g->tile_rows, most - tail);
-    const void *kernel = g->half == SY_GATE_UP ? (const void *)group_kernel<SY_GATE_UP>
-                                               : (const void *)group_kernel<SY_DOWN>;
+    typedef kind<MANY> K;
+    const int rows = (g->tile_rows + K::BOX_ROWS - 1) / K::BOX_ROWS * K::BOX_ROWS,
+              tail = (int)sizeof(struct shared_tail<MANY>);
+    const void *kernel = (const void *)group_kernel<HALF, MANY>;
+    struct ring ring = {0, (K::WEIGHTS + rows * 128 + 1023) / 1024 * 1024};
+    struct sy_cuda_tensor of_x = {.n_dims = 2,
+                                  .sizes = {(uint64_t)g->k, (uint64_t)g->n_rows},
+                                  .strides = {(uint64_t)g->k * 2},
+                                  .box = {SY_CUDA_BLOCK, g->x_rows ? 1u : K::BOX_ROWS},
+                                  .swizzled = true};
+    CUtensorMap x;
 
-    if (!sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
+    ring.n_stages = (K::BYTES - tail) / ring.bytes;
+    ring.n_stages = ring.n_stages < STAGES_MAX ? ring.n_stages : STAGES_MAX;
+    if (!sy_cuda_make_map(q, &x, g->x, &of_x) ||
+        !sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, K::BYTES),
                        "preparing experts"))
         return;
     cudaLaunchAttribute early = {};
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)q->n_sms);
-    config.blockDim = dim3(THREADS);
+    config.gridDim = dim3((unsigned)(q->n_sms * K::BLOCKS));
+    config.blockDim = dim3(K::THREADS);
     config.dynamicSmemBytes = (size_t)(ring.n_stages * ring.bytes + tail);
     config.stream = q->stream;
     config.attrs = &early;
     config.numAttrs = 1;
-    void *arguments[] = {(void *)g, &ring};
+    void *arguments[] = {(void *)g, &x, &ring};
     sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), "expert matrices");
+}
+
+bool sy_cuda_group_hopper_fits(const struct sy_queue *q, const struct sy_cuda_group *g)
+{
+    return g->w_dtype == SY_BF16 && g->x_dtype == SY_BF16 && g->k % 8 == 0 && (uintptr_t)g->x % 16 == 0 &&
+           sy_cuda_has_wgmma(q) && !(g->x_rows && g->tile_rows > SY_CUDA_FEW_ROWS);
+}
+
+void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g)
+{
+    bool many = g->tile_rows > SY_CUDA_FEW_ROWS;
+
+    if (g->half == SY_GATE_UP && many)
+        launch<SY_GATE_UP, true>(q, g);
+    else if (g->half == SY_GATE_UP)
+        launch<SY_GATE_UP, false>(q, g);
+    else if (many)
+        launch<SY_DOWN, true>(q, g);
+    else
+        launch<SY_DOWN, false>(q, g);
 }

@@ -75,7 +75,7 @@ static __global__ void __launch_bounds__(S::THREADS) mma_kernel(const __grid_con
     extern __shared__ __align__(128) uint8_t shared[];
     int n_chunks = (sy_cuda_group_panels(&g) * SY_PANEL + S::BN - 1) / S::BN,
         n_parts = (g.tile_rows + S::BM - 1) / S::BM;
-    int n_items = g.schedule->n_tiles * n_chunks * n_parts;
+    int n_items = *g.n_tiles * n_chunks * n_parts;
 
     for (int i = (int)blockIdx.x; i < n_items; i += (int)gridDim.x) {
         struct sy_cuda_tile some = g.tiles[i / (n_chunks * n_parts)];

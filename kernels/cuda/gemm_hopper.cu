@@ -6,15 +6,13 @@
  * are read once for both. Where there are enough tiles, as many blocks of threads as there is room for go through them and
  * through their slices (gemm.cuh) in order; otherwise a cluster shares a tile, a slice for each of its blocks.
  */
-#include <cuda.h>
-#include <cudaTypedefs.h>
-
 #include "cuda/gemm.cuh"
 #include "cuda/hopper.cuh"
+#include "cuda/map.cuh"
 
-#define TOGETHER     8   /* tiles of rows that neighbouring blocks go through for the same outputs */
+#define TOGETHER 8 /* tiles of rows that neighbouring blocks go through for the same outputs */
 
-#define ROUND_UP(n, unit) (((n) + (unit) - 1) / (unit))
+#define ROUND_UP(n, unit) (((n) + (unit)-1) / (unit))
 
 struct tiles {
     int along_n, along_t;
@@ -53,15 +51,6 @@ static __device__ __forceinline__ struct origin find_tile(const struct sy_gemm &
     int high = left < TOGETHER ? left : TOGETHER, in_group = at - first * tiles.along_n;
 
     return {(first + in_group % high) * K::ROWS, g.n_begin + in_group / high * K::OUTPUTS, g.head_begin + head};
-}
-
-static __device__ __forceinline__ void load_box(uint32_t to, const CUtensorMap *map, uint64_t *barrier, int c0, int c1,
-                                                int c2, int c3)
-{
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
-                 "%5, %6}], [%2];" ::"r"(to),
-                 "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
-                 : "memory");
 }
 
 static __device__ __forceinline__ void cluster_sync(void)
@@ -117,8 +106,8 @@ static __device__ __forceinline__ void bring(const struct sy_gemm &g, const stru
         struct origin o = find_tile<K>(g, tiles, i);
         for (int ahead = 0; i == first && ahead < early; ahead++) {
             sy_barrier_expect(&barriers->full[ahead], K::STAGE);
-            load_box(sy_shared(stages + ahead * K::STAGE), w, &barriers->full[ahead], 0, (span.begin + ahead) * 4,
-                     o.n / SY_PANEL, o.head);
+            sy_load_box(sy_shared(stages + ahead * K::STAGE), w, &barriers->full[ahead], 0, (span.begin + ahead) * 4,
+                        o.n / SY_PANEL, o.head);
         }
         if (i == first)
             sy_wait_for_previous();
@@ -127,12 +116,12 @@ static __device__ __forceinline__ void bring(const struct sy_gemm &g, const stru
             if (i != first || b - span.begin >= early) {
                 sy_barrier_wait(&barriers->empty[s], parity);
                 sy_barrier_expect(&barriers->full[s], K::STAGE);
-                load_box(sy_shared(stage), w, &barriers->full[s], 0, b * 4, o.n / SY_PANEL, o.head);
+                sy_load_box(sy_shared(stage), w, &barriers->full[s], 0, b * 4, o.n / SY_PANEL, o.head);
             }
 #pragma unroll
             for (int part = 0; part < K::PARTS; part++)
-                load_box(sy_shared(stage + K::WEIGHTS + part * K::ROWS * 128), x, &barriers->full[s],
-                         b * SY_CUDA_BLOCK, part, o.head, o.t);
+                sy_load_box(sy_shared(stage + K::WEIGHTS + part * K::ROWS * 128), x, &barriers->full[s],
+                            b * SY_CUDA_BLOCK, part, o.head, o.t);
             if (++s == K::STAGES) {
                 s = 0;
                 parity ^= 1;
@@ -156,6 +145,10 @@ static __device__ __forceinline__ void sum_slice(const struct blocks &span, cons
     int before = 0;
     float sums[K::N / 2];
 
+    /* The first product overwrites them, which the compiler does not know. */
+#pragma unroll
+    for (int i = 0; i < K::N / 2; i++)
+        sums[i] = 0.0f;
     for (int b = span.begin; b < span.end; b++) {
         uint32_t at = sy_shared(stages + c->s * K::STAGE);
         uint64_t weights = sy_operand_atoms(at + (uint32_t)group * 8192, 1024);
@@ -328,29 +321,6 @@ static __global__ void __launch_bounds__(K::THREADS, K::BLOCKS)
 
 /* ---- launches ---- */
 
-static PFN_cuTensorMapEncodeTiled_v12000 find_encoder(void)
-{
-    static PFN_cuTensorMapEncodeTiled_v12000 encode;
-    cudaDriverEntryPointQueryResult found;
-    void *function = NULL;
-
-    if (!encode && cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-                                                    &found) == cudaSuccess)
-        encode = (PFN_cuTensorMapEncodeTiled_v12000)function;
-    return encode;
-}
-
-static bool make_map(struct sy_queue *q, CUtensorMap *map, const void *data, const uint64_t (&sizes)[4],
-                     const uint64_t (&strides)[3], const uint32_t (&box)[4], CUtensorMapSwizzle swizzle)
-{
-    const uint32_t ones[4] = {1, 1, 1, 1};
-    CUresult code = find_encoder()(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, (void *)data, sizes, strides, box, ones,
-                                   CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-
-    return sy_cuda_check(q, code == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue, "describing a matrix");
-}
-
 /* Strides of dimensions of size 1 count for nothing, but must not be 0. */
 static uint64_t stride_of(size_t bytes)
 {
@@ -364,13 +334,18 @@ template <class K, bool SPLIT> static void launch(struct sy_queue *q, const stru
     struct tiles tiles = {ROUND_UP(g->n_end - g->n_begin, K::OUTPUTS), ROUND_UP(g->T, K::ROWS)};
     int n_tiles = tiles.along_n * tiles.along_t * g->n_heads, room = q->n_sms * K::BLOCKS;
     const void *kernel = (const void *)tile_kernel<K, SPLIT>;
+    struct sy_cuda_tensor of_w = {.n_dims = 4,
+                                  .sizes = {256, 4 * blocks, (uint64_t)ROUND_UP(g->w.n, SY_PANEL), heads},
+                                  .strides = {512, panel, stride_of(g->w_head)},
+                                  .box = {256, 4, K::PANELS, 1}};
+    struct sy_cuda_tensor of_x = {.n_dims = 4,
+                                  .sizes = {(uint64_t)g->w.k, K::PARTS, heads, (uint64_t)g->T},
+                                  .strides = {g->x_stride * 2, stride_of(g->x_head * 2), pitch},
+                                  .box = {SY_CUDA_BLOCK, 1, 1, K::ROWS},
+                                  .swizzled = true};
     CUtensorMap w, x;
 
-    if (!make_map(q, &w, g->w.data, {256, 4 * blocks, (uint64_t)ROUND_UP(g->w.n, SY_PANEL), heads},
-                  {512, panel, stride_of(g->w_head)}, {256, 4, K::PANELS, 1}, CU_TENSOR_MAP_SWIZZLE_NONE) ||
-        !make_map(q, &x, g->x, {(uint64_t)g->w.k, K::PARTS, heads, (uint64_t)g->T},
-                  {g->x_stride * 2, stride_of(g->x_head * 2), pitch}, {SY_CUDA_BLOCK, 1, 1, K::ROWS},
-                  CU_TENSOR_MAP_SWIZZLE_128B) ||
+    if (!sy_cuda_make_map(q, &w, g->w.data, &of_w) || !sy_cuda_make_map(q, &x, g->x, &of_x) ||
         !sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, K::BYTES),
                        "shared memory for gemm"))
         return;
@@ -403,7 +378,7 @@ template <class K> static void launch_rows(struct sy_queue *q, const struct sy_g
 
 bool sy_cuda_gemm_hopper_fits(const struct sy_queue *q, const struct sy_gemm *g)
 {
-    return g->w.dtype == SY_BF16 && g->aligned && sy_cuda_has_wgmma(q) && find_encoder();
+    return g->w.dtype == SY_BF16 && g->aligned && sy_cuda_has_wgmma(q);
 }
 
 void sy_cuda_gemm_hopper(struct sy_queue *q, const struct sy_gemm *g)

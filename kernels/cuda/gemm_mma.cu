@@ -121,8 +121,8 @@ static __device__ __forceinline__ void multiply(const uint8_t *rows, const uint8
             for (int m = 0; m < S::MT; m++) {
                 uint32_t a[4];
                 int group = (wm * S::MT + m) * 2 + half;
-                sy_load_matrices(a, rows + part * (S::BA * 128) + (group * 8 + k * 2 + lane / 16) * 128 +
-                                        lane % 8 * 16);
+                sy_load_matrices(a,
+                                 rows + part * (S::BA * 128) + (group * 8 + k * 2 + lane / 16) * 128 + lane % 8 * 16);
 #pragma unroll
                 for (int n = 0; n < S::NT; n++)
                     sy_mma(acc->part[part][m][n], a, b[n][0], b[n][1]);
@@ -211,8 +211,7 @@ static __device__ __forceinline__ void sum_up(const struct sy_gemm &g, const str
 #pragma unroll
             for (int c = 0; c < 4; c++)
                 acc->part[0][m][n][c] = S::SP == 1 ? total[m][n][c]
-                                                   : take(g.n_parts, &acc->part[0][m][n][c],
-                                                          &acc->part[1][m][n][c]);
+                                                   : take(g.n_parts, &acc->part[0][m][n][c], &acc->part[1][m][n][c]);
 }
 
 /* Slices' sums through shared memory, [slice][m][n][c][thread of the slice]: the threads of slice s end with all of c == s. */
@@ -306,7 +305,7 @@ template <class S, enum sy_dtype W> static bool launch(struct sy_queue *q, const
     return true;
 }
 
-typedef tile_shape<8, 16, 4, 1, 2, 8> lone_tile;    /* few panels: much of each at once */
+typedef tile_shape<8, 16, 4, 1, 2, 8> lone_tile; /* few panels: much of each at once */
 typedef tile_shape<8, 16, 4, 1, 2, 4> narrow_tile;
 typedef tile_shape<16, 32, 4, 1, 4, 3> low_tile;
 typedef tile_shape<32, 32, 4, 1, 4, 3> short_tile;

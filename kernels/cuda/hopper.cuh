@@ -77,11 +77,37 @@ __device__ __forceinline__ void sy_fence_proxy(void)
 
 /* ---- copies to shared memory ---- */
 
-__device__ __forceinline__ void sy_bulk_load(uint32_t dst, const void *src, uint32_t bytes, uint64_t *barrier)
+/* A box of a tensor of 2, 4 or 5 dimensions (map.cuh), by its first element's place. */
+__device__ __forceinline__ void sy_load_box(uint32_t dst, const void *map, uint64_t *barrier, int c0, int c1)
 {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(dst),
-                 "l"(src), "r"(bytes), "r"(sy_shared(barrier))
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+                 "%4}], [%2];" ::"r"(dst),
+                 "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1)
                  : "memory");
+}
+
+__device__ __forceinline__ void sy_load_box(uint32_t dst, const void *map, uint64_t *barrier, int c0, int c1, int c2,
+                                            int c3)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
+                 "%5, %6}], [%2];" ::"r"(dst),
+                 "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+                 : "memory");
+}
+
+__device__ __forceinline__ void sy_load_box(uint32_t dst, const void *map, uint64_t *barrier, int c0, int c1, int c2,
+                                            int c3, int c4)
+{
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
+                 "%5, %6, %7}], [%2];" ::"r"(dst),
+                 "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+/* Let what was written to a map in memory be seen by copies after it. */
+__device__ __forceinline__ void sy_fence_map(const void *map)
+{
+    asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
 }
 
 /* 16 bytes, of which those behind the first `bytes` become zero. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * moe.cu - one layer of experts that are all here, without a look from the host
  *
- *   logits ──> choose ──> place ──> gate and up ──> down ──> combine
+ *   logits ──> choose ──> place ──> (scatter) ──> gate and up ──> down ──> combine
  *
  * choose: a block for CHUNK tokens picks their experts and counts the rows of each; more blocks round the hidden states.
  * place: tokens in order of their experts (a stable counting sort: a chunk's tokens of one expert are bits of a word, and a
  * row's place is how many come before it) and the table of tiles. One chunk is placed by the block that chose.
+ * scatter: where experts have many rows, hidden states are rounded into that order, for copies of whole boxes.
  */
 #include "cuda/experts.cuh"
 #include "cuda/router.cuh"
@@ -22,9 +23,11 @@ struct moe {
     float *logits, *weights;
     int32_t *ids;
     uint32_t *x_rows, *y_index; /* [T * K] of a row in order of experts: its token, and its place among the results */
+    uint32_t *row_of;           /* [T * K] the place in order of experts, if scattered */
     int *counts;                /* [n_chunks][E] rows */
     struct sy_cuda_tile *tiles;
-    struct sy_cuda_schedule *schedule;
+    int *n_tiles;
+    bool scattered;                 /* rows are in order of experts: [T * K, D] */
     uint16_t *rows, *act, *results; /* BF16: [T, D], [T * K, F], [T * K, D] */
     const float *shared;
     float *x;
@@ -68,12 +71,14 @@ static size_t lay_out(const struct sy_moe_shape *s, void *workspace, struct moe 
     m->K = s->K;
     m->n_chunks = (s->T + CHUNK - 1) / CHUNK;
     m->tile_rows = tile_rows_for(s);
-    m->schedule = (struct sy_cuda_schedule *)take(base, &used, sizeof *m->schedule);
+    m->n_tiles = (int *)take(base, &used, sizeof *m->n_tiles);
     m->counts = (int *)take(base, &used, sizeof *m->counts * (size_t)m->n_chunks * (size_t)s->E);
     m->tiles = (struct sy_cuda_tile *)take(base, &used, sizeof *m->tiles * (size_t)(s->E + s->T * s->K / 8));
     m->x_rows = (uint32_t *)take(base, &used, sizeof *m->x_rows * pairs);
     m->y_index = (uint32_t *)take(base, &used, sizeof *m->y_index * pairs);
-    m->rows = (uint16_t *)take(base, &used, 2 * (size_t)s->T * (size_t)s->D);
+    m->row_of = (uint32_t *)take(base, &used, sizeof *m->row_of * pairs);
+    m->rows = (uint16_t *)take(base, &used,
+                               2 * (m->tile_rows > SY_CUDA_FEW_ROWS ? pairs : (size_t)s->T) * (size_t)s->D);
     m->act = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->F);
     m->results = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->D);
     return used;
@@ -124,26 +129,6 @@ static __device__ void make_tiles(const struct moe &m, int expert, int row, int 
     }
 }
 
-/* As sy_cuda_plan_half() does it: by a warp, four lanes for each half. */
-static __device__ void plan_halves(const struct moe &m, int n_tiles)
-{
-    int lane = (int)threadIdx.x % 32, half = lane / 4 % 2, step = SY_CUDA_STEP_MAX - lane % 4 * 2;
-    int panels = half == SY_DOWN ? (m.D + SY_PANEL - 1) / SY_PANEL : (m.F + SY_PANEL - 1) / SY_PANEL * 2;
-    int cost = sy_cuda_step_cost(n_tiles, panels, m.tile_rows, m.n_sms, step), n_chunks = (panels + step - 1) / step;
-    bool best = true;
-
-    for (int i = 0; i < 4; i++) {
-        int other = __shfl_sync(0xffffffffu, cost, lane / 4 * 4 + i);
-        best = best && (other > cost || (other == cost && i >= lane % 4));
-    }
-    if (best && lane < 8) {
-        m.schedule->step[half] = step;
-        m.schedule->n_chunks[half] = n_chunks;
-    }
-    if (lane == 0)
-        m.schedule->n_tiles = n_tiles;
-}
-
 /* Rows of expert e, and how many of them are in chunks before this one. */
 static __device__ int count_rows(const struct moe &m, int chunk, int e, int *before)
 {
@@ -188,8 +173,8 @@ static __device__ void find_starts(const struct moe &m, int chunk, const unsigne
     }
     if (chunk == 0 && m.n_active && n_active)
         atomicAdd(m.n_active, (unsigned long long)n_active);
-    if (chunk == 0 && threadIdx.x < 32)
-        plan_halves(m, (int)(all & 0xffffffffu));
+    if (chunk == 0 && threadIdx.x == 0)
+        *m.n_tiles = (int)(all & 0xffffffffu);
     __syncthreads();
 }
 
@@ -204,6 +189,8 @@ static __device__ void place(const struct moe &m, int chunk, const unsigned long
         int row = start[e] + __popcll(masks[e] & ((1ull << t) - 1));
         m.x_rows[row] = (uint32_t)(first + t);
         m.y_index[row] = (uint32_t)pair;
+        if (m.scattered)
+            m.row_of[pair] = (uint32_t)row;
     }
 }
 
@@ -306,6 +293,25 @@ static __global__ void __launch_bounds__(THREADS)
         m.counts[(size_t)chunk * (size_t)m.E + (size_t)e] = __popcll(masks[e]);
 }
 
+/* ---- scatter ---- */
+
+/* A block for each token. */
+static __global__ void __launch_bounds__(256) scatter_kernel(const struct moe m)
+{
+    size_t t = blockIdx.x, D = (size_t)m.D, K = (size_t)m.K;
+
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+    for (size_t i = threadIdx.x; i < D / 4; i += blockDim.x) {
+        float4 f = ((const float4 *)(m.h + t * D))[i];
+        ushort4 four = make_ushort4(sy_narrow_bf16(f.x), sy_narrow_bf16(f.y), sy_narrow_bf16(f.z), sy_narrow_bf16(f.w));
+        for (size_t k = 0; k < K; k++)
+            ((ushort4 *)(m.rows + m.row_of[t * K + k] * D))[i] = four;
+    }
+}
+
 /* ---- combine ---- */
 
 static __device__ __forceinline__ float2 widen_pair(uint32_t both)
@@ -357,7 +363,7 @@ void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int 
 
     for (int e = 0, n = 0; e < n_experts; e += n) {
         for (n = 0; n < 64 && e + n < n_experts; n++)
-            entries[n] = sy_cuda_expert_of(experts[e + n].gate_up, experts[e + n].down);
+            entries[n] = sy_cuda_expert_of(q, experts[e + n].gate_up, experts[e + n].down);
         sy_cuda_copy(q, (struct sy_cuda_expert *)table + e, entries, (size_t)n * sizeof *entries);
     }
 }
@@ -387,7 +393,7 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
     if (given)
         rule = *given;
     size_t masks = (size_t)m->E * (sizeof(unsigned long long) + sizeof(int)), each = choice_bytes(rule), shared = 0;
-    int n_warps = 0, n_round = (int)((size_t)m->T * (size_t)m->D / (THREADS * 8)) + 1;
+    int n_warps = 0, n_round = m->scattered ? 0 : (int)((size_t)m->T * (size_t)m->D / (THREADS * 8)) + 1;
     void *arguments[] = {m, &rule, &n_warps};
 
     if (m->from != SY_MOE_FROM_CHOSEN) {
@@ -399,11 +405,13 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
     sy_cuda_check(q, cudaFuncSetAttribute(choose_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
                   "preparing the choice of experts");
     launch(q, (const void *)choose_kernel, m->n_chunks + n_round, THREADS, shared, arguments, "choice of experts");
-    if (m->n_chunks == 1)
-        return;
-    sy_cuda_check(q, cudaFuncSetAttribute(place_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
-                  "preparing rows in order of experts");
-    launch(q, (const void *)place_kernel, m->n_chunks, THREADS, masks, arguments, "rows in order of experts");
+    if (m->n_chunks > 1) {
+        sy_cuda_check(q, cudaFuncSetAttribute(place_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+                      "preparing rows in order of experts");
+        launch(q, (const void *)place_kernel, m->n_chunks, THREADS, masks, arguments, "rows in order of experts");
+    }
+    if (m->scattered)
+        launch(q, (const void *)scatter_kernel, m->T, 256, 0, arguments, "rows in order of experts");
 }
 
 static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_moe_run *run, enum sy_half half)
@@ -414,7 +422,7 @@ static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_mo
     g.half = half;
     g.experts = (const struct sy_cuda_expert *)run->table;
     g.tiles = m->tiles;
-    g.schedule = m->schedule;
+    g.n_tiles = m->n_tiles;
     g.n_tiles_most = tiles_most(&run->shape, m->tile_rows);
     g.tile_rows = m->tile_rows;
     g.w_dtype = run->shape.w_dtype;
@@ -422,7 +430,8 @@ static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_mo
     g.n = down ? m->D : m->F;
     g.k = down ? m->F : m->D;
     g.x = (const uint8_t *)(down ? m->act : m->rows);
-    g.x_rows = down ? NULL : m->x_rows;
+    g.x_rows = down || m->scattered ? NULL : m->x_rows;
+    g.n_rows = g.x_rows ? m->T : m->T * m->K;
     g.y = (uint8_t *)(down ? m->results : m->act);
     g.y_index = down ? m->y_index : NULL;
     g.glu = run->glu;
@@ -445,6 +454,8 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
     m.shared = run->shared;
     m.x = run->x;
     m.n_active = (unsigned long long *)run->n_active;
+    m.scattered = m.tile_rows > SY_CUDA_FEW_ROWS && run->shape.w_dtype == SY_BF16 && sy_cuda_has_wgmma(q) &&
+                  m.D % 8 == 0 && (uintptr_t)m.h % 16 == 0;
     if (run->from == SY_MOE_FROM_HIDDEN)
         sy_cuda_router_logits(q, run->router, run->h, m.T, run->logits);
     run_choose(q, &m, run->rule);

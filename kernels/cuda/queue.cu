@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/cuda.h"
+#include "cuda/map.cuh"
 
 static int the_device = -1;
 
@@ -206,6 +206,7 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out,
     int shared_bytes = 0;
     cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, q->device);
     q->shared_bytes = (size_t)shared_bytes;
+    q->wgmma = sy_cuda_find_wgmma(q);
     q->table_host = (uint8_t *)sy_cuda_alloc_host(SY_CUDA_TABLE_BYTES);
     q->table_device = (uint8_t *)sy_cuda_alloc(SY_CUDA_TABLE_BYTES);
     q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);
@@ -240,6 +241,7 @@ void sy_cuda_queue_destroy(struct sy_queue *q)
     sy_cuda_free(q->table_device, SY_CUDA_TABLE_BYTES);
     sy_cuda_free(q->scratch, SY_CUDA_SCRATCH_BYTES);
     sy_cuda_free(q->counters, SY_CUDA_COUNTERS * sizeof(uint32_t));
+    sy_cuda_maps_free(q);
     free(q);
 }
 
