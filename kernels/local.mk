@@ -39,6 +39,7 @@ sy_cuda_sources = \
 	%D%/cuda/gemm_mma.cu \
 	%D%/cuda/hopper.cuh \
 	%D%/cuda/kv.cu \
+	%D%/cuda/launch.cuh \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \
 	%D%/cuda/map.cu %D%/cuda/map.cuh \

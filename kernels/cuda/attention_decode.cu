@@ -167,6 +167,7 @@ template <int D> static __global__ void __launch_bounds__(WARPS * 32, 2) decode_
     struct sy_softmax<1, D> s;
     struct sy_task task;
 
+    sy_begin();
     if (!sy_find_task<HEADS, D>(d, &task))
         return;
     int n = task.part_end - task.part_begin, p = (int)blockIdx.z;

@@ -12,6 +12,7 @@
 #define SY_KERNELS_CUDA_ATTENTION_TASKS_CUH
 
 #include "cuda/attention.cuh"
+#include "cuda/launch.cuh"
 
 /* ---- prompts ---- */
 
@@ -283,9 +284,8 @@ static void sy_launch_decode(struct sy_queue *q, const struct sy_attention *a, v
         d.a.out = (uint8_t *)a->out + (size_t)t * (size_t)(a->n_heads * a->kv.v_dim) * sy_dtype_bytes(a->out_dtype);
         d.a.n_rows = n;
         dim3 grid((unsigned)n, (unsigned)n_heads, (unsigned)(n_blocks < d.n_parts ? n_blocks : d.n_parts));
-        kernel<<<grid, (unsigned)n_threads, shared, q->stream>>>(d);
+        sy_launch(q, "attention of generated tokens", kernel, grid, (unsigned)n_threads, shared, d);
     }
-    sy_cuda_launched(q, "attention of generated tokens");
 }
 
 /* Let a kernel use this much shared memory. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * kv.cu - keys and values of new rows into the paged cache
  */
+#include "cuda/launch.cuh"
 #include "cuda/widen.cuh"
 
 #define THREADS 128
@@ -16,6 +17,8 @@ static __global__ void write_kernel(struct sy_kv_layer kv, const struct sy_atten
 {
     size_t t = blockIdx.x;
     const struct sy_attention_row *row = &rows[t];
+
+    sy_begin();
     uint8_t *page = kv.base + (size_t)row->pages[row->position / SY_KV_PAGE] * kv.page_stride;
     int slot = row->position % SY_KV_PAGE, head = (int)blockIdx.y % kv.n_kv_heads;
     bool values = (int)blockIdx.y >= kv.n_kv_heads;
@@ -33,6 +36,5 @@ void sy_cuda_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const st
     if (!sy_cuda_works(q) || T < 1)
         return;
     unsigned n_blocks = (unsigned)(kv->v_in_k ? kv->n_kv_heads : 2 * kv->n_kv_heads);
-    write_kernel<<<dim3((unsigned)T, n_blocks), THREADS, 0, q->stream>>>(*kv, rows, k, v, kv_stride);
-    sy_cuda_launched(q, "kv_write");
+    sy_launch(q, "kv_write", write_kernel, dim3((unsigned)T, n_blocks), THREADS, 0, *kv, rows, k, v, kv_stride);
 }

@@ -9,11 +9,14 @@
  * scatter: where experts have many rows, hidden states are rounded into that order, for copies of whole boxes.
  */
 #include "cuda/experts.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/router.cuh"
 #include "cuda/widen.cuh"
 
-#define CHUNK   64 /* tokens; bits of a word */
-#define THREADS 1024
+#define CHUNK    64 /* tokens; bits of a word */
+#define THREADS  1024
+#define FEW      8 /* tokens that a smaller block chooses for */
+#define TOGETHER 4 /* results of a token that are on the way at once */
 
 /* Where things are in the workspace. */
 struct moe {
@@ -178,14 +181,14 @@ static __device__ void find_starts(const struct moe &m, int chunk, const unsigne
     __syncthreads();
 }
 
-/* masks[e]: which of the chunk's tokens go to expert e. start: [E] */
-static __device__ void place(const struct moe &m, int chunk, const unsigned long long *masks, int *start)
+/* masks[e]: which of the chunk's tokens go to expert e. own: the thread's first choice of the chunk. start: [E] */
+static __device__ void place(const struct moe &m, int chunk, const unsigned long long *masks, int own, int *start)
 {
     int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
 
     find_starts(m, chunk, masks, start);
     for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
-        int t = i / m.K, pair = first * m.K + i, e = m.ids[pair];
+        int t = i / m.K, pair = first * m.K + i, e = i < (int)blockDim.x ? own : m.ids[pair];
         int row = start[e] + __popcll(masks[e] & ((1ull << t) - 1));
         m.x_rows[row] = (uint32_t)(first + t);
         m.y_index[row] = (uint32_t)pair;
@@ -194,28 +197,28 @@ static __device__ void place(const struct moe &m, int chunk, const unsigned long
     }
 }
 
-static __device__ void mark(const struct moe &m, int chunk, unsigned long long *masks)
+/* Returns the thread's first choice. */
+static __device__ int mark(const struct moe &m, int chunk, unsigned long long *masks)
 {
-    int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
+    int own = (int)threadIdx.x, first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
 
+    own = own < n ? m.ids[first * m.K + own] : 0;
     for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
         masks[e] = 0;
     __syncthreads();
     for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
-        atomicOr(&masks[m.ids[first * m.K + i]], 1ull << i / m.K);
+        atomicOr(&masks[i < (int)blockDim.x ? own : m.ids[first * m.K + i]], 1ull << i / m.K);
     __syncthreads();
+    return own;
 }
 
 static __global__ void __launch_bounds__(THREADS) place_kernel(const struct moe m)
 {
     extern __shared__ unsigned long long masks[];
 
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-    mark(m, (int)blockIdx.x, masks);
-    place(m, (int)blockIdx.x, masks, (int *)(masks + m.E));
+    sy_begin();
+    int own = mark(m, (int)blockIdx.x, masks);
+    place(m, (int)blockIdx.x, masks, own, (int *)(masks + m.E));
 }
 
 /* ---- choose ---- */
@@ -274,19 +277,16 @@ static __global__ void __launch_bounds__(THREADS)
     extern __shared__ unsigned long long masks[];
     int chunk = (int)blockIdx.x;
 
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+    sy_begin();
     if (chunk >= m.n_chunks) {
         round_rows(m, chunk - m.n_chunks, (int)gridDim.x - m.n_chunks);
         return;
     }
     if (m.from != SY_MOE_FROM_CHOSEN)
         choose_chunk(m, rule, chunk, (uint8_t *)masks, n_warps);
-    mark(m, chunk, masks);
+    int own = mark(m, chunk, masks);
     if (m.n_chunks == 1) {
-        place(m, 0, masks, (int *)(masks + m.E));
+        place(m, 0, masks, own, (int *)(masks + m.E));
         return;
     }
     for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
@@ -300,10 +300,7 @@ static __global__ void __launch_bounds__(256) scatter_kernel(const struct moe m)
 {
     size_t t = blockIdx.x, D = (size_t)m.D, K = (size_t)m.K;
 
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+    sy_begin();
     for (size_t i = threadIdx.x; i < D / 4; i += blockDim.x) {
         float4 f = ((const float4 *)(m.h + t * D))[i];
         ushort4 four = make_ushort4(sy_narrow_bf16(f.x), sy_narrow_bf16(f.y), sy_narrow_bf16(f.z), sy_narrow_bf16(f.w));
@@ -319,29 +316,39 @@ static __device__ __forceinline__ float2 widen_pair(uint32_t both)
     return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
 }
 
+static __device__ __forceinline__ void add_weighted(float (&sum)[8], float weight, const uint4 &y)
+{
+    const uint32_t words[4] = {y.x, y.y, y.z, y.w};
+
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        float2 two = widen_pair(words[j]);
+        sum[2 * j] = __fmaf_rn(weight, two.x, sum[2 * j]);
+        sum[2 * j + 1] = __fmaf_rn(weight, two.y, sum[2 * j + 1]);
+    }
+}
+
 /* As combine() does it, 8 numbers to a thread. */
 static __global__ void __launch_bounds__(256) combine_kernel(const struct moe m)
 {
     size_t n = (size_t)m.T * (size_t)m.D / 8, each = (size_t)m.D / 8;
 
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+    sy_begin();
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
         size_t t = i / each, at = i % each;
         float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-        for (int k = 0; k < m.K; k++) {
-            size_t pair = t * (size_t)m.K + (size_t)k;
-            float weight = m.weights[pair];
-            uint4 y = ((const uint4 *)m.results)[pair * each + at];
-            uint32_t words[4] = {y.x, y.y, y.z, y.w};
+        for (int k = 0; k < m.K; k += TOGETHER) {
+            float weight[TOGETHER];
+            uint4 y[TOGETHER];
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float2 two = widen_pair(words[j]);
-                sum[2 * j] = __fmaf_rn(weight, two.x, sum[2 * j]);
-                sum[2 * j + 1] = __fmaf_rn(weight, two.y, sum[2 * j + 1]);
+            for (int j = 0; j < TOGETHER && k + j < m.K; j++) {
+                size_t pair = t * (size_t)m.K + (size_t)(k + j);
+                weight[j] = m.weights[pair];
+                y[j] = ((const uint4 *)m.results)[pair * each + at];
             }
+#pragma unroll
+            for (int j = 0; j < TOGETHER && k + j < m.K; j++)
+                add_weighted(sum, weight[j], y[j]);
         }
         for (int j = 0; j < 8; j++) {
             float s = m.shared ? __fadd_rn(sum[j], m.shared[i * 8 + (size_t)j]) : sum[j];
@@ -368,24 +375,6 @@ void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int 
     }
 }
 
-/* A launch that may begin before the one before it ends, as its kernel waits for that. */
-static void launch(struct sy_queue *q, const void *kernel, int n_blocks, int n_threads, size_t shared, void **arguments,
-                   const char *what)
-{
-    cudaLaunchAttribute early = {};
-    cudaLaunchConfig_t config = {};
-
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    config.gridDim = dim3((unsigned)n_blocks);
-    config.blockDim = dim3((unsigned)n_threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = q->stream;
-    config.attrs = &early;
-    config.numAttrs = q->major >= 9;
-    sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), what);
-}
-
 static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router_rule *given)
 {
     const size_t most = 200 * 1024;
@@ -393,25 +382,26 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
     if (given)
         rule = *given;
     size_t masks = (size_t)m->E * (sizeof(unsigned long long) + sizeof(int)), each = choice_bytes(rule), shared = 0;
-    int n_warps = 0, n_round = m->scattered ? 0 : (int)((size_t)m->T * (size_t)m->D / (THREADS * 8)) + 1;
-    void *arguments[] = {m, &rule, &n_warps};
+    int n_warps = 0, n_threads = m->T <= FEW ? 256 : THREADS;
+    int n_round = m->scattered ? 0 : (int)((size_t)m->T * (size_t)m->D / (size_t)(n_threads * 8)) + 1;
 
     if (m->from != SY_MOE_FROM_CHOSEN) {
-        n_warps = (int)(most / each) < THREADS / 32 ? (int)(most / each) : THREADS / 32;
+        n_warps = (int)(most / each) < n_threads / 32 ? (int)(most / each) : n_threads / 32;
         shared = each * (size_t)n_warps;
     }
     shared = shared > masks ? shared : masks;
     n_round = n_round < q->n_sms ? n_round : q->n_sms;
     sy_cuda_check(q, cudaFuncSetAttribute(choose_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
                   "preparing the choice of experts");
-    launch(q, (const void *)choose_kernel, m->n_chunks + n_round, THREADS, shared, arguments, "choice of experts");
+    sy_launch(q, "choice of experts", choose_kernel, dim3((unsigned)(m->n_chunks + n_round)), (unsigned)n_threads,
+              shared, *m, rule, n_warps);
     if (m->n_chunks > 1) {
         sy_cuda_check(q, cudaFuncSetAttribute(place_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
                       "preparing rows in order of experts");
-        launch(q, (const void *)place_kernel, m->n_chunks, THREADS, masks, arguments, "rows in order of experts");
+        sy_launch(q, "rows in order of experts", place_kernel, dim3((unsigned)m->n_chunks), THREADS, masks, *m);
     }
     if (m->scattered)
-        launch(q, (const void *)scatter_kernel, m->T, 256, 0, arguments, "rows in order of experts");
+        sy_launch(q, "rows in order of experts", scatter_kernel, dim3((unsigned)m->T), 256, 0, *m);
 }
 
 static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_moe_run *run, enum sy_half half)
@@ -466,7 +456,6 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
         return;
     }
     int n_blocks = (int)((size_t)m.T * (size_t)m.D / 8 / 256) + 1;
-    void *arguments[] = {&m};
-    launch(q, (const void *)combine_kernel, n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms, 256, 0, arguments,
-           "combining");
+    sy_launch(q, "combining", combine_kernel, dim3((unsigned)(n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms)), 256,
+              0, m);
 }

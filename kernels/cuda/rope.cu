@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rope.cu - rotary position embedding, and rows of the table of embeddings
  */
+#include "cuda/launch.cuh"
 #include "cuda/widen.cuh"
 
 #define THREADS      128
@@ -12,6 +13,8 @@ static __global__ void rope_kernel(struct sy_rotation r)
 {
     int t = (int)blockIdx.x, half = r.rotary_dim / 2, n_units = half + (r.width - 2 * half), step = (int)gridDim.y;
     const struct sy_attention_row *row = &r.rows[t];
+
+    sy_begin();
     const float *cosine = r.cos_sin + (size_t)(row->turn + row->position) * (size_t)r.rotary_dim, *sine = cosine + half;
     const float *x = r.x + (size_t)t * r.x_stride;
     float *y = r.y + (size_t)t * r.y_stride;
@@ -52,8 +55,7 @@ void sy_cuda_rope(struct sy_queue *q, const struct sy_rotation *r)
     int least = (r->n_heads + TOGETHER - 1) / TOGETHER;
     if (n_blocks < least)
         n_blocks = least;
-    rope_kernel<<<dim3((unsigned)r->n_rows, (unsigned)n_blocks), TURN_THREADS, 0, q->stream>>>(*r);
-    sy_cuda_launched(q, "rope");
+    sy_launch(q, "rope", rope_kernel, dim3((unsigned)r->n_rows, (unsigned)n_blocks), TURN_THREADS, 0, *r);
 }
 
 static __global__ void embed_kernel(struct sy_weight w, const int32_t *ids, float *x)

@@ -4,47 +4,82 @@
  * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few tokens
  * have a thread for each slice, many go through tiles of 64 tokens by 64 experts; both add in that order.
  */
+#include "cuda/launch.cuh"
 #include "cuda/router.cuh"
 
-#define SLICE   128
-#define FEW     32 /* tokens */
-#define THREADS 256
-#define TILE    64
-#define DEPTH   16 /* inputs in shared memory */
+#define SLICE       32
+#define FEW         32 /* tokens */
+#define FEW_THREADS 512
+#define THREADS     256
+#define TILE        64
+#define DEPTH       16 /* inputs in shared memory */
 
-/* ---- logits of few tokens: a block for 8 experts (an atom) and a token ---- */
+/* ---- logits of few tokens: a block for 8 experts (an atom) and a token, a thread for a slice of one of them ---- */
 
-static __device__ float slice_sum(const struct sy_weight &w, const float *x, int expert, int k)
+struct slice {
+    float4 w[SLICE / 4];
+};
+
+/* Slices lie within blocks of the layout, which are filled up with zeros. */
+static __device__ __forceinline__ struct slice load_slice(const struct sy_weight &w, int expert, int number)
 {
-    const uint8_t *data = (const uint8_t *)w.data;
-    int end = k + SLICE < w.k ? k + SLICE : w.k;
-    float sum = 0.0f;
+    struct slice s;
 
-#pragma unroll 8
-    for (; k < end; k += 4) {
-        float4 f = *(const float4 *)(data + sy_cuda_piece_at(SY_F32, w.k, expert, k));
-        sum = __fmaf_rn(x[k], f.x, sum);
-        sum = k + 1 < end ? __fmaf_rn(x[k + 1], f.y, sum) : sum;
-        sum = k + 2 < end ? __fmaf_rn(x[k + 2], f.z, sum) : sum;
-        sum = k + 3 < end ? __fmaf_rn(x[k + 3], f.w, sum) : sum;
+#pragma unroll
+    for (int i = 0; i < SLICE / 4; i++)
+        s.w[i] = *(const float4 *)((const uint8_t *)w.data +
+                                   sy_cuda_piece_at(SY_F32, w.k, expert, number * SLICE + i * 4));
+    return s;
+}
+
+static __device__ __forceinline__ float slice_sum(const struct slice &s, const float *x, int n, bool aligned)
+{
+    float sum = 0.0f;
+    float4 f[SLICE / 4];
+
+#pragma unroll
+    for (int i = 0; i < SLICE / 4; i++) {
+        if (aligned)
+            f[i] = i * 4 < n ? *(const float4 *)(x + i * 4) : make_float4(0, 0, 0, 0);
+        else
+            f[i] = make_float4(i * 4 < n ? x[i * 4] : 0, i * 4 + 1 < n ? x[i * 4 + 1] : 0,
+                               i * 4 + 2 < n ? x[i * 4 + 2] : 0, i * 4 + 3 < n ? x[i * 4 + 3] : 0);
+    }
+#pragma unroll
+    for (int i = 0; i < SLICE / 4; i++) {
+        sum = __fmaf_rn(f[i].x, s.w[i].x, sum);
+        sum = __fmaf_rn(f[i].y, s.w[i].y, sum);
+        sum = __fmaf_rn(f[i].z, s.w[i].z, sum);
+        sum = __fmaf_rn(f[i].w, s.w[i].w, sum);
     }
     return sum;
 }
 
-static __global__ void __launch_bounds__(1024) few_kernel(const struct sy_weight w, const float *x, float *logits)
+static __global__ void __launch_bounds__(FEW_THREADS)
+    few_kernel(const struct sy_weight w, const float *x, float *logits)
 {
     extern __shared__ float sums[];
-    int n_slices = (w.k + SLICE - 1) / SLICE, expert = (int)blockIdx.x * 8 + (int)threadIdx.x % 8;
+    int n_slices = (w.k + SLICE - 1) / SLICE, row = (int)threadIdx.x % 8, expert = (int)blockIdx.x * 8 + row;
+    int first = (int)threadIdx.x / 8;
+    bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
+    struct slice slice = {};
     size_t t = blockIdx.y;
     float sum = 0.0f;
 
-    for (int s = (int)threadIdx.x / 8; s < n_slices; s += (int)blockDim.x / 8)
-        sums[s * 8 + (int)threadIdx.x % 8] = slice_sum(w, x + t * (size_t)w.k, expert, s * SLICE);
+    if (first < n_slices)
+        slice = load_slice(w, expert, first);
+    sy_begin();
+    for (int s = first; s < n_slices; s += (int)blockDim.x / 8) {
+        if (s != first)
+            slice = load_slice(w, expert, s);
+        sums[s * 8 + row] = slice_sum(slice, x + t * (size_t)w.k + (size_t)(s * SLICE), w.k - s * SLICE, aligned);
+    }
     __syncthreads();
     if (threadIdx.x >= 8 || expert >= w.n)
         return;
+#pragma unroll 8
     for (int s = 0; s < n_slices; s++)
-        sum = __fadd_rn(sum, sums[s * 8 + (int)threadIdx.x]);
+        sum = __fadd_rn(sum, sums[s * 8 + row]);
     logits[t * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
 }
 
@@ -79,6 +114,7 @@ static __global__ void __launch_bounds__(THREADS)
     int ty = (int)threadIdx.x / 16 * 4, tx = (int)threadIdx.x % 16 * 4;
     float total[4][4] = {}, sum[4][4] = {};
 
+    sy_begin();
     load_tile(w, x, T, t0, e0, 0, &tiles[0]);
     for (int step = 0; step < n_steps; step++) {
         const struct tile *tile = &tiles[step % 2];
@@ -116,12 +152,13 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
     if (!sy_cuda_works(q) || T < 1)
         return;
     if (T <= FEW)
-        few_kernel<<<dim3((unsigned)(w->n + 7) / 8, (unsigned)T), (unsigned)(n_slices < 128 ? n_slices * 8 : 1024),
-                     (size_t)n_slices * 8 * sizeof(float), q->stream>>>(*w, x, logits);
+        sy_launch(q, "router logits", few_kernel, dim3((unsigned)(w->n + 7) / 8, (unsigned)T),
+                  (unsigned)(n_slices * 8 < FEW_THREADS ? n_slices * 8 : FEW_THREADS),
+                  (size_t)n_slices * 8 * sizeof(float), *w, x, logits);
     else
-        many_kernel<<<dim3((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE), THREADS, 0,
-                      q->stream>>>(*w, x, T, logits);
-    sy_cuda_launched(q, "router logits");
+        sy_launch(q, "router logits", many_kernel,
+                  dim3((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE), THREADS, 0, *w, x, T,
+                  logits);
 }
 
 /* ---- the choice: a block of one warp for each token ---- */

@@ -145,6 +145,26 @@ static __device__ void sy_router_scores(const struct sy_router_rule &rule, float
     __syncwarp();
 }
 
+/* The sum, in order, of the chosen scores, of their exponentials if those are relative to the largest, or of what they are
+ * over `divisor` if that is not 0. A lane makes every 32nd. */
+static __device__ float sy_sum_chosen(const float *scores, const int32_t *ids, int K, bool relative, float largest,
+                                      float divisor)
+{
+    float sum = 0.0f;
+
+    for (int base = 0; base < K; base += 32) {
+        int k = base + (int)threadIdx.x % 32;
+        float f = k < K ? scores[ids[k]] : 0.0f;
+        if (relative)
+            f = expf(__fsub_rn(f, largest));
+        if (divisor != 0.0f)
+            f = __fdiv_rn(f, divisor);
+        for (int i = 0; i < 32 && base + i < K; i++)
+            sum = __fadd_rn(sum, __shfl_sync(0xffffffffu, f, i));
+    }
+    return sum;
+}
+
 /* One warp: the experts of a token whose logits [E] are at the beginning of `shared`, sy_router_floats() of this warp's
  * shared memory; K ids and weights in order of falling score. */
 static __device__ void sy_router_choose(const struct sy_router_rule &rule, float *shared, int32_t *ids, float *weights)
@@ -169,20 +189,16 @@ static __device__ void sy_router_choose(const struct sy_router_rule &rule, float
             choice[best] = SY_TAKEN;
             ids[k] = best;
         }
-        largest = fmaxf(largest, scores[best]);
+        if (rule.kind == SY_ROUTER_SOFTMAX_CHOSEN)
+            largest = fmaxf(largest, scores[best]);
         __syncwarp();
     }
-    /* The sums are of few numbers, in order. */
-    for (int k = 0; k < K; k++) {
-        float f = scores[ids[k]];
-        sum = __fadd_rn(sum, rule.kind == SY_ROUTER_SOFTMAX_CHOSEN ? expf(__fsub_rn(f, largest)) : f);
-    }
-    float all = rule.kind == SY_ROUTER_SOFTMAX_CHOSEN ? 0.0f : sum;
-    for (int k = 0; k < K && rule.kind == SY_ROUTER_SOFTMAX_CHOSEN; k++)
-        all = __fadd_rn(all, __fdiv_rn(expf(__fsub_rn(scores[ids[k]], largest)), sum));
+    bool relative = rule.kind == SY_ROUTER_SOFTMAX_CHOSEN;
+    sum = sy_sum_chosen(scores, ids, K, relative, largest, 0.0f);
+    float all = relative ? sy_sum_chosen(scores, ids, K, relative, largest, sum) : sum;
     for (int k = lane; k < K; k += 32) {
         float f = scores[ids[k]];
-        if (rule.kind == SY_ROUTER_SOFTMAX_CHOSEN)
+        if (relative)
             f = __fdiv_rn(expf(__fsub_rn(f, largest)), sum);
         weights[k] = __fmul_rn(rule.normalise ? __fdiv_rn(f, all) : f, rule.scale);
     }

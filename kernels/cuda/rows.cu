@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rows.cu - norms, and what works on one element at a time
  */
+#include "cuda/launch.cuh"
 #include "cuda/widen.cuh"
 
 #define THREADS 256
@@ -43,7 +44,12 @@ struct norm {
 template <int N, int OWN> static __global__ void norm_kernel(struct norm n)
 {
     int run = (int)blockIdx.x * (THREADS / N) + (int)threadIdx.x / N, lane = (int)threadIdx.x % N;
+    float weight[OWN];
 
+#pragma unroll
+    for (int i = 0; i < OWN; i++)
+        weight[i] = lane + i * N < n.width ? n.weight[lane + i * N] : 0.0f;
+    sy_begin();
     if (run >= n.n_runs)
         return;
     size_t row = (size_t)(run / n.n_heads), head = (size_t)(run % n.n_heads) * (size_t)n.width;
@@ -70,7 +76,7 @@ template <int N, int OWN> static __global__ void norm_kernel(struct norm n)
         int at = lane + i * N;
         if (at >= n.width)
             break;
-        float f = __fmul_rn(__fmul_rn(own[i], scale), n.weight[at]);
+        float f = __fmul_rn(__fmul_rn(own[i], scale), weight[i]);
         sy_store_row(n.y_dtype, n.y, n.y_stride, row, head + (size_t)at, n.bias ? __fadd_rn(f, n.bias[at]) : f);
     }
 }
@@ -83,6 +89,7 @@ static __global__ void wide_norm_kernel(struct norm n)
     const float *x = n.x + row * n.x_stride + head;
     float mean = 0.0f, sum = 0.0f;
 
+    sy_begin();
     if (n.bias) {
         for (int i = lane; i < n.width; i += THREADS)
             mean = __fadd_rn(mean, x[i]);
@@ -106,16 +113,15 @@ static void run_norm(struct sy_queue *q, const struct norm *n)
     if (!sy_cuda_works(q) || n->n_runs < 1)
         return;
     if (n->width <= 128)
-        norm_kernel<32, 4><<<n_warps, THREADS, 0, q->stream>>>(*n);
+        sy_launch(q, "norm", norm_kernel<32, 4>, n_warps, THREADS, 0, *n);
     else if (n->width < WIDE)
-        norm_kernel<32, WIDE / 32><<<n_warps, THREADS, 0, q->stream>>>(*n);
+        sy_launch(q, "norm", norm_kernel<32, WIDE / 32>, n_warps, THREADS, 0, *n);
     else if (n->width <= 8 * THREADS)
-        norm_kernel<THREADS, 8><<<n_runs, THREADS, 0, q->stream>>>(*n);
+        sy_launch(q, "norm", norm_kernel<THREADS, 8>, n_runs, THREADS, 0, *n);
     else if (n->width <= 32 * THREADS)
-        norm_kernel<THREADS, 32><<<n_runs, THREADS, 0, q->stream>>>(*n);
+        sy_launch(q, "norm", norm_kernel<THREADS, 32>, n_runs, THREADS, 0, *n);
     else
-        wide_norm_kernel<<<n_runs, THREADS, 0, q->stream>>>(*n);
-    sy_cuda_launched(q, "norm");
+        sy_launch(q, "norm", wide_norm_kernel, n_runs, THREADS, 0, *n);
 }
 
 void sy_cuda_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
