@@ -156,6 +156,7 @@ libcli_a_SOURCES = \
 	%D%/cli/bench_layer.c \
 	%D%/cli/bench_model.c \
 	%D%/cli/bench_probe.c %D%/cli/bench_probe.h \
+	%D%/cli/bench_replay.c \
 	%D%/cli/bench_report.c %D%/cli/bench_report.h \
 	%D%/cli/bench_roof.c %D%/cli/bench_roof.h \
 	%D%/cli/bench_tokenizer.c \

@@ -5,6 +5,7 @@
  *   bench_cells    what is measured, from lists such as 512,2x256
  *   bench_probe    the machine's ceilings
  *   bench_roof     operations and bytes of a phase, and the least time they take
+ *   bench_replay   bench_layer's layers as a GPU's kernels alone take
  *   bench_overlap  bench_layer's layers with overlap, in turn, and their parts alone
  *   bench_ceilings, bench_layer, bench_model, bench_tokenizer, bench_dispatch   the measurements
  *   bench_exchange.h   bench_dispatch with its routing, baselines, link and report
@@ -120,6 +121,23 @@ typedef enum sy_status (*sy_bench_round_fn)(struct sy_bench *bench, int cell, do
 /* How much of the exchange of a layer hides behind its computing, and print it. Collective. */
 enum sy_status sy_bench_overlap(struct sy_bench *bench, int cell, int n_rounds, sy_bench_round_fn round,
                                 struct sy_error *err);
+
+/* ---- bench_replay.c ---- */
+
+/* Rows of a layer where kernels read them, and the residual stream: [T, D]. */
+struct sy_bench_rows {
+    int T;
+    const float *h;
+    float *sums;
+};
+
+/* Whether this rank's layers can be recorded: on a GPU, where it has all experts. */
+bool sy_bench_can_replay(const struct sy_bench *bench);
+
+/* Time a cell's layers without the host, from hidden states, from logits and from chosen experts, hold their results against
+ * FP32, and print both. */
+enum sy_status sy_bench_replay(struct sy_bench *bench, int cell, const struct sy_bench_rows *rows,
+                               struct sy_error *err);
 
 /* ---- the measurements ---- */
 enum sy_status sy_bench_run_ceilings(struct sy_bench *bench, struct sy_error *err);

@@ -12,6 +12,7 @@
 #include "engine/holding.h"
 #include "engine/protocol.h"
 #include "engine/session_private.h"
+#include "moe/whole.h"
 
 #define NUDGE_US             50 /* between two looks at the network while kernels run */
 #define KV_BYTES_DEFAULT_MAX ((size_t)1 << 30)
@@ -203,8 +204,8 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
     session->reports = calloc((size_t)session->n_ranks, sizeof *session->reports);
     session->rank_sequences = calloc((size_t)session->n_ranks, sizeof *session->rank_sequences);
     session->rank_tokens = calloc((size_t)session->n_ranks, sizeof *session->rank_tokens);
-    bool enough = session->scratch && session->logit_jobs && session->reports &&
-                  session->rank_sequences && session->rank_tokens && reserve_reports(session);
+    bool enough = session->scratch && session->logit_jobs && session->reports && session->rank_sequences &&
+                  session->rank_tokens && reserve_reports(session);
     for (int i = 0; i < config->n_threads && enough; i++) {
         session->scratch[i].candidates = malloc((size_t)model->vocab * sizeof *session->scratch[i].candidates);
         enough = session->scratch[i].candidates != NULL;
@@ -520,6 +521,22 @@ enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const
                                     struct sy_error *err)
 {
     return sy_moe_layer(session->moe, layer, &session->shard->layers[layer], h, T, x, err);
+}
+
+bool sy_session_moe_records(const struct sy_session *session)
+{
+    return sy_moe_records(session->moe);
+}
+
+void sy_session_moe_from(struct sy_session *session, enum sy_moe_from from)
+{
+    session->moe->whole.from = from;
+}
+
+enum sy_status sy_session_moe_truth(struct sy_session *session, int layer, const float *h, int t, float *y,
+                                    struct sy_error *err)
+{
+    return sy_whole_truth(session->moe, layer, h, t, y, err);
 }
 
 void sy_session_take_turns(struct sy_session *session, bool in_turn, sy_between_fn between, void *ctx)

@@ -203,6 +203,16 @@ struct sy_queue *sy_session_queue(const struct sy_session *session);
 enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
                                     struct sy_error *err);
 
+/* Whether layers can be recorded (kernels.h), and what they begin with from here on, SY_MOE_FROM_HIDDEN unless said otherwise;
+ * the others take what a layer before left. */
+bool sy_session_moe_records(const struct sy_session *session);
+void sy_session_moe_from(struct sy_session *session, enum sy_moe_from from);
+
+/* What one MoE layer adds for token t, in FP32, with the experts and weights that the last layer that ran chose: y is the
+ * caller's [D], h as above. Where layers can be recorded. Errors: SY_ERR_SYSTEM. */
+enum sy_status sy_session_moe_truth(struct sy_session *session, int layer, const float *h, int t, float *y,
+                                    struct sy_error *err);
+
 /* Layers from here on with overlap or in turn, the latter only where config.in_turn took the memory; between is called before
  * and after both exchanges of each layer in turn, four times, unless it is NULL. The same on every rank. */
 typedef enum sy_status (*sy_between_fn)(void *ctx, struct sy_error *err);

@@ -144,6 +144,7 @@ struct sy_moe {
 
     /* Where a layer is one call (whole.h); NULL elsewhere. On the device */
     struct {
+        enum sy_moe_from from;
         void *workspace;
         uint8_t *tables; /* of each layer's experts */
         uint8_t *own;    /* [T, D] own rows of the wire type, for the shared expert */

@@ -24,8 +24,8 @@ bool sy_whole_fits(const struct sy_moe_config *config, int n_ranks)
         return false;
     for (int i = 0; i < residency->n_layers * residency->max_slots; i++) {
         const struct sy_expert_weights *expert = &residency->experts[i];
-        if (expert->gate_up.n && (expert->gate_up.dtype != first->gate_up.dtype ||
-                                  expert->down.dtype != first->gate_up.dtype))
+        if (expert->gate_up.n &&
+            (expert->gate_up.dtype != first->gate_up.dtype || expert->down.dtype != first->gate_up.dtype))
             return false;
     }
     return true;
@@ -65,6 +65,14 @@ size_t sy_whole_bytes(const struct sy_moe_config *config)
            sy_arena_round(sizeof(uint64_t));
 }
 
+static const struct sy_expert_weights *weights_of(const struct sy_moe *moe, int layer, int expert)
+{
+    const struct sy_moe_config *config = &moe->config;
+    struct sy_home home = sy_placement_choose(config->placement, layer, expert, moe->rank);
+
+    return sy_residency_acquire(config->residency, layer, home.slot);
+}
+
 enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
@@ -82,8 +90,7 @@ enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err)
         if (!sy_residency_acquire(config->residency, l, 0)->gate_up.n)
             continue;
         for (int e = 0; e < E; e++) {
-            struct sy_home home = sy_placement_choose(config->placement, l, e, moe->rank);
-            const struct sy_expert_weights *weights = sy_residency_acquire(config->residency, l, home.slot);
+            const struct sy_expert_weights *weights = weights_of(moe, l, e);
             experts[e] = (struct sy_expert){&weights->gate_up, &weights->down};
         }
         config->kernels->moe_table(config->queue, experts, E, moe->whole.tables + (size_t)l * table_bytes(config));
@@ -101,14 +108,13 @@ void sy_whole_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *
 
     moe->T = T;
     if (config->shared_width) {
-        config->kernels->convert(config->queue, moe->whole.own, SY_BF16, h, SY_F32,
-                                 (size_t)T * (size_t)config->hidden);
+        config->kernels->convert(config->queue, moe->whole.own, SY_BF16, h, SY_F32, (size_t)T * (size_t)config->hidden);
         sy_shared_run(moe, weights, h, moe->whole.own);
     }
     rule.correction = weights->correction;
     config->kernels->moe_run(config->queue,
                              &(struct sy_moe_run){.shape = shape_of(config, T),
-                                                  .from = SY_MOE_FROM_HIDDEN,
+                                                  .from = moe->whole.from,
                                                   .rule = &rule,
                                                   .router = &weights->router,
                                                   .h = h,
@@ -122,4 +128,34 @@ void sy_whole_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *
                                                   .n_active = moe->whole.n_active,
                                                   .workspace = moe->whole.workspace});
     moe->work.n_pairs += (uint64_t)T * (uint64_t)config->rule.top_k;
+}
+
+enum sy_status sy_whole_truth(struct sy_moe *moe, int layer, const float *h, int t, float *y, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    const struct sy_kernels *k = config->kernels;
+    size_t K = (size_t)config->rule.top_k, D = (size_t)config->hidden, F = (size_t)config->expert_width;
+    size_t n = F + K * D + D; /* activations of one expert, results of all, and their sum */
+    float *act = k->alloc(n * sizeof *act), *results = act + F, *sum = results + K * D;
+    int32_t *ids = calloc(K, sizeof *ids);
+    enum sy_status st = act && ids ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for results in FP32");
+
+    if (!st) {
+        k->copy(config->queue, ids, moe->ids + (size_t)t * K, K * sizeof *ids);
+        st = k->queue_sync(config->queue, err);
+    }
+    for (size_t i = 0; i < K && !st; i++) {
+        const struct sy_expert_weights *weights = weights_of(moe, layer, ids[i]);
+        struct sy_tile tile = {&weights->gate_up, &weights->down, 0, 1};
+        k->expert_gate_up(config->queue, &tile, 1, h + (size_t)t * D, SY_F32, &config->glu, act);
+        k->expert_down(config->queue, &tile, 1, act, SY_F32, results + i * D, NULL, SY_F32);
+    }
+    if (!st) {
+        k->combine(config->queue, results, SY_F32, moe->weights + (size_t)t * K, 1, (int)K, (int)D, NULL, false, sum);
+        k->copy(config->queue, y, sum, D * sizeof *y);
+        st = k->queue_sync(config->queue, err);
+    }
+    k->free(act, n * sizeof *act);
+    free(ids);
+    return st;
 }

@@ -21,4 +21,8 @@ enum sy_status sy_whole_init(struct sy_moe *moe, struct sy_error *err);
 void sy_whole_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
                   float *x);
 
+/* The same in FP32 for row t of h alone, with the experts and weights that the last run chose: y[D] of the host, without
+ * shared experts. For measurements of its error. Errors: SY_ERR_SYSTEM. */
+enum sy_status sy_whole_truth(struct sy_moe *moe, int layer, const float *h, int t, float *y, struct sy_error *err);
+
 #endif

@@ -40,4 +40,10 @@ for n in 1 2 4; do
 done
 ok "scores of 1 and 2 ranks are equal" cmp "$SY_TMP/sorted.1" "$SY_TMP/sorted.2"
 ok "scores of 1 and 4 ranks are equal" cmp "$SY_TMP/sorted.1" "$SY_TMP/sorted.4"
+
+switchyard bench layer --shape small --layers 2 --tokens 1,40 --reps 2 --probe-bytes 2M --json "$SY_TMP/layer.json"
+is "a replayed layer: exit code" "$rc" 0
+has "a replayed layer: a line for each number of tokens" "$(sed -n '/^replayed/,$p' "$SY_TMP/out" | grep -c '^layer')" 2
+has "a replayed layer: within 1e-2 of FP32" \
+    "$(grep -o '"relative_error": *[0-9.e-]*' "$SY_TMP/layer.json" | awk '{ n += $2 > 0 && $2 < 0.01 } END { print n }')" 2
 done_testing
