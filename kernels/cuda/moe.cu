@@ -16,7 +16,7 @@
 #define CHUNK    64 /* tokens; bits of a word */
 #define THREADS  1024
 #define FEW      8 /* tokens that a smaller block chooses for */
-#define TOGETHER 4 /* results of a token that are on the way at once */
+#define TOGETHER 4 /* loads that a thread has on the way at once */
 
 /* Where things are in the workspace. */
 struct moe {
@@ -257,8 +257,17 @@ static __device__ void choose_chunk(const struct moe &m, const struct sy_router_
 
     for (int t = chunk * CHUNK + warp; t < end && warp < n_warps; t += n_warps) {
         size_t row = (size_t)t;
-        for (int e = lane; e < m.E; e += 32)
-            scratch[e] = m.logits[row * (size_t)m.E + (size_t)e];
+        const float *logits = m.logits + row * (size_t)m.E;
+        for (int e = lane; e < m.E; e += 32 * TOGETHER) {
+            float some[TOGETHER];
+#pragma unroll
+            for (int i = 0; i < TOGETHER; i++)
+                some[i] = e + i * 32 < m.E ? logits[e + i * 32] : 0.0f;
+#pragma unroll
+            for (int i = 0; i < TOGETHER; i++)
+                if (e + i * 32 < m.E)
+                    scratch[e + i * 32] = some[i];
+        }
         __syncwarp();
         sy_router_choose(rule, scratch, ids, weights);
         __syncwarp();

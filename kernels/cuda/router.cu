@@ -8,13 +8,14 @@
 #include "cuda/router.cuh"
 
 #define SLICE       32
-#define FEW         32 /* tokens */
+#define FEW         2048 /* tokens */
+#define TOGETHER    4    /* tokens of a block that reads its weights once, where there are enough blocks */
 #define FEW_THREADS 512
 #define THREADS     256
 #define TILE        64
 #define DEPTH       16 /* inputs in shared memory */
 
-/* ---- logits of few tokens: a block for 8 experts (an atom) and a token, a thread for a slice of one of them ---- */
+/* ---- logits of few tokens: a block for 8 experts (an atom) and some tokens, a thread for a slice of one expert ---- */
 
 struct slice {
     float4 w[SLICE / 4];
@@ -56,14 +57,13 @@ static __device__ __forceinline__ float slice_sum(const struct slice &s, const f
 }
 
 static __global__ void __launch_bounds__(FEW_THREADS)
-    few_kernel(const struct sy_weight w, const float *x, float *logits)
+    few_kernel(const struct sy_weight w, const float *x, int T, int together, float *logits)
 {
-    extern __shared__ float sums[];
+    extern __shared__ float sums[]; /* [together][slices][8] */
     int n_slices = (w.k + SLICE - 1) / SLICE, row = (int)threadIdx.x % 8, expert = (int)blockIdx.x * 8 + row;
-    int first = (int)threadIdx.x / 8;
+    int first = (int)threadIdx.x / 8, t0 = (int)blockIdx.y * together, n = T - t0 < together ? T - t0 : together;
     bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
     struct slice slice = {};
-    size_t t = blockIdx.y;
     float sum = 0.0f;
 
     if (first < n_slices)
@@ -72,15 +72,17 @@ static __global__ void __launch_bounds__(FEW_THREADS)
     for (int s = first; s < n_slices; s += (int)blockDim.x / 8) {
         if (s != first)
             slice = load_slice(w, expert, s);
-        sums[s * 8 + row] = slice_sum(slice, x + t * (size_t)w.k + (size_t)(s * SLICE), w.k - s * SLICE, aligned);
+        for (int i = 0; i < n; i++)
+            sums[(i * n_slices + s) * 8 + row] = slice_sum(
+                slice, x + (size_t)(t0 + i) * (size_t)w.k + (size_t)(s * SLICE), w.k - s * SLICE, aligned);
     }
     __syncthreads();
-    if (threadIdx.x >= 8 || expert >= w.n)
+    if (first >= n || expert >= w.n)
         return;
 #pragma unroll 8
     for (int s = 0; s < n_slices; s++)
-        sum = __fadd_rn(sum, sums[s * 8 + row]);
-    logits[t * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
+        sum = __fadd_rn(sum, sums[(first * n_slices + s) * 8 + row]);
+    logits[(size_t)(t0 + first) * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
 }
 
 /* ---- of many: a thread for 4 tokens by 4 experts ---- */
@@ -151,10 +153,12 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
 
     if (!sy_cuda_works(q) || T < 1)
         return;
-    if (T <= FEW)
-        sy_launch(q, "router logits", few_kernel, dim3((unsigned)(w->n + 7) / 8, (unsigned)T),
-                  (unsigned)(n_slices * 8 < FEW_THREADS ? n_slices * 8 : FEW_THREADS),
-                  (size_t)n_slices * 8 * sizeof(float), *w, x, logits);
+    int atoms = (w->n + 7) / 8, threads = n_slices * 8 < FEW_THREADS ? n_slices * 8 : FEW_THREADS;
+    int together = T * atoms < 4 * q->n_sms || threads < 8 * TOGETHER ? 1 : TOGETHER;
+    size_t shared = (size_t)together * (size_t)n_slices * 8 * sizeof(float);
+    if (T <= FEW && shared <= 48 * 1024)
+        sy_launch(q, "router logits", few_kernel, dim3((unsigned)atoms, (unsigned)((T + together - 1) / together)),
+                  (unsigned)threads, shared, *w, x, T, together, logits);
     else
         sy_launch(q, "router logits", many_kernel,
                   dim3((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE), THREADS, 0, *w, x, T,

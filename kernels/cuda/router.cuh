@@ -165,6 +165,36 @@ static __device__ float sy_sum_chosen(const float *scores, const int32_t *ids, i
     return sum;
 }
 
+/* The K best of E <= 32 N experts with the scores in registers: lane l has those of experts l, l + 32, .. */
+template <int N>
+static __device__ __forceinline__ void sy_take_best(const float *choice, int E, int K, int32_t *ids)
+{
+    int lane = (int)threadIdx.x % 32;
+    uint32_t orders[N];
+
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        orders[i] = lane + i * 32 < E ? sy_order_of(choice[lane + i * 32]) : 0;
+    for (int k = 0; k < K; k++) {
+        uint32_t most = 0, id = 0xffffffffu;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            if (orders[i] > most) {
+                most = orders[i];
+                id = (uint32_t)(lane + i * 32);
+            }
+        }
+        uint32_t best = __reduce_max_sync(0xffffffffu, most);
+        uint32_t taken = __reduce_min_sync(0xffffffffu, most == best ? id : 0xffffffffu);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            orders[i] = taken == (uint32_t)(lane + i * 32) ? 0 : orders[i];
+        if (!lane)
+            ids[k] = (int32_t)taken;
+    }
+    __syncwarp();
+}
+
 /* One warp: the experts of a token whose logits [E] are at the beginning of `shared`, sy_router_floats() of this warp's
  * shared memory; K ids and weights in order of falling score. */
 static __device__ void sy_router_choose(const struct sy_router_rule &rule, float *shared, int32_t *ids, float *weights)
@@ -182,17 +212,22 @@ static __device__ void sy_router_choose(const struct sy_router_rule &rule, float
     sy_router_scores(rule, scores, choice);
     if (rule.n_groups > 1)
         sy_mask_groups(rule, choice, shared + 2 * E);
-    for (int k = 0; k < K; k++) {
+    if (E <= 128)
+        sy_take_best<4>(choice, E, K, ids);
+    else if (E <= 256)
+        sy_take_best<8>(choice, E, K, ids);
+    for (int k = 0; k < K && E > 256; k++) {
         int best = sy_best_left(choice, E);
         __syncwarp();
         if (!lane) {
             choice[best] = SY_TAKEN;
             ids[k] = best;
         }
-        if (rule.kind == SY_ROUTER_SOFTMAX_CHOSEN)
-            largest = fmaxf(largest, scores[best]);
         __syncwarp();
     }
+    for (int k = lane; k < K; k += 32)
+        largest = fmaxf(largest, scores[ids[k]]);
+    largest = sy_warp_largest(largest);
     bool relative = rule.kind == SY_ROUTER_SOFTMAX_CHOSEN;
     sum = sy_sum_chosen(scores, ids, K, relative, largest, 0.0f);
     float all = relative ? sy_sum_chosen(scores, ids, K, relative, largest, sum) : sum;
