@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lender.h"
 #include "base/pool.h"
 #include "base/status.h"
 
@@ -294,6 +295,8 @@ struct sy_kernels {
     /* Let kernels use memory of the host that somebody else allocated, from here to unshare_host(). */
     enum sy_status (*share_host)(void *memory, size_t bytes, struct sy_error *err);
     void (*unshare_host)(void *memory);
+    /* NULL: its memory is the host's, or cannot be lent. */
+    const struct sy_lender *lender;
     /* Any kind of memory to any other, in the order of the queue; the host's, if it is not alloc_host()'s, is read before
      * the call returns. */
     void (*copy)(struct sy_queue *q, void *dst, const void *src, size_t bytes);

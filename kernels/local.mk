@@ -42,6 +42,7 @@ sy_cuda_sources = \
 	%D%/cuda/launch.cuh \
 	%D%/cuda/layout.h \
 	%D%/cuda/logits.cu \
+	%D%/cuda/lend.cu \
 	%D%/cuda/map.cu %D%/cuda/map.cuh \
 	%D%/cuda/mma.cuh \
 	%D%/cuda/moe.cu \

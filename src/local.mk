@@ -10,6 +10,7 @@ libbase_a_SOURCES = \
 	%D%/base/clock.c %D%/base/clock.h \
 	%D%/base/file.c %D%/base/file.h \
 	%D%/base/json.c %D%/base/json.h \
+	%D%/base/lender.h \
 	%D%/base/log.c %D%/base/log.h \
 	%D%/base/options.c %D%/base/options.h %D%/base/options_help.c %D%/base/options_private.h \
 	%D%/base/options_value.c \
@@ -92,6 +93,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
 	%D%/comm/launcher.c \
+	%D%/comm/lent.c %D%/comm/lent.h \
 	%D%/comm/link.c \
 	%D%/comm/mailbox.c %D%/comm/mailbox.h \
 	%D%/comm/mpi.c \

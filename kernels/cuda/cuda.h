@@ -85,6 +85,9 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **q, s
 enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err);
 void sy_cuda_queue_destroy(struct sy_queue *q);
 
+/* lend.cu */
+const struct sy_lender *sy_cuda_lender(void);
+
 /* rows.cu */
 void sy_cuda_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                      const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);

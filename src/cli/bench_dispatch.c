@@ -35,6 +35,7 @@ struct job {
     struct sy_routing routing;
     struct sy_baseline baseline;
     int32_t *ids;        /* [max_tokens, K] */
+    uint8_t *seen;       /* [max_tokens * K] rows: a copy of the moe's results, for the host to check */
     struct times *times; /* [ITERATIONS_MAX] of this rank */
     struct times *all;   /* [R * ITERATIONS_MAX] */
     double *sorted;      /* [ITERATIONS_MAX] */
@@ -72,6 +73,7 @@ static enum sy_status check_memory(const struct sy_bench *bench, const struct sy
     double pairs = (double)config->max_tokens * config->rule.top_k * setup->n_ranks;
     double need = n_local * ALLOWANCE *
                   (2 * window + 2 * row * (pairs + config->max_tokens * setup->n_ranks) +
+                   row * config->max_tokens * (config->rule.top_k + 1) +
                    (double)sy_fabric_need(setup->group, transport));
 
     if (need <= (double)setup->machine.memory_free_bytes)
@@ -100,18 +102,6 @@ static enum sy_status open_local(struct sy_bench *bench, struct job *job, struct
     return sy_routing_init(&job->routing, s->routing, (int)s->experts, (int)s->active, (uint64_t)s->seed, err);
 }
 
-/* Rows that name their rank and token. */
-static void make_rows(const struct job *job)
-{
-    struct sy_moe *moe = job->moe;
-
-    for (int t = 0; t < moe->config.max_tokens; t++) {
-        uint32_t *row = (uint32_t *)(void *)sy_dispatch_own(moe, t);
-        for (size_t i = 0; i < moe->rows.row_bytes / sizeof *row; i++)
-            row[i] = (uint32_t)moe->rank << 24 ^ (uint32_t)t << 12 ^ (uint32_t)i;
-    }
-}
-
 static enum sy_status open_buffers(struct sy_bench *bench, struct job *job, struct sy_error *err)
 {
     struct sy_moe_config config = moe_config(bench, job);
@@ -123,12 +113,12 @@ static enum sy_status open_buffers(struct sy_bench *bench, struct job *job, stru
     if (st)
         return st;
     job->ids = malloc((size_t)config.max_tokens * (size_t)config.rule.top_k * sizeof *job->ids);
+    job->seen = malloc((size_t)config.max_tokens * (size_t)config.rule.top_k * job->moe->rows.row_bytes);
     job->times = malloc(n * sizeof *job->times);
     job->all = malloc(R * n * sizeof *job->all);
     job->sorted = malloc(n * sizeof *job->sorted);
-    if (!job->ids || !job->times || !job->all || !job->sorted)
+    if (!job->ids || !job->seen || !job->times || !job->all || !job->sorted)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for bench dispatch");
-    make_rows(job);
     return SY_OK;
 }
 
@@ -160,6 +150,7 @@ static void close_job(struct sy_bench *bench, struct job *job)
         bench->setup->kernels->queue_destroy(job->queue);
     sy_pool_destroy(job->pool);
     free(job->ids);
+    free(job->seen);
     free(job->times);
     free(job->all);
     free(job->sorted);
@@ -168,19 +159,33 @@ static void close_job(struct sy_bench *bench, struct job *job)
 /* ---- measuring ---- */
 
 /* Every result of others is the row that went out, since these experts return what they get. */
-static bool results_right(const struct sy_moe *moe)
+static bool results_right(const struct job *job)
 {
+    const struct sy_moe *moe = job->moe;
     const struct sy_plan *plan = &moe->plan;
     size_t row_bytes = moe->rows.row_bytes;
 
     for (int row = 0; row < plan->n_rows; row++) {
         bool own = row >= plan->row_first[moe->rank] && row < plan->row_first[moe->rank + 1];
         for (int pair = plan->pair_first[row]; pair < plan->pair_first[row + 1] && !own; pair++)
-            if (memcmp(moe->results + plan->pair_index[pair] * row_bytes,
-                       sy_dispatch_own(moe, (int)plan->row_token[row]), row_bytes) != 0)
+            if (memcmp(job->seen + plan->pair_index[pair] * row_bytes,
+                       job->baseline.own + plan->row_token[row] * row_bytes, row_bytes) != 0)
                 return false;
     }
     return true;
+}
+
+/* Results may lie where only kernels read. */
+static enum sy_status check_results(struct job *job, int T, struct sy_error *err)
+{
+    const struct sy_moe *moe = job->moe;
+    const struct sy_kernels *kernels = moe->config.kernels;
+
+    kernels->copy(job->queue, job->seen, moe->results, (size_t)(T * moe->plan.top_k) * moe->rows.row_bytes);
+    enum sy_status st = kernels->queue_sync(job->queue, err);
+    if (!st && !results_right(job))
+        st = sy_error_set(err, SY_ERR_INTERNAL, "bench dispatch: results are not the rows that were sent");
+    return st;
 }
 
 static enum sy_status run_part(struct job *job, enum sy_way way, enum sy_direction direction, int T, double *seconds,
@@ -212,14 +217,16 @@ static enum sy_status run_round(struct job *job, int T, bool verify, struct time
 
     sy_routing_draw(&job->routing, moe->rank, T, job->ids);
     if (verify)
-        memset(moe->results, 0xee, (size_t)(T * moe->plan.top_k) * moe->rows.row_bytes);
+        moe->config.kernels->clear(job->queue, moe->results, (size_t)(T * moe->plan.top_k) * moe->rows.row_bytes);
+    if (verify)
+        st = moe->config.kernels->queue_sync(job->queue, err);
     for (int way = 0; way < SY_N_WAYS; way++)
         for (int go = -1; go < GOES; go++)
             for (int direction = 0; direction < SY_N_DIRECTIONS && !st; direction++)
                 st = run_part(job, (enum sy_way)way, (enum sy_direction)direction, T,
                               &times[go < 0 ? 0 : go].of[way][direction], err);
-    if (!st && verify && !results_right(moe))
-        st = sy_error_set(err, SY_ERR_INTERNAL, "bench dispatch: results are not the rows that were sent");
+    if (!st && verify)
+        st = check_results(job, T, err);
     if (!st && verify && !sy_baseline_right(&job->baseline))
         st = sy_error_set(err, SY_ERR_INTERNAL, "bench dispatch: MPI_Alltoallv brought other rows than were sent");
     return st;

@@ -39,12 +39,14 @@ struct sy_baseline {
     struct sy_moe *moe;
     uint8_t *send, *recv;    /* [bytes] packed */
     uint8_t *rows, *results; /* [R, max_tokens] and [max_tokens * K] rows, unpacked */
+    uint8_t *own;            /* [max_tokens] rows that name their rank and token; a copy of the moe's own */
     size_t bytes;
     int *send_bytes, *send_at; /* [R] */
     int *recv_bytes, *recv_at;
     int *n_pairs; /* [R] pairs that came from a rank */
 };
 
+/* Errors: SY_ERR_USAGE for more than MPI_Alltoallv can count; as the backend's queue_sync(). */
 enum sy_status sy_baseline_init(struct sy_baseline *baseline, struct sy_moe *moe, struct sy_error *err);
 void sy_baseline_fini(struct sy_baseline *baseline);
 

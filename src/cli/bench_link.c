@@ -68,6 +68,7 @@ static enum sy_status ping_pong(struct sy_moe *moe, int peer, bool first, double
 /* Chunks of rows, from the first rank to the last, which answers once. */
 static enum sy_status stream(struct sy_moe *moe, int peer, bool first, double *rate, struct sy_error *err)
 {
+    const struct sy_kernels *kernels = moe->config.kernels;
     size_t row_bytes = moe->rows.row_bytes, n_rows = (size_t)moe->config.chunk_rows, n_window;
     size_t n_chunks = STREAM_BYTES / (n_rows * row_bytes) + 1;
     bool write = sy_fabric_writes(moe->config.fabric, peer);
@@ -81,10 +82,13 @@ static enum sy_status stream(struct sy_moe *moe, int peer, bool first, double *r
         iov[1 + i] = (struct iovec){sy_dispatch_own(moe, (int)(i % n_window)), row_bytes};
     for (size_t chunk = 0; chunk < n_chunks && !st; chunk++) {
         for (size_t i = 0; i < n_rows && write && first; i++)
-            memcpy(sy_fabric_place(moe->config.fabric, peer,
-                                   ((size_t)moe->rank * n_window + (chunk * n_rows + i) % n_window) * row_bytes,
-                                   row_bytes),
-                   iov[1 + i].iov_base, row_bytes);
+            kernels->copy(moe->config.queue,
+                          sy_fabric_place(moe->config.fabric, peer,
+                                          ((size_t)moe->rank * n_window + (chunk * n_rows + i) % n_window) * row_bytes,
+                                          row_bytes),
+                          iov[1 + i].iov_base, row_bytes);
+        if (write && first)
+            st = kernels->queue_sync(moe->config.queue, err);
         iov[0] = (struct iovec){&word, sizeof word};
         if (!st)
             st = first ? put(moe, peer, iov, write ? 1 : 1 + (int)n_rows, err) : take(moe, peer, err);

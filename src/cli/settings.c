@@ -129,8 +129,9 @@ const struct sy_option sy_settings_table[] = {
      "Compute experts while rows travel; --no-overlap has each layer dispatch all rows, then compute, then combine: "
      "the same results, with memory for all of a layer, for comparisons."},
 
-    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ucx|mpi", 0, 0, ENGINE, AT(transport), "Machine",
-     "How rows go to other ranks: shm through memory that the ranks of a node share, " TRANSPORTS
+    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ipc|ucx|mpi", 0, 0, ENGINE, AT(transport), "Machine",
+     "How rows go to other ranks: shm through memory that the ranks of a node share, ipc through that of their GPUs, "
+     TRANSPORTS
      " What was chosen is said at the start, with the reason."},
     {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
      "bf16 rounds activations to BF16 before each product, on CPUs for attention's projections and dense MLPs to the "

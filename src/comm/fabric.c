@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "comm/group_mpi.h"
+#include "comm/lent.h"
 #include "comm/transport.h"
 
 enum { VIA_SELF, VIA_SHM, VIA_UCX, VIA_MPI, N_VIA };
@@ -38,6 +39,8 @@ struct sy_fabric {
     void *block; /* that the arenas of this node lie in; NULL: they do not */
     size_t block_bytes;
     bool lent;                /* the arena is a transport's */
+    struct sy_lent *windows;  /* in memory of devices; NULL: they are in the arenas */
+    uint64_t window_bytes;    /* written to other ranks' there */
     struct sy_error unshared; /* why the ranks of this node share no memory */
     struct sy_error no_ucx;   /* why ucx was not taken between nodes */
     char description[900];
@@ -45,7 +48,7 @@ struct sy_fabric {
 
 enum sy_transport_choice sy_transport_choice_of(const char *name)
 {
-    static const char *const names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "ucx", "mpi"};
+    static const char *const names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "ipc", "ucx", "mpi"};
 
     for (int i = 0; i < SY_N_TRANSPORT_CHOICES; i++)
         if (!strcmp(name, names[i]))
@@ -73,7 +76,8 @@ static void describe(struct sy_fabric *fabric)
     snprintf(fabric->description, sizeof fabric->description, "self for this rank%s",
              others ? "" : ", which is the only one");
     if (n[VIA_SHM])
-        add_to(fabric, "shm", "", n[VIA_SHM], " on this node", forced ? "--transport" : "they share memory");
+        add_to(fabric, fabric->windows ? "ipc" : "shm", "", n[VIA_SHM], " on this node",
+               forced ? "--transport" : "they share memory");
     if (n[VIA_UCX])
         add_to(fabric, "ucx", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]), n[VIA_UCX], "",
                forced ? "--transport" : "on other nodes");
@@ -132,11 +136,16 @@ static enum sy_status choose(struct sy_fabric *fabric, bool can_share, struct sy
         return sy_error_set(err, SY_ERR_USAGE,
                             "--transport ucx: this program was built without UCX; install it (Debian, Ubuntu: "
                             "libucx-dev) and build again, or use another transport");
+    if (fabric->config.choice == SY_TRANSPORT_IPC && !fabric->config.lender)
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "--transport ipc goes between ranks on GPUs, and rows are in the host's memory here; take "
+                            "--device cuda, or another transport");
     for (int r = 0; r < size; r++) {
         int via = via_of(fabric, r, can_share);
-        if (fabric->config.choice == SY_TRANSPORT_SHM && via == VIA_MPI)
-            return sy_error_set(err, SY_ERR_USAGE, "--transport shm cannot reach rank %d (%s) from rank %d (%s): %s", r,
-                                sy_group_host(group, r), rank, sy_group_host(group, rank),
+        if ((fabric->config.choice == SY_TRANSPORT_SHM || fabric->config.choice == SY_TRANSPORT_IPC) && via == VIA_MPI)
+            return sy_error_set(err, SY_ERR_USAGE, "--transport %s cannot reach rank %d (%s) from rank %d (%s): %s",
+                                fabric->config.choice == SY_TRANSPORT_SHM ? "shm" : "ipc", r, sy_group_host(group, r),
+                                rank, sy_group_host(group, rank),
                                 sy_group_node_of(group, r) == sy_group_node_of(group, rank) ? fabric->unshared.text
                                                                                             : "it is on another node");
         fabric->via[r] = via;
@@ -188,11 +197,18 @@ static enum sy_status open_ucx(struct sy_fabric *fabric, struct sy_error *err)
     return status;
 }
 
+/* Bytes at the begin of an arena. */
+static size_t window_in_arena(const struct sy_fabric *fabric)
+{
+    return fabric->windows ? 0 : sy_arena_round(fabric->config.window_bytes);
+}
+
 /* The transports that serve somebody, and the bytes of arena that they take. */
 static enum sy_status open_transports(struct sy_fabric *fabric, size_t *bytes, struct sy_error *err)
 {
     enum sy_status status = SY_OK;
 
+    *bytes = window_in_arena(fabric);
     for (int v = 0; v < N_VIA && status == SY_OK; v++) {
         if (!fabric->n_peers[v])
             continue;
@@ -217,13 +233,27 @@ static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct s
     return sy_arena_init(&fabric->arena, bytes, err);
 }
 
+/* Windows in memory of devices, which every rank then has. Collective. */
+static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *err)
+{
+    enum sy_status status;
+
+    if (fabric->config.choice != SY_TRANSPORT_IPC)
+        return SY_OK;
+    status = sy_lent_open(sy_group_node(fabric->group), fabric->config.lender, fabric->config.window_bytes,
+                          &fabric->windows, err);
+    if (status == SY_ERR_SYSTEM)
+        sy_error_prefix(err, "--transport ipc");
+    return status;
+}
+
 /* This rank's arena: a slice of a block of the node where ranks reach one another through memory, otherwise its own.
  * Collective over the node. */
 static enum sy_status make_arena(struct sy_fabric *fabric, size_t bytes, struct sy_error *err)
 {
     struct sy_team *node = sy_group_node(fabric->group);
     uint64_t mine = bytes, all[node->size];
-    size_t pitch = 0, window = sy_arena_round(fabric->config.window_bytes);
+    size_t pitch = 0, window = window_in_arena(fabric);
     int shared = 0;
 
     enum sy_status status = sy_team_agree(node, SY_TEAM_SHARE, SY_OK, &mine, sizeof mine, all, err);
@@ -268,7 +298,7 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
 {
     struct sy_fabric *fabric = calloc(1, sizeof *fabric);
     enum sy_status status = fabric ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for the fabric");
-    size_t bytes = sy_arena_round(config->window_bytes);
+    size_t bytes = 0;
     bool can_share = false;
 
     status = sy_group_agree(group, status, err);
@@ -281,6 +311,8 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
     }
     if (status == SY_OK)
         status = sy_group_agree(group, prepare(fabric, can_share, err), err);
+    if (status == SY_OK)
+        status = open_windows(fabric, err);
     if (status == SY_OK)
         status = open_ucx(fabric, err);
     if (status == SY_OK)
@@ -306,6 +338,7 @@ void sy_fabric_close(struct sy_fabric *fabric)
     for (int v = 0; v < N_VIA; v++)
         if (fabric->transports[v])
             transport_ops[v]->close(fabric->transports[v]);
+    sy_lent_close(fabric->windows);
     if (fabric->block)
         sy_group_unshare(fabric->block, fabric->block_bytes);
     else if (!fabric->lent)
@@ -327,7 +360,7 @@ const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabri
 
 const char *sy_fabric_name(const struct sy_fabric *fabric, int peer)
 {
-    return transport_ops[fabric->via[peer]]->name;
+    return fabric->windows && fabric->via[peer] == VIA_SHM ? "ipc" : transport_ops[fabric->via[peer]]->name;
 }
 
 const char *sy_fabric_describe(const struct sy_fabric *fabric)
@@ -338,7 +371,8 @@ const char *sy_fabric_describe(const struct sy_fabric *fabric)
 /* Which of ucx and mpi will serve ranks of other nodes is not known yet. */
 size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_config *config)
 {
-    bool shm = config->choice == SY_TRANSPORT_AUTO || config->choice == SY_TRANSPORT_SHM;
+    bool shm = config->choice == SY_TRANSPORT_AUTO || config->choice == SY_TRANSPORT_SHM ||
+               config->choice == SY_TRANSPORT_IPC;
     int n_shm = shm ? sy_group_node_size(group) - 1 : 0, n_rest = sy_group_size(group) - 1 - n_shm;
     size_t ucx = 0, mpi = sy_transport_mpi.arena_bytes(config, n_rest);
 
@@ -350,11 +384,19 @@ size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_co
 
 void *sy_fabric_window(const struct sy_fabric *fabric)
 {
-    return fabric->arena.base;
+    return fabric->windows ? fabric->windows->windows[fabric->windows->team->rank] : fabric->arena.base;
+}
+
+bool sy_fabric_on_device(const struct sy_fabric *fabric)
+{
+    return fabric->windows != NULL;
 }
 
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes)
 {
+    *bytes = 0;
+    if (fabric->windows)
+        return NULL;
     *bytes = fabric->block ? fabric->block_bytes : fabric->arena.bytes;
     return fabric->block ? fabric->block : fabric->arena.base;
 }
@@ -364,16 +406,32 @@ bool sy_fabric_writes(const struct sy_fabric *fabric, int peer)
     return transport_ops[fabric->via[peer]]->place != NULL;
 }
 
+/* All ranks are of one node. */
+static void *place_on_device(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes)
+{
+    const struct sy_team *team = fabric->windows->team;
+
+    if (offset > fabric->windows->bytes || bytes > fabric->windows->bytes - offset)
+        return NULL;
+    for (int i = 0; i < team->size; i++) {
+        if (team->world[i] != peer)
+            continue;
+        fabric->window_bytes += i == team->rank ? 0 : bytes;
+        return (uint8_t *)fabric->windows->windows[i] + offset;
+    }
+    return NULL;
+}
+
 void *sy_fabric_place(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes)
 {
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
-    return t->ops->place(t, peer, offset, bytes);
+    return fabric->windows ? place_on_device(fabric, peer, offset, bytes) : t->ops->place(t, peer, offset, bytes);
 }
 
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = fabric->window_bytes;
 
     for (int v = 0; v < N_VIA; v++)
         if (fabric->transports[v])

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "base/arena.h"
+#include "base/lender.h"
 #include "base/status.h"
 #include "comm/group.h"
 
@@ -32,6 +33,7 @@ enum sy_lane {
 enum sy_transport_choice {
     SY_TRANSPORT_AUTO,
     SY_TRANSPORT_SHM,
+    SY_TRANSPORT_IPC, /* shm with windows in memory of the devices */
     SY_TRANSPORT_UCX,
     SY_TRANSPORT_MPI,
     SY_N_TRANSPORT_CHOICES
@@ -50,6 +52,7 @@ struct sy_transport_config {
     int n_slots;                    /* chunks in flight in each ring, >= 1 */
     enum sy_transport_choice choice;
     enum sy_ucx_way ucx_way;
+    const struct sy_lender *lender; /* of the devices' memory; NULL: windows are in the host's */
     uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */
 };
 
@@ -142,7 +145,10 @@ size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_co
 
 /* This rank's window, and whether it and peer can write to each other's. */
 void *sy_fabric_window(const struct sy_fabric *fabric);
-/* The block that holds this rank's window and those of the ranks that it writes to through memory. */
+/* Whether windows are in memory of devices: what is stored there must be there before the chunk that tells of it is put. */
+bool sy_fabric_on_device(const struct sy_fabric *fabric);
+/* The block of the host's memory that holds this rank's window and those of the ranks that it writes to through memory; NULL
+ * where they are in memory of devices. */
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes);
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer);
 

@@ -109,22 +109,51 @@ static void write_rows(struct sy_moe *moe, int p, int n)
         sy_stream_fence();
 }
 
+/* Rows of the next chunk for peer p. */
+static int next_rows(const struct sy_moe *moe, int p)
+{
+    int left = moe->plan.row_first[p + 1] - moe->peers[p].next_row;
+
+    return left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
+}
+
+/* The same between devices, of a chunk for each peer that may get one: all copies run, then the host waits for them once. */
+static enum sy_status write_on_device(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_plan *plan = &moe->plan;
+    const struct sy_moe_config *config = &moe->config;
+    size_t row_bytes = moe->rows.row_bytes;
+    bool any = false;
+
+    for (int p = 0; p < moe->n_ranks; p++) {
+        int n = next_rows(moe, p), next = moe->peers[p].next_row;
+        size_t place = (size_t)(first_row(moe, moe->rank) + next - plan->row_first[p]) * row_bytes;
+        if (!moe->peers[p].may_send || !n)
+            continue;
+        config->kernels->copy_rows(config->queue, sy_fabric_place(config->fabric, p, place, (size_t)n * row_bytes),
+                                   NULL, sy_dispatch_own(moe, 0), plan->row_token + next, n, row_bytes);
+        any = true;
+    }
+    return any ? config->kernels->queue_sync(config->queue, err) : SY_OK;
+}
+
 /* Send the next chunk to peer p. */
 static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err)
 {
     struct sy_fabric *fabric = moe->config.fabric;
-    bool write = sy_fabric_writes(fabric, p);
+    bool write = sy_fabric_writes(fabric, p), on_device = sy_fabric_on_device(fabric);
     const struct sy_plan *plan = &moe->plan;
     struct sy_peer_state *peer = &moe->peers[p];
-    int left = plan->row_first[p + 1] - peer->next_row;
-    int n_rows = left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
+    int n_rows = next_rows(moe, p);
     int first_pair = plan->pair_first[peer->next_row];
     int n_pairs = plan->pair_first[peer->next_row + n_rows] - first_pair;
-    struct sy_chunk_header header = {
-        .sequence = moe->sequence, .n_rows = (uint32_t)n_rows, .n_pairs = (uint32_t)n_pairs, .last = n_rows == left};
+    struct sy_chunk_header header = {.sequence = moe->sequence,
+                                     .n_rows = (uint32_t)n_rows,
+                                     .n_pairs = (uint32_t)n_pairs,
+                                     .last = peer->next_row + n_rows == plan->row_first[p + 1]};
     struct sy_chunk_pair *pairs = (struct sy_chunk_pair *)(moe->meta + n_rows);
 
-    if (write)
+    if (write && !on_device)
         write_rows(moe, p, n_rows);
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
@@ -146,15 +175,22 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
 /* A chunk to each peer that has one to get and gives credit. */
 static enum sy_status push(struct sy_moe *moe, bool *pushed, struct sy_error *err)
 {
+    int n_slots = sy_fabric_config(moe->config.fabric)->n_slots;
     int64_t begin_ns = sy_clock_ns();
+    enum sy_status st = SY_OK;
 
+    for (int p = 0; p < moe->n_ranks; p++) {
+        struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
+        moe->peers[p].may_send = !moe->peers[p].sent_last && ring.head - ring.tail < (uint64_t)n_slots;
+    }
+    if (sy_fabric_on_device(moe->config.fabric) && (st = write_on_device(moe, err)))
+        return st;
     /* Each rank starts with its right neighbour, so that not all send to rank 0 first. */
     for (int i = 1; i < moe->n_ranks; i++) {
         int p = (moe->rank + i) % moe->n_ranks;
-        struct sy_ring_state ring = sy_fabric_state(moe->config.fabric, p, SY_LANE_DISPATCH, 1);
-        if (moe->peers[p].sent_last || ring.head - ring.tail >= (uint64_t)sy_fabric_config(moe->config.fabric)->n_slots)
+        if (!moe->peers[p].may_send)
             continue;
-        enum sy_status st = push_chunk(moe, p, err);
+        st = push_chunk(moe, p, err);
         if (st && st != SY_AGAIN)
             return st;
         *pushed = *pushed || !st;

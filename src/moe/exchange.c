@@ -44,11 +44,38 @@ enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err)
     return st;
 }
 
+/* All pairs' rows to their places at the sources, between devices. */
+static enum sy_status write_on_device(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    size_t row_bytes = moe->rows.row_bytes;
+    uint32_t *from = moe->back_from, *to = moe->back_to;
+
+    for (int p = 0; p < moe->n_ranks; p++) {
+        int n = 0;
+        for (int i = 0; i < moe->n_pairs && p != moe->rank; i++) {
+            if (moe->pairs[i].source != p)
+                continue;
+            from[n] = moe->pairs[i].row;
+            to[n++] = moe->pairs[i].index;
+        }
+        if (!n)
+            continue;
+        void *results = sy_fabric_place(config->fabric, p, (size_t)(moe->results - moe->rows_in),
+                                        (size_t)n * row_bytes);
+        config->kernels->copy_rows(config->queue, results, to, rows, from, n, row_bytes);
+        from += n;
+        to += n;
+    }
+    return config->kernels->queue_sync(config->queue, err);
+}
+
 /* Send a pair's row back to its source, or straight to its place there; own results are in place. */
 static enum sy_status give_back(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row,
                                 struct sy_wait *wait, struct sy_error *err)
 {
-    uint8_t *place = pair->source == moe->rank ? NULL : sy_combine_place(moe, pair);
+    bool there = pair->source == moe->rank || sy_fabric_on_device(moe->config.fabric);
+    uint8_t *place = there ? NULL : sy_combine_place(moe, pair);
     enum sy_status st;
 
     if (place)
@@ -64,6 +91,8 @@ enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, stru
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
+    if (sy_fabric_on_device(moe->config.fabric))
+        st = write_on_device(moe, rows, err);
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     for (int i = 0; i < moe->n_pairs && !st; i++)
         st = give_back(moe, &moe->pairs[i], rows + moe->pairs[i].row * moe->rows.row_bytes, &wait, err);

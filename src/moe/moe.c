@@ -23,6 +23,7 @@ void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy
     transport->chunk_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, row);
     transport->brief_bytes[SY_LANE_DISPATCH] = sy_dispatch_chunk_bytes(rows, pairs, 0);
     transport->brief_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, 0);
+    transport->lender = config->kernels->lender;
     transport->window_bytes = ((size_t)n_ranks * T + T * (size_t)config->rule.top_k) * row;
 }
 
@@ -81,6 +82,10 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
     TAKE(moe->staged_from, R * C);
     TAKE(moe->staged_rows, R * C * row);
     TAKE(moe->iov, C + 2);
+    if (config->kernels->lender) {
+        TAKE(moe->back_from, pairs);
+        TAKE(moe->back_to, pairs);
+    }
     TAKE(moe->meta, C + 2 * C * K);
     TAKE(moe->overdue, R * SY_OVERDUE_LINE + 1);
 #undef TAKE_DEVICE

@@ -73,6 +73,7 @@ enum sy_whose { SY_OTHERS, SY_OWN, SY_N_WHOSE };
 /* Where one peer stands in this layer. */
 struct sy_peer_state {
     int next_row;       /* next row of the plan to send */
+    bool may_send;      /* it gave credit for the next one */
     bool sent_last;     /* my last dispatch chunk is on its way */
     bool received_last; /* its last dispatch chunk is here */
     int n_rows;         /* rows that it sent so far */
@@ -130,6 +131,9 @@ struct sy_moe {
     uint32_t *staged_index;     /* [R, C] */
     const uint8_t **staged_from; /* [R, C] where the row is: in `out`, in staged_rows, or (NULL) where it belongs */
     uint8_t *staged_rows;       /* [R, C] rows kept over a batch */
+    /* [R * max_tokens * min(K, El)] results of a layer in turn, in order of their sources: the row of each, and its place
+     * there. Only with a backend whose memory can be lent. */
+    uint32_t *back_from, *back_to;
     struct iovec *iov;          /* [C + 2] */
     uint32_t *meta;             /* [C + 2 C K] counts and pairs of one outgoing chunk */
 

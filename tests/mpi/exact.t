@@ -64,6 +64,19 @@ if "$SY_BUILDDIR/switchyard" --version | grep -q '^ *UCX *[0-9]'; then
 else
     skip "through ucx the same hash" "built without UCX"
 fi
+if [ "$SWITCHYARD_DEVICE" = cuda ]; then
+    for r in $ranks; do
+        # shellcheck disable=SC2086 # MPIRUN is a command with arguments
+        $MPIRUN -n "$r" "$program" tests/data/demo ipc </dev/null >>"$SY_TMP/ipc"
+        is "ipc: $r ranks" $? 0
+    done
+    for compute in f32 bf16; do
+        is "$compute: through ipc the same hash" "$(sed -n "s/^$compute .*hash=//p" "$SY_TMP/ipc" | sort -u)" \
+            "$(hashes "$compute")"
+    done
+else
+    skip "through ipc the same hash" "ranks are not on GPUs"
+fi
 check "latent attention" "$few_ranks" tests/data/odd/hybrid_mla
 check "windows alone" "$few_ranks" tests/data/odd/mixtral_window
 # Layers with a window and without in turn, as gpt-oss has them.
