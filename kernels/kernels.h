@@ -464,6 +464,9 @@ struct sy_cuda_device {
 /* GPUs that this process can use: 0 without a driver, a GPU, or CUDA in this build, and then why says so in a few words. */
 int sy_cuda_count(char *why, size_t why_bytes);
 
+/* Where a GPU hangs, without taking it: PCI domain << 16 | bus << 8 | device; -1 when CUDA does not tell. */
+int64_t sy_cuda_pci(int device);
+
 /* Take GPU `device` for this process, whose calls then come from any of its threads. Errors: SY_ERR_USAGE when there is no
  * such GPU or this build has no code for it; SY_ERR_SYSTEM when it cannot be used. */
 enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_error *err);

@@ -11,6 +11,12 @@ int sy_cuda_count(char *why, size_t why_bytes)
     return 0;
 }
 
+int64_t sy_cuda_pci(int device)
+{
+    (void)device;
+    return -1;
+}
+
 enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_error *err)
 {
     (void)found;

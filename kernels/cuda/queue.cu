@@ -35,6 +35,19 @@ int sy_cuda_count(char *why, size_t why_bytes)
     return 0;
 }
 
+int64_t sy_cuda_pci(int device)
+{
+    int domain, bus, slot;
+
+    if (cudaDeviceGetAttribute(&domain, cudaDevAttrPciDomainId, device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&slot, cudaDevAttrPciDeviceId, device) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return -1;
+    }
+    return (int64_t)domain << 16 | bus << 8 | slot;
+}
+
 static __global__ void nothing(void)
 {
 }

@@ -34,6 +34,7 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
     const struct sy_machine *m = &setup->machine;
     struct rlimit files = {0};
     struct statvfs shm = {0};
+    char gpu[256];
 
     *report = (struct rank_report){.isa = (int32_t)sy_isa_best(),
                                    .n_cores = m->n_cores,
@@ -45,10 +46,12 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
                                    .free_bytes = m->memory_free_bytes,
                                    .cpu_quota = m->cpu_quota};
     snprintf(report->cpu_model, sizeof report->cpu_model, "%s", m->cpu_model);
-    if (setup->kernels->on_device)
-        sy_setup_show_gpu(setup, report->gpu, sizeof report->gpu);
-    else if (sy_cuda_count(report->gpu, sizeof report->gpu))
+    if (setup->kernels->on_device) {
+        sy_setup_show_gpu(setup, gpu, sizeof gpu);
+        snprintf(report->gpu, sizeof report->gpu, "%.200s, %s", gpu, setup->gpu_why);
+    } else if (sy_cuda_count(report->gpu, sizeof report->gpu)) {
         snprintf(report->gpu, sizeof report->gpu, "not used: --device, or a rank that has none, holds all at CPUs");
+    }
     if (!getrlimit(RLIMIT_NOFILE, &files))
         report->n_files = files.rlim_cur;
     if (!statvfs("/dev/shm", &shm))

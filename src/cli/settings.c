@@ -137,8 +137,8 @@ const struct sy_option sy_settings_table[] = {
      "bf16 rounds activations to BF16 before each product, on CPUs for attention's projections and dense MLPs to the "
      "sum of two BF16 numbers; f32 keeps FP32 throughout. Weights stay as they are."},
     {"device", 0, SY_OPTION_STRING, "auto", "DEVICE", NULL, 0, 0, ALL, AT(device), "Machine",
-     "Where each rank computes: cpu; cuda, the GPU that is its turn among the ranks of its node; cuda:N, GPU N of its "
-     "node; auto takes GPUs if every rank has one."},
+     "Where each rank computes: cpu; cuda, a GPU near its cores, GPUs shared evenly among the ranks of a node; "
+     "cuda:N, GPU N of its node; auto takes GPUs if every rank has one."},
     {"isa", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|amx|avx512|avx2|portable", 0, 0, ALL, AT(isa), "Machine",
      "Instruction set of the kernels; auto takes the best that all ranks have."},
     {"threads", 't', SY_OPTION_INT, "0", "N", NULL, 0, 4096, ALL, AT(threads), "Machine",

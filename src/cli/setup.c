@@ -14,6 +14,7 @@
 #include "cli/alike.h"
 #include "cli/anatomy.h"
 #include "cli/signals.h"
+#include "gpu.h"
 
 /* Idle compute threads spin this long where each has a core. */
 #define SPIN_US 50
@@ -156,27 +157,74 @@ static enum sy_status read_device(const char *asked, int *number, struct sy_erro
     return SY_OK;
 }
 
+/* What this rank tells the others of its GPUs. It will compute on its share of the cores, as sy_machine_bind() deals them. */
+static void look_at_gpus(const struct sy_setup *setup, int n, struct sy_gpu_view *view)
+{
+    const struct sy_machine *m = &setup->machine;
+    int n_local = sy_group_node_size(setup->group), local = sy_group_node_rank(setup->group);
+    int first = (int)((int64_t)local * m->n_cores / n_local), n_mine = m->n_cores / n_local;
+
+    memset(view, 0, sizeof *view);
+    view->n = n < SY_GPUS_MAX ? n : SY_GPUS_MAX;
+    for (int g = 0; g < view->n; g++) {
+        view->pci[g] = sy_cuda_pci(g);
+        /* What CUDA does not place is still a GPU of its own. */
+        if (view->pci[g] < 0)
+            view->pci[g] = -1 - g;
+        view->near[g] = sy_gpu_is_near("", view->pci[g], m->cpus + first, n_mine ? n_mine : 1);
+    }
+}
+
+/* This rank's GPU among those that it sees; views: [n_ranks]. */
+static enum sy_status take_turn(struct sy_setup *setup, struct sy_gpu_view *views, int *gpu, struct sy_error *err)
+{
+    int n = 0, me = 0, node = sy_group_node_of(setup->group, setup->rank);
+    int *chosen = malloc((size_t)setup->n_ranks * sizeof *chosen);
+
+    if (!chosen)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory");
+    /* Those of this node come first. */
+    for (int r = 0; r < setup->n_ranks; r++) {
+        if (sy_group_node_of(setup->group, r) != node)
+            continue;
+        me = r == setup->rank ? n : me;
+        views[n++] = views[r];
+    }
+    sy_gpu_choose(views, n, chosen);
+    *gpu = chosen[me];
+    setup->gpu_why = views[me].near[*gpu] ? "near its cores" : "none near its cores is left or known";
+    free(chosen);
+    return SY_OK;
+}
+
 /* GPUs when they are asked for, or when every rank has one: ranks of different kinds would not get the same answer. */
 static enum sy_status choose_device(struct sy_setup *setup, struct sy_error *err)
 {
     const char *asked = setup->settings->device;
     char why[128] = "";
     int number = -1, n_mine = strcmp(asked, "cpu") ? sy_cuda_count(why, sizeof why) : 0;
-    int32_t has = n_mine > 0, *all = malloc((size_t)setup->n_ranks * sizeof *all);
+    struct sy_gpu_view mine, *all = malloc((size_t)setup->n_ranks * sizeof *all);
+    bool has = true;
     enum sy_status st = all ? read_device(asked, &number, err) : sy_error_set(err, SY_ERR_SYSTEM, "no memory");
 
+    look_at_gpus(setup, n_mine, &mine);
     st = sy_setup_agree(setup, st, err);
     if (!st)
-        st = sy_group_allgather(setup->group, &has, sizeof has, all, err);
+        st = sy_group_allgather(setup->group, &mine, sizeof mine, all, err);
     for (int r = 0; r < setup->n_ranks && !st; r++)
-        has = has && all[r];
-    free(all);
-    if (st || !strcmp(asked, "cpu") || (!strcmp(asked, "auto") && !has))
+        has = has && all[r].n;
+    if (st || !strcmp(asked, "cpu") || (!strcmp(asked, "auto") && !has)) {
+        free(all);
         return st;
+    }
+    setup->gpu_why = "named by --device";
     if (!n_mine)
         st = sy_error_set(err, SY_ERR_USAGE, "--device %s: no GPU can be used here: %s", asked, why);
+    else if (number < 0)
+        st = take_turn(setup, all, &number, err);
+    free(all);
     if (!st)
-        st = sy_cuda_open(number < 0 ? sy_group_node_rank(setup->group) % n_mine : number, &setup->gpu, err);
+        st = sy_cuda_open(number, &setup->gpu, err);
     st = sy_setup_agree(setup, st, err);
     if (!st)
         setup->kernels = sy_kernels_cuda();

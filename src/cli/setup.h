@@ -31,6 +31,7 @@ struct sy_setup {
     enum sy_isa isa;
     const struct sy_kernels *kernels;
     struct sy_cuda_device gpu; /* where kernels->on_device */
+    const char *gpu_why;       /* why this one: a few words */
     int n_threads;
     bool bound;
     int cpus[SY_CPUS_MAX]; /* [n_threads] when bound */
