@@ -3,6 +3,16 @@
  */
 #include "arena.h"
 
+enum sy_status sy_no_memory(const struct sy_kernels *kernels, size_t bytes, const char *what, struct sy_error *err)
+{
+    char left[100];
+
+    if (!kernels->say_free)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of %s", bytes, what);
+    kernels->say_free(left, sizeof left);
+    return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of %s: %s", bytes, what, left);
+}
+
 enum sy_status sy_arenas_init(struct sy_arena arenas[SY_N_PLACES], const struct sy_kernels *kernels,
                               const size_t bytes[SY_N_PLACES], struct sy_error *err)
 {
@@ -16,8 +26,8 @@ enum sy_status sy_arenas_init(struct sy_arena arenas[SY_N_PLACES], const struct 
         if (arenas[place].base)
             continue;
         sy_arenas_fini(arenas, kernels);
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of buffers%s", bytes[place],
-                            place == SY_PLACE_DEVICE && kernels->on_device ? " on the GPU" : "");
+        return sy_no_memory(kernels, bytes[place],
+                            place == SY_PLACE_HOST && kernels->on_device ? "buffers in pinned memory" : "buffers", err);
     }
     return SY_OK;
 }

@@ -7,6 +7,9 @@
 #include "base/arena.h"
 #include "kernels.h"
 
+/* Say that there is no memory of the kernels for so many bytes of something, on which device and what it has left. */
+enum sy_status sy_no_memory(const struct sy_kernels *kernels, size_t bytes, const char *what, struct sy_error *err);
+
 /* Whose memory a buffer wants: the kernels' alone, or memory that the host uses too. */
 enum sy_place { SY_PLACE_DEVICE, SY_PLACE_HOST, SY_N_PLACES };
 

@@ -290,6 +290,7 @@ struct sy_kernels {
     bool on_device;
     void *(*alloc)(size_t bytes);
     void (*free)(void *buffer, size_t bytes);
+    void (*say_free)(char *text, size_t bytes); /* how much of the device's memory is free; NULL: there is no device */
     void *(*alloc_host)(size_t bytes);
     void (*free_host)(void *buffer, size_t bytes);
     /* Let kernels use memory of the host that somebody else allocated, from here to unshare_host(). */

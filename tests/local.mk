@@ -44,6 +44,9 @@ sy_shell_tests += %D%/mpi/ucx_shm.t %D%/mpi/ucx_tcp.t
 EXTRA_DIST += %D%/mpi/ucx.sh
 check_PROGRAMS += %D%/mpi/fault_job
 tests_mpi_fault_job_SOURCES = %D%/mpi/fault_job.c
+sy_shell_tests_light += %D%/mpi/device_fault.t
+check_PROGRAMS += %D%/mpi/device_fault
+tests_mpi_device_fault_SOURCES = %D%/mpi/device_fault.c
 
 # The heart and the engine.
 sy_unit_tests += %D%/unit/plan.t %D%/unit/sampler.t %D%/unit/scheduler.t

@@ -75,6 +75,7 @@ void sy_cuda_record_free(struct sy_recording *recording);
 /* queue.cu */
 void *sy_cuda_alloc(size_t bytes);
 void sy_cuda_free(void *buffer, size_t bytes);
+void sy_cuda_say_free(char *text, size_t bytes);
 void *sy_cuda_alloc_host(size_t bytes);
 void sy_cuda_free_host(void *buffer, size_t bytes);
 enum sy_status sy_cuda_share_host(void *memory, size_t bytes, struct sy_error *err);

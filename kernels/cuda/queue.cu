@@ -86,16 +86,27 @@ enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_
     return SY_OK;
 }
 
-bool sy_cuda_check(struct sy_queue *q, cudaError_t code, const char *what)
+void sy_cuda_say_free(char *text, size_t text_bytes)
 {
     size_t free_bytes = 0, bytes = 0;
 
+    enter();
+    if (cudaMemGetInfo(&free_bytes, &bytes) == cudaSuccess)
+        snprintf(text, text_bytes, "GPU %d has %.2f of %.2f GB free", the_device, (double)free_bytes * 1e-9,
+                 (double)bytes * 1e-9);
+    else
+        snprintf(text, text_bytes, "GPU %d does not say how much memory it has free", the_device);
+}
+
+bool sy_cuda_check(struct sy_queue *q, cudaError_t code, const char *what)
+{
+    char left[80];
+
     if (q->error.status || code == cudaSuccess)
         return q->error.status == SY_OK;
-    (void)cudaMemGetInfo(&free_bytes, &bytes);
-    sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: %s: %s (%s); %.1f of %.1f GB of its memory free", q->device,
-                 what, cudaGetErrorString(code), cudaGetErrorName(code), (double)free_bytes * 1e-9,
-                 (double)bytes * 1e-9);
+    sy_cuda_say_free(left, sizeof left);
+    sy_error_set(&q->error, SY_ERR_SYSTEM, "%s: %s (%s); %s", what, cudaGetErrorString(code), cudaGetErrorName(code),
+                 left);
     return false;
 }
 

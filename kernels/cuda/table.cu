@@ -13,6 +13,7 @@ static struct sy_kernels make_table(void)
     t.pages_f16 = true;
     t.alloc = sy_cuda_alloc;
     t.free = sy_cuda_free;
+    t.say_free = sy_cuda_say_free;
     t.alloc_host = sy_cuda_alloc_host;
     t.free_host = sy_cuda_free_host;
     t.share_host = sy_cuda_share_host;

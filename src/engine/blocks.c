@@ -5,14 +5,11 @@
 
 #include <string.h>
 
+#include "arena.h"
+
 /* Two pieces of pinned memory take turns: one is filled while the other travels. */
 #define PIECE_BYTES ((size_t)64 << 20)
 #define ITEM_BYTES  ((size_t)2 << 20)
-
-static enum sy_status no_memory(size_t bytes, const char *what, struct sy_error *err)
-{
-    return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of %s", bytes, what);
-}
 
 static enum sy_status make_private(struct sy_blocks *blocks, struct sy_error *err)
 {
@@ -21,14 +18,14 @@ static enum sy_status make_private(struct sy_blocks *blocks, struct sy_error *er
     /* A GPU's pages are not for reading files into: these are plain memory for as long as loading takes. */
     blocks->experts = k->on_device ? sy_kernels_ref()->alloc(blocks->expert_bytes) : k->alloc(blocks->expert_bytes);
     if (!blocks->experts)
-        return no_memory(blocks->expert_bytes, "experts", err);
+        return sy_no_memory(sy_kernels_ref(), blocks->expert_bytes, "experts", err);
     if (!k->on_device)
         return SY_OK;
     blocks->device_dense = k->alloc(blocks->dense_bytes);
     blocks->device_experts = k->alloc(blocks->expert_bytes);
     return blocks->device_dense && blocks->device_experts
                ? SY_OK
-               : no_memory(blocks->dense_bytes + blocks->expert_bytes, "weights on the GPU", err);
+               : sy_no_memory(blocks->kernels, blocks->dense_bytes + blocks->expert_bytes, "weights", err);
 }
 
 enum sy_status sy_blocks_make(struct sy_blocks *blocks, const struct sy_kernels *kernels, struct sy_group *group,
@@ -90,9 +87,9 @@ enum sy_status sy_blocks_upload(struct sy_blocks *blocks, struct sy_queue *queue
         return SY_OK;
     uint8_t *pieces = k->alloc_host(2 * PIECE_BYTES);
     if (!pieces)
-        return no_memory(2 * PIECE_BYTES, "pinned memory", err);
-    enum sy_status st =
-        upload(blocks, queue, pool, pieces, blocks->dense, blocks->device_dense, blocks->dense_bytes, err);
+        return sy_no_memory(blocks->kernels, 2 * PIECE_BYTES, "pinned memory to load through", err);
+    enum sy_status st = upload(blocks, queue, pool, pieces, blocks->dense, blocks->device_dense, blocks->dense_bytes,
+                               err);
     if (!st)
         st = upload(blocks, queue, pool, pieces, blocks->experts, blocks->device_experts, blocks->expert_bytes, err);
     k->free_host(pieces, 2 * PIECE_BYTES);

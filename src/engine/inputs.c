@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
+
 #define ALIGN 16
 
 static size_t round_up(size_t n)
@@ -50,7 +52,7 @@ enum sy_status sy_inputs_init(struct sy_inputs *inputs, const struct sy_inputs_c
     if (inputs->runs && (!config->kernels->on_device || (inputs->host && inputs->device)))
         return SY_OK;
     sy_inputs_fini(inputs);
-    return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %zu bytes of a step's positions and pages", bytes);
+    return sy_no_memory(config->kernels, bytes, "a step's positions and pages", err);
 }
 
 void sy_inputs_fini(struct sy_inputs *inputs)

@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "arena.h"
+
 struct sy_kv_plan sy_kv_plan(const struct sy_model *model, const struct sy_kernels *kernels, enum sy_dtype compute)
 {
     bool latents = model->mla.kv_lora_rank > 0;
@@ -90,8 +92,7 @@ enum sy_status sy_kv_cache_init(struct sy_kv_cache *cache, const struct sy_kerne
     if (!cache->base || !cache->free_pages) {
         size_t bytes = cache->bytes;
         sy_kv_cache_fini(cache);
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a KV cache of %zu bytes; give less with --kv-bytes",
-                            bytes);
+        return sy_no_memory(kernels, bytes, "KV cache (give it less with --kv-bytes)", err);
     }
     /* The lowest page comes first, so that a short run touches little memory. */
     for (int i = 0; i < cache->n_pages; i++)
