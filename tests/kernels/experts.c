@@ -173,8 +173,9 @@ static const char *describe(enum sy_dtype w_dtype, enum sy_dtype dtype)
 static void test_values(const struct sy_kernels *backend, enum sy_dtype w_dtype, enum sy_dtype dtype)
 {
     static const int shapes[][2] = {{1, 1},  {16, 33}, {31, 64},  {33, 16},  {64, 31},
-                                    {32, 2}, {290, 9}, {15, 290}, {70, 257}, {0, 0}};
-    static const int n_rows[] = {0, 1, 3, 17, 64, 2, 0}, many[] = {33, 0, 131};
+                                    {32, 2}, {290, 9}, {15, 290}, {70, 257}, {0, 0},
+                                    {130, 33}};
+    static const int n_rows[] = {0, 1, 3, 17, 64, 2, 0}, many[] = {33, 0, 131}, ends[] = {0, 1, 7, 63, 65, 1000};
     double up_ratio = 0.0, down_ratio = 0.0;
     bool fenced = true;
     char what[80];
@@ -184,7 +185,9 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype w_dtype,
         int D = shapes[i][0] ? shapes[i][0] : random_int(1, 70), F = shapes[i][1] ? shapes[i][1] : random_int(1, 50);
         struct sy_queue *q = queues[i % THREADS_MAX];
         struct group g;
-        if (i % 3)
+        if (D == 130)
+            group_begin(&g, backend, w_dtype, dtype, D, F, ends, 6);
+        else if (i % 3)
             group_begin(&g, backend, w_dtype, dtype, D, F, n_rows, 7);
         else
             group_begin(&g, backend, w_dtype, dtype, D, F, many, 3);
