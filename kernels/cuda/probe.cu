@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * probe.cu - what the GPU reads and computes at most
  */
+#include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
 
 #define THREADS 256
 #define BLOCKS  8    /* of an SM */
 #define LOOPS   1024 /* of a thread in a round */
+
+/* Of wgmma: two warpgroups to a multiprocessor, each with 64 outputs by 256 rows over 64 inputs of its own. */
+#define WGMMA_N     256
+#define WGMMA_GROUP ((64 + WGMMA_N) * 128)
+#define WGMMA_BYTES (THREADS / 128 * WGMMA_GROUP)
 
 static __global__ void read_kernel(const uint4 *buffer, size_t n, uint32_t *sink)
 {
@@ -55,6 +61,41 @@ static __global__ void bf16_kernel(float *sink)
         *sink = all;
 }
 
+/* Numbers of all signs and fractions: tensor cores get slower with the bits that change in them. */
+static __global__ void __launch_bounds__(THREADS, 1) wgmma_kernel(float *sink)
+{
+#if SY_HAVE_WGMMA
+    extern __shared__ __align__(1024) uint8_t operands[];
+    float sums[WGMMA_N / 2] = {};
+
+    for (uint32_t i = threadIdx.x; i < WGMMA_BYTES / 4; i += THREADS) {
+        uint32_t bits = (i + 1) * 0x9e3779b9u;
+        ((uint32_t *)operands)[i] = ((bits ^ bits >> 15) & 0x807f807fu) | 0x3f003f00u;
+    }
+    __syncthreads();
+    sy_fence_proxy();
+    uint32_t at = sy_shared(operands) + threadIdx.x / 128 * WGMMA_GROUP;
+    uint64_t weights = sy_operand_atoms(at + WGMMA_N * 128, 1024), rows = sy_operand_swizzled(at);
+    for (int i = 0; i < LOOPS; i++) {
+        sy_wgmma_begin();
+#pragma unroll
+        for (int step = 0; step < 4; step++)
+            sy_wgmma<WGMMA_N>::run(sums, weights + (uint64_t)(step * 16), rows + (uint64_t)(step * 2), 1);
+        sy_wgmma_commit();
+        sy_wgmma_wait<1>();
+    }
+    sy_wgmma_wait<0>();
+    float all = 0.0f;
+#pragma unroll
+    for (int j = 0; j < WGMMA_N / 2; j++) {
+        asm volatile("" : "+f"(sums[j])::"memory");
+        all += sums[j];
+    }
+    if (all == 12345.678f)
+        *sink = all;
+#endif
+}
+
 static __global__ void int8_kernel(int32_t *sink)
 {
     uint32_t a = 0x01020304u + threadIdx.x, b = 0x05060708u;
@@ -74,6 +115,20 @@ static __global__ void int8_kernel(int32_t *sink)
         *sink = all;
 }
 
+/* What one round of BF16 does, by the instruction that products of this GPU have. */
+static double bf16_round(struct sy_queue *q, unsigned n_blocks)
+{
+    if (!q->wgmma) {
+        bf16_kernel<<<n_blocks, THREADS, 0, q->stream>>>((float *)q->scratch);
+        return (double)n_blocks * (THREADS / 32) * LOOPS * 8 * (16 * 8 * 16 * 2);
+    }
+    cudaError_t code = cudaFuncSetAttribute(wgmma_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, WGMMA_BYTES);
+    if (!sy_cuda_check(q, code, "shared memory of a probe"))
+        return 0.0;
+    wgmma_kernel<<<(unsigned)q->n_sms, THREADS, WGMMA_BYTES, q->stream>>>((float *)q->scratch);
+    return (double)q->n_sms * (THREADS / 128) * LOOPS * 4 * (64.0 * WGMMA_N * 16 * 2);
+}
+
 double sy_cuda_probe(struct sy_queue *q, enum sy_probe what, const void *buffer, size_t bytes, int rounds)
 {
     unsigned n_blocks = (unsigned)(q->n_sms * BLOCKS);
@@ -90,8 +145,7 @@ double sy_cuda_probe(struct sy_queue *q, enum sy_probe what, const void *buffer,
             done += threads * LOOPS * 16 * 2;
             break;
         case SY_PROBE_BF16:
-            bf16_kernel<<<n_blocks, THREADS, 0, q->stream>>>((float *)q->scratch);
-            done += threads / 32 * LOOPS * 8 * (16 * 8 * 16 * 2);
+            done += bf16_round(q, n_blocks);
             break;
         default:
             int8_kernel<<<n_blocks, THREADS, 0, q->stream>>>((int32_t *)q->scratch);
