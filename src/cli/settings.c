@@ -134,7 +134,7 @@ const struct sy_option sy_settings_table[] = {
      TRANSPORTS
      " What was chosen is said at the start, with the reason."},
     {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
-     "bf16 rounds activations to BF16 before each product, on CPUs for attention's projections and dense MLPs to the "
+     "bf16 rounds activations to BF16 before each product, for attention's projections and dense MLPs to the "
      "sum of two BF16 numbers; f32 keeps FP32 throughout. Weights stay as they are."},
     {"device", 0, SY_OPTION_STRING, "auto", "DEVICE", NULL, 0, 0, ALL, AT(device), "Machine",
      "Where each rank computes: cpu; cuda, a GPU near its cores, GPUs shared evenly among the ranks of a node; "
