@@ -23,6 +23,7 @@ struct sy_queue {
     cudaStream_t stream;
     int device, n_sms, major, minor;
     bool wgmma;                         /* sy_cuda_has_wgmma() */
+    bool early;                         /* kernels were compiled so that they wait for the one before (launch.cuh) */
     size_t shared_bytes;                /* that a block of threads can have */
     uint8_t *table_host, *table_device; /* [SY_CUDA_TABLE_BYTES] pinned, and its copy */
     size_t table_used;

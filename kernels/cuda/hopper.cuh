@@ -110,12 +110,6 @@ __device__ __forceinline__ void sy_fence_map(const void *map)
     asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
 }
 
-/* 16 bytes, of which those behind the first `bytes` become zero. */
-__device__ __forceinline__ void sy_copy_16(uint32_t dst, const void *src, uint32_t bytes)
-{
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst), "l"(src), "r"(bytes) : "memory");
-}
-
 /* ---- kernels that follow one another ---- */
 
 /* What kernels before this one wrote may be read from here on. */

@@ -33,7 +33,7 @@ static void sy_launch(struct sy_queue *q, const char *what, void (*kernel)(Given
     config.dynamicSmemBytes = shared;
     config.stream = q->stream;
     config.attrs = &early;
-    config.numAttrs = q->major >= 9;
+    config.numAttrs = q->early;
     sy_cuda_check(q, cudaLaunchKernelEx(&config, kernel, static_cast<Given>(arguments)...), what);
 }
 

@@ -231,6 +231,9 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out,
     cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, q->device);
     q->shared_bytes = (size_t)shared_bytes;
     q->wgmma = sy_cuda_find_wgmma(q);
+    /* PTX for an older GPU has no such instruction, whatever the driver makes of it. */
+    cudaFuncAttributes attributes = {};
+    q->early = cudaFuncGetAttributes(&attributes, nothing) == cudaSuccess && attributes.ptxVersion >= 90;
     q->table_host = (uint8_t *)sy_cuda_alloc_host(SY_CUDA_TABLE_BYTES);
     q->table_device = (uint8_t *)sy_cuda_alloc(SY_CUDA_TABLE_BYTES);
     q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);

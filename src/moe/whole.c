@@ -136,7 +136,7 @@ enum sy_status sy_whole_truth(struct sy_moe *moe, int layer, const float *h, int
     const struct sy_kernels *k = config->kernels;
     size_t K = (size_t)config->rule.top_k, D = (size_t)config->hidden, F = (size_t)config->expert_width;
     size_t n = F + K * D + D; /* activations of one expert, results of all, and their sum */
-    float *act = k->alloc(n * sizeof *act), *results = act + F, *sum = results + K * D;
+    float *act = k->alloc(n * sizeof *act), *results, *sum;
     int32_t *ids = calloc(K, sizeof *ids);
     enum sy_status st = act && ids ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for results in FP32");
 
@@ -144,6 +144,8 @@ enum sy_status sy_whole_truth(struct sy_moe *moe, int layer, const float *h, int
         k->copy(config->queue, ids, moe->ids + (size_t)t * K, K * sizeof *ids);
         st = k->queue_sync(config->queue, err);
     }
+    results = st ? NULL : act + F;
+    sum = st ? NULL : results + K * D;
     for (size_t i = 0; i < K && !st; i++) {
         const struct sy_expert_weights *weights = weights_of(moe, layer, ids[i]);
         struct sy_tile tile = {&weights->gate_up, &weights->down, 0, 1};
