@@ -25,9 +25,31 @@ struct rank_report {
     char cpu_model[128];
     int32_t isa, n_cores, n_cpus, n_numa, n_threads, bound;
     uint64_t memory_bytes, free_bytes, shm_bytes, n_files;
+    uint64_t cpus_key;
     double cpu_quota;
+    char cpus[96]; /* that its threads run on, as 0-3,8 */
     char gpu[256]; /* that it takes, or why it takes none */
 };
+
+/* "0-3,8", and "0-3,8,..." where the text has no room for all. */
+static void show_cpus(const int *cpus, int n, char *text, size_t bytes)
+{
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (int i = 0, next; i < n; i = next) {
+        char range[32];
+        for (next = i + 1; next < n && cpus[next] == cpus[next - 1] + 1; next++)
+            ;
+        int more = next - i > 1 ? snprintf(range, sizeof range, "%s%d-%d", i ? "," : "", cpus[i], cpus[next - 1])
+                                : snprintf(range, sizeof range, "%s%d", i ? "," : "", cpus[i]);
+        if (len + (size_t)more + sizeof ",..." > bytes) {
+            snprintf(text + len, bytes - len, ",...");
+            return;
+        }
+        len += (size_t)snprintf(text + len, bytes - len, "%s", range);
+    }
+}
 
 static void look_around(const struct sy_setup *setup, struct rank_report *report)
 {
@@ -44,7 +66,12 @@ static void look_around(const struct sy_setup *setup, struct rank_report *report
                                    .bound = setup->bound,
                                    .memory_bytes = m->memory_bytes,
                                    .free_bytes = m->memory_free_bytes,
+                                   .cpus_key = m->cpus_key,
                                    .cpu_quota = m->cpu_quota};
+    if (setup->bound)
+        show_cpus(setup->cpus, setup->n_threads, report->cpus, sizeof report->cpus);
+    else
+        show_cpus(m->cpus, m->n_cores, report->cpus, sizeof report->cpus);
     snprintf(report->cpu_model, sizeof report->cpu_model, "%s", m->cpu_model);
     if (setup->kernels->on_device) {
         sy_setup_show_gpu(setup, gpu, sizeof gpu);
@@ -96,18 +123,26 @@ static void print_job(const struct sy_setup *setup, const struct rank_report *al
         printf(", limited to %.2f cores", all[0].cpu_quota);
     printf("\ninstruction set of all ranks: %s\n", sy_isa_name(setup->isa));
     for (int r = 0; r < setup->n_ranks; r++)
+        printf("CPUs of rank %d: %s%s\n", r, all[r].bound ? "" : "any of ", all[r].cpus);
+    for (int r = 0; r < setup->n_ranks; r++)
         printf("GPU of rank %d: %s\n", r, all[r].gpu);
     printf("a barrier of all ranks takes %.1f us\n", barrier_us);
+}
+
+static bool share_cpus(const struct sy_setup *setup, const struct rank_report *all, int r, int other)
+{
+    return sy_group_node_of(setup->group, r) == sy_group_node_of(setup->group, other) &&
+           all[r].cpus_key == all[other].cpus_key;
 }
 
 /* Notes do not change the verdict. */
 static void print_notes(const struct sy_setup *setup, const struct rank_report *all)
 {
     for (int r = 0; r < setup->n_ranks; r++) {
-        int node = sy_group_node_of(setup->group, r), n_threads = 0;
+        int n_threads = 0;
         bool first = true;
         for (int other = 0; other < setup->n_ranks; other++)
-            if (sy_group_node_of(setup->group, other) == node) {
+            if (share_cpus(setup, all, r, other)) {
                 first = first && other >= r;
                 n_threads += all[other].n_threads;
             }

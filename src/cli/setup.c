@@ -161,8 +161,7 @@ static enum sy_status read_device(const char *asked, int *number, struct sy_erro
 static void look_at_gpus(const struct sy_setup *setup, int n, struct sy_gpu_view *view)
 {
     const struct sy_machine *m = &setup->machine;
-    int n_local = sy_group_node_size(setup->group), local = sy_group_node_rank(setup->group);
-    int first = (int)((int64_t)local * m->n_cores / n_local), n_mine = m->n_cores / n_local;
+    int first = (int)((int64_t)setup->share * m->n_cores / setup->n_sharers), n_mine = m->n_cores / setup->n_sharers;
 
     memset(view, 0, sizeof *view);
     view->n = n < SY_GPUS_MAX ? n : SY_GPUS_MAX;
@@ -231,11 +230,32 @@ static enum sy_status choose_device(struct sy_setup *setup, struct sy_error *err
     return st;
 }
 
+/* All ranks of the node, or fewer where the launcher has bound them to cores: a rank bound alone has all of its own. */
+static enum sy_status count_sharers(struct sy_setup *setup, struct sy_error *err)
+{
+    int node = sy_group_node_of(setup->group, setup->rank);
+    uint64_t mine = setup->machine.cpus_key, *all = malloc((size_t)setup->n_ranks * sizeof *all);
+    enum sy_status st = sy_setup_agree(setup, all ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory"), err);
+
+    if (!st)
+        st = sy_group_allgather(setup->group, &mine, sizeof mine, all, err);
+    setup->n_sharers = setup->share = 0;
+    for (int r = 0; r < setup->n_ranks && !st; r++) {
+        if (sy_group_node_of(setup->group, r) != node || all[r] != mine)
+            continue;
+        setup->share += r < setup->rank;
+        setup->n_sharers++;
+    }
+    free(all);
+    return st;
+}
+
 enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
 {
-    int n_local = sy_group_node_size(setup->group), local = sy_group_node_rank(setup->group);
     enum sy_status st = sy_setup_agree(setup, sy_machine_discover(&setup->machine, err), err);
 
+    if (!st)
+        st = count_sharers(setup, err);
     if (!st)
         st = choose_isa(setup, err);
     if (!st)
@@ -243,9 +263,9 @@ enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
     if (st)
         return st;
     setup->n_threads = setup->settings->threads ? (int)setup->settings->threads
-                                                : sy_machine_threads(&setup->machine, n_local);
+                                                : sy_machine_threads(&setup->machine, setup->n_sharers);
     if (setup->n_threads <= SY_CPUS_MAX && !strcmp(setup->settings->bind, "auto"))
-        setup->bound = sy_machine_bind(&setup->machine, local, n_local, setup->n_threads, setup->cpus);
+        setup->bound = sy_machine_bind(&setup->machine, setup->share, setup->n_sharers, setup->n_threads, setup->cpus);
     return SY_OK;
 }
 

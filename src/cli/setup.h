@@ -28,6 +28,7 @@ struct sy_setup {
     int64_t begin_ns; /* sy_clock_ns() at the start */
     double mpi_s;     /* until MPI was there */
     struct sy_machine machine;
+    int n_sharers, share; /* ranks of this node that may use the same CPUs, and this rank's place among them */
     enum sy_isa isa;
     const struct sy_kernels *kernels;
     struct sy_cuda_device gpu; /* where kernels->on_device */

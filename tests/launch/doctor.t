@@ -132,4 +132,34 @@ switchyard run -m "$SY_TMP/odd" -p 1,2 -n 1
 is "a layer after the last: exit code" "$rc" 0
 has "a layer after the last: said" "$(cat "$SY_TMP/err")" "not loaded: model.layers.1, "
 has "the model in a line" "$(cat "$SY_TMP/err")" "Qwen3MoeForCausalLM, 2.04 M parameters (709.44 K active), 1 layer"
+
+# ---- ranks that the launcher has bound: one alone on its CPU, two that share another ----
+
+allowed=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status | tr , '\n' | sed 's/-/ /' |
+    while read -r first last; do seq "$first" "${last:-$first}"; done)
+alone=$(echo "$allowed" | sed -n 1p) shared=$(echo "$allowed" | sed -n 2p)
+doctor_bound() { # CPU of rank 0, CPU of the others
+    # shellcheck disable=SC2086 # MPIRUN is a command with arguments
+    timeout -k 10 60 $MPIRUN -n 3 sh -c 'cpu=$1
+        [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || cpu=$2
+        shift 2
+        exec taskset -c "$cpu" "$@"' sh "$1" "$2" "$SY_BUILDDIR/switchyard" doctor </dev/null \
+        >"$SY_TMP/out" 2>"$SY_TMP/err"
+    rc=$?
+}
+
+if [ -n "$shared" ] && command -v taskset >/dev/null; then
+    doctor_bound "$alone" "$shared"
+    is "bound by the launcher: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    if squeeze | grep -q 'limited to .* cores$'; then
+        skip "bound by the launcher: whose CPUs are whose" "a quota shares the cores with others"
+    else
+        is "bound by the launcher: whose CPUs are whose" "$(sed -n 's/^CPUs of rank //p' "$SY_TMP/out")" "0: $alone
+1: any of $shared
+2: any of $shared"
+        is "bound by the launcher: who waits for whom" "$(grep -c '^note: .* has 2 threads on 1 cores' "$SY_TMP/out")" 1
+    fi
+else
+    skip "bound by the launcher" "two CPUs and taskset are needed"
+fi
 done_testing
