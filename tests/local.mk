@@ -76,10 +76,11 @@ check_PROGRAMS += %D%/mpi/exact_hash
 tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c
 
 # Machines and placement.
-sy_unit_tests += %D%/topo/cgroup.t %D%/topo/discover.t %D%/topo/gpu.t %D%/topo/placement.t
+sy_unit_tests += %D%/topo/cgroup.t %D%/topo/discover.t %D%/topo/gpu.t %D%/topo/model.t %D%/topo/placement.t
 tests_topo_cgroup_t_SOURCES = %D%/topo/cgroup.c
 tests_topo_discover_t_SOURCES = %D%/topo/discover.c
 tests_topo_gpu_t_SOURCES = %D%/topo/gpu.c
+tests_topo_model_t_SOURCES = %D%/topo/model.c
 tests_topo_placement_t_SOURCES = %D%/topo/placement.c
 
 # Kernels of every instruction set against the reference and against sums in double.

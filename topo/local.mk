@@ -7,4 +7,7 @@ libtopo_a_SOURCES = \
 	%D%/cgroup.c %D%/cgroup.h \
 	%D%/discover.c %D%/discover.h \
 	%D%/gpu.c %D%/gpu.h \
+	%D%/model.c %D%/model.h %D%/model_private.h \
+	%D%/model_equal.c %D%/model_finish.c %D%/model_pack.c %D%/model_types.c \
+	%D%/path.c %D%/path.h \
 	%D%/placement.c %D%/placement.h
