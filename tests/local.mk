@@ -99,6 +99,21 @@ tests_kernels_router_t_SOURCES = %D%/kernels/router.c %D%/kernels/common.h
 tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D%/kernels/common.h
 
+# Discovery.
+sy_unit_tests += %D%/topo/nvml.t
+tests_topo_nvml_t_SOURCES = %D%/topo/nvml.c
+# Libraries that replay the machines of data/nvml; the second one has the oldest functions only.
+check_PROGRAMS += %D%/topo/fake/libnvidia-ml.so.1 %D%/topo/fake/libnvidia-ml-bare.so.1
+tests_topo_fake_libnvidia_ml_so_1_SOURCES = %D%/topo/fake/nvml.c
+tests_topo_fake_libnvidia_ml_so_1_CFLAGS = $(SY_CFLAGS) $(SY_WARNINGS) -fPIC
+tests_topo_fake_libnvidia_ml_so_1_LDFLAGS = -shared
+tests_topo_fake_libnvidia_ml_so_1_LDADD =
+tests_topo_fake_libnvidia_ml_bare_so_1_SOURCES = %D%/topo/fake/nvml.c
+tests_topo_fake_libnvidia_ml_bare_so_1_CPPFLAGS = $(AM_CPPFLAGS) -DBARE
+tests_topo_fake_libnvidia_ml_bare_so_1_CFLAGS = $(SY_CFLAGS) $(SY_WARNINGS) -fPIC
+tests_topo_fake_libnvidia_ml_bare_so_1_LDFLAGS = -shared
+tests_topo_fake_libnvidia_ml_bare_so_1_LDADD =
+
 # Checkpoints and the description of a model.
 sy_unit_tests += %D%/model/safetensors.t %D%/model/checkpoint.t %D%/model/config.t %D%/model/families.t \
 	%D%/model/rope.t %D%/model/bind.t %D%/model/synthetic.t %D%/model/load.t %D%/model/quantization.t \

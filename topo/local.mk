@@ -11,3 +11,8 @@ libtopo_a_SOURCES = \
 	%D%/model_equal.c %D%/model_finish.c %D%/model_pack.c %D%/model_types.c \
 	%D%/path.c %D%/path.h \
 	%D%/placement.c %D%/placement.h
+
+# Discovery, and what other programs' files say of machines.
+libtopo_a_SOURCES += \
+	%D%/finding.c %D%/finding.h \
+	%D%/nvml.c %D%/nvml.h %D%/nvml_api.h %D%/nvml_check.c
