@@ -196,6 +196,7 @@ tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 # Whole runs of the program, with small programs that look into what it writes.
 sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t \
 	%D%/launch/greedy.t
+sy_shell_tests_light += %D%/launch/switchyard_run.t
 sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/doctor.t %D%/launch/drain.t %D%/launch/faults.t \
 	%D%/launch/measure_load.t %D%/launch/score.t
 check_PROGRAMS += %D%/launch/hollow %D%/launch/jsonl %D%/launch/tensors
@@ -205,7 +206,7 @@ tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh
 
 # Several nodes on this machine.
-sy_shell_tests += %D%/net/faults.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
+sy_shell_tests += %D%/net/faults.t %D%/net/launcher.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
 check_PROGRAMS += %D%/net/other_version %D%/net/tapswitch
 tests_net_other_version_SOURCES = %D%/net/other_version.c src/cli/main.c
 tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
