@@ -19,24 +19,29 @@ sy_shell_tests_light = \
 	%D%/launch/setup.t
 
 # Groups of ranks and transports.
-sy_np2_tests += %D%/mpi/group.np2.t %D%/mpi/transport.np2.t
+sy_np2_tests += %D%/mpi/group.np2.t %D%/mpi/transport.np2.t %D%/mpi/windows.np2.t
 sy_mpi_tests += %D%/mpi/group.np1.t %D%/mpi/group.np5.t %D%/mpi/group.np8.t \
 	%D%/mpi/transport.np1.t %D%/mpi/transport.np3.t %D%/mpi/transport.np4.t %D%/mpi/transport.np5.t \
 	%D%/mpi/transport.np6.t %D%/mpi/transport.np7.t %D%/mpi/transport.np8.t \
-	%D%/mpi/transport.np16.t
+	%D%/mpi/transport.np16.t \
+	%D%/mpi/windows.np1.t %D%/mpi/windows.np4.t %D%/mpi/windows.np8.t
 tests_mpi_group_np1_t_SOURCES = %D%/mpi/group.c
 tests_mpi_group_np2_t_SOURCES = %D%/mpi/group.c
 tests_mpi_group_np5_t_SOURCES = %D%/mpi/group.c
 tests_mpi_group_np8_t_SOURCES = %D%/mpi/group.c
-tests_mpi_transport_np1_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np2_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np3_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np4_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np5_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
-tests_mpi_transport_np16_t_SOURCES = %D%/mpi/transport.c %D%/mpi/lender.h
+tests_mpi_transport_np1_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np2_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np3_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np4_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np5_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_transport_np16_t_SOURCES = %D%/mpi/transport.c
+tests_mpi_windows_np1_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
+tests_mpi_windows_np2_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
+tests_mpi_windows_np4_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
+tests_mpi_windows_np8_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
 sy_mpi_tests += %D%/mpi/overdue.np3.t
 tests_mpi_overdue_np3_t_SOURCES = %D%/mpi/overdue.c
 sy_shell_tests_light += %D%/mpi/fault.t

@@ -13,12 +13,15 @@
 #include "cli/anatomy.h"
 #include "cli/setup.h"
 #include "cli/version.h"
+#include "comm/transport.h"
 #include "engine/holding.h"
 #include "model/tokenizer.h"
 
 #define BARRIERS 100
 /* Files that MPI and the program keep open beside the checkpoint's. */
 #define FILES_SPARE 64
+/* Of a window and a chunk, to see which transports can be opened. */
+#define TRIAL_BYTES ((size_t)64 << 10)
 
 /* What a rank tells of itself; the same layout of bytes on all, since sy_setup_start() has seen that all run the same program. */
 struct rank_report {
@@ -224,6 +227,23 @@ static enum sy_status check_checkpoint(struct sy_setup *setup, struct sy_error *
     return st ? st : sy_setup_agree(setup, check_room(setup, err), err);
 }
 
+/* How rows would go. Collective. */
+static enum sy_status try_transports(struct sy_setup *setup, struct sy_error *err)
+{
+    struct sy_transport_config config = {.chunk_bytes = {TRIAL_BYTES, TRIAL_BYTES},
+                                         .n_slots = 1,
+                                         .window_bytes = TRIAL_BYTES,
+                                         .choice = sy_transport_choice_of(setup->settings->transport),
+                                         .lender = setup->kernels->lender};
+    struct sy_fabric *fabric = NULL;
+    enum sy_status st = sy_fabric_open(setup->group, &config, &fabric, err);
+
+    if (!st && setup->rank == 0)
+        printf("transports of rank 0: %s\n", sy_fabric_describe(fabric));
+    sy_fabric_close(fabric);
+    return st;
+}
+
 static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, struct sy_error *err)
 {
     struct rank_report mine;
@@ -241,7 +261,8 @@ static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, s
         print_job(setup, all, barrier_us);
         print_notes(setup, all);
     }
-    if (setup->settings->model)
+    st = try_transports(setup, err);
+    if (!st && setup->settings->model)
         st = check_checkpoint(setup, err);
     if (setup->rank == 0) {
         if (st)

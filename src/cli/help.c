@@ -48,11 +48,12 @@ static const struct command_help commands[SY_N_COMMANDS] = {
     [SY_COMMAND_DOCTOR] = {
         "doctor", "check every rank before a job: versions, cores, memory, checkpoint",
         "switchyard doctor [--model DIR] [OPTION]...",
-        "Prints one table of all ranks and a verdict. With --model the headers of all\n"
-        "checkpoint files are read on every rank and compared, and the model is described:\n"
-        "shapes, parameters and bytes by part and type, KV cache, what each rank would\n"
-        "hold, tensors that are not loaded, keys of config.json that are not known. No\n"
-        "weights are read. The exit code is 0 when a job can start.\n"
+        "Prints one table of all ranks, the transports between them and a verdict. With\n"
+        "--model the headers of all checkpoint files are read on every rank and compared,\n"
+        "and the model is described: shapes, parameters and bytes by part and type, KV\n"
+        "cache, what each rank would hold, tensors that are not loaded, keys of\n"
+        "config.json that are not known. No weights are read. The exit code is 0 when a\n"
+        "job can start.\n"
         "\n"
         "Active parameters leave out the experts that a token does not go to, and nothing\n"
         "else. Bytes of parts are those in the files; what a rank holds is as it will lie\n"

@@ -19,12 +19,12 @@
 
 #ifdef HAVE_UCX
 #define TRANSPORTS                                                                                                     \
-    "ucx through UCX, mpi as messages; auto takes shm inside a node and, between nodes, ucx where the network itself " \
-    "writes into memory (RDMA), else mpi."
+    "ucx through UCX, mpi as messages; auto takes ipc or else shm inside a node and, between nodes, ucx where the " \
+    "network itself writes into memory (RDMA), else mpi."
 #else
 #define TRANSPORTS                                                                                                 \
-    "mpi as messages; auto takes shm inside a node and mpi between nodes. ucx was left out when this program was " \
-    "built."
+    "mpi as messages; auto takes ipc or else shm inside a node and mpi between nodes. ucx was left out when " \
+    "this program was built."
 #endif
 
 #define AT(field) offsetof(struct sy_settings, field)
@@ -129,7 +129,7 @@ const struct sy_option sy_settings_table[] = {
      "Compute experts while rows travel; --no-overlap has each layer dispatch all rows, then compute, then combine: "
      "the same results, with memory for all of a layer, for comparisons."},
 
-    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ipc|ucx|mpi", 0, 0, ENGINE, AT(transport), "Machine",
+    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ipc|ucx|mpi", 0, 0, ALL, AT(transport), "Machine",
      "How rows go to other ranks: shm through memory that the ranks of a node share, ipc through that of their GPUs, "
      TRANSPORTS
      " What was chosen is said at the start, with the reason."},

@@ -43,6 +43,7 @@ struct sy_fabric {
     uint64_t window_bytes;    /* written to other ranks' there */
     struct sy_error unshared; /* why the ranks of this node share no memory */
     struct sy_error no_ucx;   /* why ucx was not taken between nodes */
+    struct sy_error no_ipc;   /* why ipc was not taken between ranks on GPUs */
     char description[900];
 };
 
@@ -75,9 +76,13 @@ static void describe(struct sy_fabric *fabric)
 
     snprintf(fabric->description, sizeof fabric->description, "self for this rank%s",
              others ? "" : ", which is the only one");
+    snprintf(why, sizeof why, "%s%s%s",
+             forced            ? "--transport"
+             : fabric->windows ? "GPUs reach each other's memory"
+                               : "they share memory",
+             fabric->no_ipc.text[0] ? "; not ipc: " : "", fabric->no_ipc.text);
     if (n[VIA_SHM])
-        add_to(fabric, fabric->windows ? "ipc" : "shm", "", n[VIA_SHM], " on this node",
-               forced ? "--transport" : "they share memory");
+        add_to(fabric, fabric->windows ? "ipc" : "shm", "", n[VIA_SHM], " on this node", why);
     if (n[VIA_UCX])
         add_to(fabric, "ucx", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]), n[VIA_UCX], "",
                forced ? "--transport" : "on other nodes");
@@ -233,15 +238,26 @@ static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct s
     return sy_arena_init(&fabric->arena, bytes, err);
 }
 
-/* Windows in memory of devices, which every rank then has. Collective. */
+/* Windows in memory of devices, which every rank then has. Where ranks may choose they do without when they cannot. Collective,
+ * with the same outcome on all ranks. */
 static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *err)
 {
+    const struct sy_transport_config *config = &fabric->config;
+    bool choose = config->choice == SY_TRANSPORT_AUTO, all_near = sy_group_n_nodes(fabric->group) == 1;
     enum sy_status status;
 
-    if (fabric->config.choice != SY_TRANSPORT_IPC)
+    if (config->choice != SY_TRANSPORT_IPC && !(choose && config->lender && fabric->n_peers[VIA_SHM]))
         return SY_OK;
-    status = sy_lent_open(sy_group_node(fabric->group), fabric->config.lender, fabric->config.window_bytes,
-                          &fabric->windows, err);
+    if (choose && !all_near) {
+        sy_error_set(&fabric->no_ipc, SY_ERR_USAGE, "other ranks are on other nodes");
+        return SY_OK;
+    }
+    status = sy_lent_open(sy_group_node(fabric->group), config->lender, config->window_bytes, &fabric->windows,
+                          choose ? &fabric->no_ipc : err);
+    if (choose && status == SY_ERR_SYSTEM)
+        return SY_OK;
+    if (choose && status != SY_OK && err)
+        *err = fabric->no_ipc;
     if (status == SY_ERR_SYSTEM)
         sy_error_prefix(err, "--transport ipc");
     return status;
@@ -306,7 +322,7 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
         fabric->group = group;
         fabric->config = *config;
         fabric->config.epoch = sy_group_next_epoch(group);
-        fabric->unshared = fabric->no_ucx = (struct sy_error)SY_ERROR_INIT;
+        fabric->unshared = fabric->no_ucx = fabric->no_ipc = (struct sy_error)SY_ERROR_INIT;
         status = probe_memory(fabric, &can_share, err);
     }
     if (status == SY_OK)
