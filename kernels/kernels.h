@@ -30,6 +30,7 @@
 
 #include "base/lender.h"
 #include "base/pool.h"
+#include "base/range.h"
 #include "base/status.h"
 
 enum sy_dtype {
@@ -471,5 +472,8 @@ int64_t sy_cuda_pci(int device);
 /* Take GPU `device` for this process, whose calls then come from any of its threads. Errors: SY_ERR_USAGE when there is no
  * such GPU or this build has no code for it; SY_ERR_SYSTEM when it cannot be used. */
 enum sy_status sy_cuda_open(int device, struct sy_cuda_device *found, struct sy_error *err);
+
+/* Who writes ranges into the timelines of NVIDIA's profilers, on machines without a GPU too; NULL: this build has no NVTX. */
+const struct sy_range_listener *sy_cuda_ranges(void);
 
 #endif

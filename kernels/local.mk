@@ -49,6 +49,7 @@ sy_cuda_sources = \
 	%D%/cuda/pack.cu \
 	%D%/cuda/probe.cu \
 	%D%/cuda/queue.cu \
+	%D%/cuda/ranges.cu \
 	%D%/cuda/record.cu \
 	%D%/cuda/rope.cu \
 	%D%/cuda/router.cu %D%/cuda/router.cuh \

@@ -2,7 +2,8 @@
 # sy_cuda.m4 - the CUDA compiler and the architectures that GPU kernels are compiled for
 
 # SY_CUDA
-# Sets NVCC, NVCCFLAGS, CUDA_LIBS, SY_GENCODE, sy_have_cuda, sy_cuda_home and sy_version_cuda, and the conditional HAVE_CUDA.
+# Sets NVCC, NVCCFLAGS, CUDA_LIBS, NVTX_CPPFLAGS, SY_GENCODE, sy_have_cuda, sy_have_nvtx, sy_cuda_home and sy_version_cuda,
+# and the conditional HAVE_CUDA.
 AC_DEFUN([SY_CUDA], [
 AC_ARG_WITH([cuda],
   [AS_HELP_STRING([--with-cuda@<:@=DIR@:>@], [use nvcc of DIR, PATH or /usr/local/cuda; default: if it is there])],
@@ -15,6 +16,7 @@ AC_ARG_VAR([NVCCFLAGS], [flags of the CUDA compiler, default -O3])
 sy_have_cuda=no
 sy_version_cuda=
 sy_cuda_home=
+sy_have_nvtx=no
 AS_CASE([$with_cuda],
   [no], [NVCC=],
   [yes|auto], [AC_PATH_PROG([NVCC], [nvcc], [], [$PATH$PATH_SEPARATOR/usr/local/cuda/bin])],
@@ -67,6 +69,15 @@ AS_IF([test "x$sy_have_cuda" = xyes], [
   done
   AC_DEFINE_UNQUOTED([SY_BUILD_CUDA], ["CUDA $sy_version_cuda for $with_cuda_arch"],
     [nvcc's version and the architectures of the GPU kernels, where there are any.])
+  AC_MSG_CHECKING([for NVTX])
+  AS_ECHO(["#include <nvtx3/nvToolsExt.h>"]) >conftest.cu
+  AS_IF(["$NVCC" -ccbin "${CXX:-g++}" -c -o conftest.cu.o conftest.cu >&AS_MESSAGE_LOG_FD 2>&1], [
+    sy_have_nvtx=yes
+    NVTX_CPPFLAGS="-isystem $sy_cuda_home/include"
+    AC_DEFINE([SY_HAVE_NVTX], [1], [NVTX's headers are there: ranges go into the timelines of NVIDIA's profilers.])
+  ])
+  rm -f conftest.cu conftest.cu.o
+  AC_MSG_RESULT([$sy_have_nvtx])
   CUDA_LIBS="$CUDA_LIBS -lcudart_static -lstdc++ -lpthread -ldl -lrt"
 ])
 SY_NVCC_WARNINGS=
@@ -74,6 +85,7 @@ AS_IF([test "x$enable_werror" = xyes], [SY_NVCC_WARNINGS="-Werror all-warnings"]
 AC_SUBST([SY_NVCC_WARNINGS])
 AM_CONDITIONAL([HAVE_CUDA], [test "x$sy_have_cuda" = xyes])
 AC_SUBST([CUDA_LIBS])
+AC_SUBST([NVTX_CPPFLAGS])
 AC_SUBST([SY_GENCODE])
 # Dependencies that nvcc writes; make's own wildcards are no business of automake's.
 SY_CUDA_DEPENDENCIES='-include $(wildcard kernels/cuda/*.d)'

@@ -11,7 +11,8 @@ AS_CASE([$sy_have_ucx$with_ucx],
   [nono], [sy_note_ucx="left out as asked"],
   [sy_note_ucx="not found: no ucx transport"])
 AS_CASE([$sy_have_cuda$with_cuda],
-  [yes*], [sy_note_cuda="$sy_version_cuda, for $with_cuda_arch"],
+  [yes*], [sy_note_cuda="$sy_version_cuda, for $with_cuda_arch"
+    AS_IF([test "x$sy_have_nvtx" = xno], [sy_note_cuda="$sy_note_cuda, without NVTX"])],
   [nono], [sy_note_cuda="left out as asked"],
   [sy_note_cuda="not found: CPUs only"])
 AS_CASE([$sy_have_nccl$with_nccl],

@@ -16,6 +16,7 @@ libbase_a_SOURCES = \
 	%D%/base/options_value.c \
 	%D%/base/pool.c %D%/base/pool.h \
 	%D%/base/progress.c %D%/base/progress.h \
+	%D%/base/range.c %D%/base/range.h \
 	%D%/base/status.c %D%/base/status.h \
 	%D%/base/stream.c %D%/base/stream.h \
 	%D%/base/utf8.c %D%/base/utf8.h

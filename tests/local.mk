@@ -68,6 +68,10 @@ sy_compare = %D%/mpi/compare.c %D%/mpi/compare.h
 tests_mpi_golden_np1_t_SOURCES = %D%/mpi/golden.c $(sy_compare)
 tests_mpi_golden_np2_t_SOURCES = %D%/mpi/golden.c $(sy_compare)
 tests_mpi_golden_np3_t_SOURCES = %D%/mpi/golden.c $(sy_compare)
+sy_np2_tests += %D%/mpi/ranges.np2.t
+sy_mpi_tests += %D%/mpi/ranges.np1.t
+tests_mpi_ranges_np1_t_SOURCES = %D%/mpi/ranges.c
+tests_mpi_ranges_np2_t_SOURCES = %D%/mpi/ranges.c
 sy_np2_tests += %D%/mpi/allocations.np2.t
 sy_mpi_tests += %D%/mpi/allocations.np1.t %D%/mpi/allocations.np4.t
 tests_mpi_allocations_np1_t_SOURCES = %D%/mpi/allocations.c
@@ -158,12 +162,14 @@ EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/m
 
 # Options, progress and rings.
 sy_unit_tests += %D%/unit/amount.t %D%/unit/options.t %D%/unit/pool.t %D%/unit/progress.t %D%/unit/ring.t \
-	%D%/unit/stream.t
+	%D%/unit/nvtx.t %D%/unit/stream.t
 tests_unit_amount_t_SOURCES = %D%/unit/amount.c
 tests_unit_options_t_SOURCES = %D%/unit/options.c
 tests_unit_pool_t_SOURCES = %D%/unit/pool.c
 tests_unit_progress_t_SOURCES = %D%/unit/progress.c
 tests_unit_ring_t_SOURCES = %D%/unit/ring.c
+tests_unit_nvtx_t_SOURCES = %D%/unit/nvtx.c
+tests_unit_nvtx_t_CPPFLAGS = $(AM_CPPFLAGS) $(NVTX_CPPFLAGS)
 tests_unit_stream_t_SOURCES = %D%/unit/stream.c
 
 # Tokenizer.

@@ -437,6 +437,33 @@ static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_mo
     sy_cuda_group_run(q, &g);
 }
 
+static void run_router(struct sy_queue *q, struct moe *m, const struct sy_moe_run *run)
+{
+    SY_RANGE("router");
+    if (run->from == SY_MOE_FROM_HIDDEN)
+        sy_cuda_router_logits(q, run->router, run->h, m->T, run->logits);
+    run_choose(q, m, run->rule);
+}
+
+static void run_experts(struct sy_queue *q, const struct moe *m, const struct sy_moe_run *run)
+{
+    SY_RANGE("experts");
+    run_half(q, m, run, SY_GATE_UP);
+    run_half(q, m, run, SY_DOWN);
+}
+
+static void run_combine(struct sy_queue *q, const struct moe *m)
+{
+    SY_RANGE("combine");
+    if (m->D % 8 || ((uintptr_t)m->x | (uintptr_t)m->shared) % 16) {
+        sy_cuda_combine(q, m->results, SY_BF16, m->weights, m->T, m->K, m->D, m->shared, false, m->x);
+        return;
+    }
+    int n_blocks = (int)((size_t)m->T * (size_t)m->D / 8 / 256) + 1;
+    sy_launch(q, "combining", combine_kernel, dim3((unsigned)(n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms)), 256,
+              0, *m);
+}
+
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
 {
     struct moe m;
@@ -455,16 +482,7 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
     m.n_active = (unsigned long long *)run->n_active;
     m.scattered = m.tile_rows > SY_CUDA_FEW_ROWS && run->shape.w_dtype == SY_BF16 && sy_cuda_has_wgmma(q) &&
                   m.D % 8 == 0 && (uintptr_t)m.h % 16 == 0;
-    if (run->from == SY_MOE_FROM_HIDDEN)
-        sy_cuda_router_logits(q, run->router, run->h, m.T, run->logits);
-    run_choose(q, &m, run->rule);
-    run_half(q, &m, run, SY_GATE_UP);
-    run_half(q, &m, run, SY_DOWN);
-    if (m.D % 8 || ((uintptr_t)m.x | (uintptr_t)m.shared) % 16) {
-        sy_cuda_combine(q, m.results, SY_BF16, m.weights, m.T, m.K, m.D, m.shared, false, m.x);
-        return;
-    }
-    int n_blocks = (int)((size_t)m.T * (size_t)m.D / 8 / 256) + 1;
-    sy_launch(q, "combining", combine_kernel, dim3((unsigned)(n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms)), 256,
-              0, m);
+    run_router(q, &m, run);
+    run_experts(q, &m, run);
+    run_combine(q, &m);
 }

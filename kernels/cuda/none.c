@@ -29,3 +29,8 @@ const struct sy_kernels *sy_kernels_cuda(void)
 {
     return NULL;
 }
+
+const struct sy_range_listener *sy_cuda_ranges(void)
+{
+    return NULL;
+}

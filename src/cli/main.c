@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/version.h"
+#include "kernels.h"
 
 static const char *env(const char *name)
 {
@@ -125,6 +126,7 @@ int main(int argc, char **argv)
 {
     int code = -1;
 
+    sy_range_listen(sy_cuda_ranges());
     for (int i = 0; i < SY_N_COMMANDS && argc > 1; i++)
         if (!strcmp(argv[1], sy_cli_command_name((enum sy_command)i)))
             code = command_main((enum sy_command)i, argc, argv);

@@ -92,6 +92,7 @@ void sy_cli_version(FILE *out)
 #else
     print(out, "CUDA kernels", "none");
 #endif
+    print(out, "timelines", sy_cuda_ranges() ? "NVTX ranges" : "none: this build has no NVTX");
 #ifdef SY_BUILD_ADDRESS_SANITIZER
     print(out, "sanitizers", "address, undefined behaviour");
 #endif

@@ -3,6 +3,8 @@
  */
 #include "engine/attention.h"
 
+#include "base/range.h"
+
 /* Normalise queries and keys as the architecture wants it: each head on its own, or the whole projection. */
 static void normalise_qk(struct sy_forward *forward, int T, const struct sy_layer_weights *weights, size_t stride)
 {
@@ -72,6 +74,7 @@ void sy_attention_run(struct sy_forward *forward, int l, int head_begin, int hea
     size_t stride = (size_t)(nq + 2 * nkv);
     float *key = forward->qkv + nq, *value = key + nkv;
 
+    SY_RANGE("attention");
     enum sy_round round = kv.dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
     k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
             false, forward->qkv, stride);

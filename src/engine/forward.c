@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "engine/attention.h"
 
 /* Outputs of a layer's first projections. */
@@ -185,6 +186,7 @@ static void run_dense(struct sy_forward *forward, int T, const struct sy_layer_w
     const struct sy_kernels *k = config->kernels;
     struct sy_tile tile = {&weights->dense_gate_up, &weights->dense_down, 0, T};
 
+    SY_RANGE("dense MLP");
     k->expert_gate_up(config->queue, &tile, 1, forward->h_rows, config->rows, &config->model->glu, forward->act);
     k->expert_down(config->queue, &tile, 1, forward->act, config->rows, forward->delta, NULL, SY_F32);
     sy_forward_add_scaled(forward, T);
@@ -309,6 +311,7 @@ static enum sy_status replay(struct sy_forward *forward, const struct sy_batch *
     *done = step != NULL;
     if (!step)
         return SY_OK;
+    SY_RANGE("replay");
     k->replay(config->queue, step->recording);
     config->moe->work.n_pairs += step->n_pairs;
     return SY_OK;
@@ -336,6 +339,7 @@ enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, in
     size_t D = (size_t)model->hidden, V = (size_t)model->vocab;
     int64_t begin_ns = sy_clock_ns();
 
+    SY_RANGE("logits");
     for (int i = 0; i < n_rows; i++)
         forward->logit_index[i] = (uint32_t)rows[i];
     k->copy_rows(config->queue, forward->logit_rows, NULL, forward->x, forward->logit_index, n_rows, D * sizeof(float));

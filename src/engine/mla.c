@@ -8,6 +8,8 @@
  */
 #include "engine/attention.h"
 
+#include "base/range.h"
+
 /* The norms of the latents have an epsilon of their own, whatever rms_norm_eps is: DeepSeek's code and transformers
  * (modeling_deepseek_v3.py) leave it at its default. */
 #define LATENT_EPS 1e-6f
@@ -113,6 +115,7 @@ void sy_mla_run(struct sy_forward *forward, int l, int head_begin, int head_end)
     size_t stride = (size_t)(first + kv.k_dim), q_stride = mla->q_lora_rank ? (size_t)nq : stride;
     float *latent = forward->qkv + first, *rotary = latent + mla->kv_lora_rank, *q = forward->qkv;
 
+    SY_RANGE("attention");
     k->gemm(config->queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
             false, forward->qkv, stride);
     k->rmsnorm(config->queue, latent, stride, T, 1, mla->kv_lora_rank, weights->kv_a_norm, LATENT_EPS, latent, SY_F32,

@@ -9,6 +9,7 @@
 #include "base/amount.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/range.h"
 #include "engine/holding.h"
 #include "engine/protocol.h"
 #include "engine/session_private.h"
@@ -225,6 +226,7 @@ static enum sy_status load(struct sy_session *session, struct sy_error *err)
     int n_parts = session->blocks.dense_shared ? sy_group_node_size(session->group) : 1;
     int64_t begin_ns = sy_clock_ns();
 
+    SY_RANGE("load");
     sy_progress_begin(&progress, "loading", "B", shard->dense_read_bytes / (uint64_t)n_parts + shard->expert_read_bytes,
                       session->config.show_progress && session->rank == 0);
     enum sy_status st = sy_shard_load(shard, session->ckpt, part, n_parts, session->pool, &progress, err);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "engine/protocol.h"
 #include "engine/session_private.h"
 
@@ -144,6 +145,14 @@ static enum sy_status apply_header(struct sy_session *session, struct sy_step_he
     return SY_OK;
 }
 
+/* What a batch is called in a timeline. */
+static const char *kind_of(const struct sy_batch *batch)
+{
+    if (!batch->n_prefill)
+        return batch->n_decode ? "decode" : "serve others";
+    return batch->n_decode ? "prefill and decode" : "prefill";
+}
+
 /* Run this rank's batch with all others. */
 static enum sy_status run_batch(struct sy_session *session, struct sy_step_report *report, struct sy_error *err)
 {
@@ -152,6 +161,7 @@ static enum sy_status run_batch(struct sy_session *session, struct sy_step_repor
     sy_scheduler_plan(&session->scheduler);
     report->n_prefill = (uint32_t)batch->n_prefill;
     report->n_decode = (uint32_t)batch->n_decode;
+    SY_RANGE(kind_of(batch));
     enum sy_status st = sy_forward_run(&session->forward, batch, err);
     if (!st)
         st = sy_session_make_tokens(session, &report->n_events, err);

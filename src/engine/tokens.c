@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "engine/protocol.h"
 #include "engine/session_private.h"
 
@@ -132,6 +133,7 @@ static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t 
     if (st)
         return st;
     int64_t begin_ns = sy_clock_ns();
+    SY_RANGE("sampling");
     if (n_long > 1)
         sy_pool_run(session->pool, n_jobs, run_logit_job, session);
     else

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/moe.h"
 #include "moe/wire.h"
 
@@ -158,6 +159,7 @@ void sy_combine_finish(struct sy_moe *moe, float *x)
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
+    SY_RANGE("combine");
     config->kernels->combine(config->queue, moe->results, config->wire, moe->weights, moe->T, moe->plan.top_k,
                              config->hidden, config->shared_width ? moe->shared : NULL, config->reverse_k, x);
     for (int p = 0; p < moe->n_ranks; p++)

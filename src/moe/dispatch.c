@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "base/stream.h"
 #include "moe/moe.h"
 #include "moe/wire.h"
@@ -81,6 +82,7 @@ enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_e
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
 
+    SY_RANGE("dispatch");
     config->kernels->convert(config->queue, sy_dispatch_own(moe, 0), config->wire, h, SY_F32,
                              (size_t)moe->T * (size_t)config->hidden);
     enum sy_status st = config->kernels->queue_sync(config->queue, err);

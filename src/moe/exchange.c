@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/moe.h"
 
 static bool all_sent(const struct sy_moe *moe)
@@ -38,6 +39,7 @@ enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err)
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
+    SY_RANGE("dispatch");
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
     while (!st && !(all_sent(moe) && sy_dispatch_arrived(moe)))
         st = turn(moe, &wait, false, err);
@@ -91,6 +93,7 @@ enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, stru
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
+    SY_RANGE("combine");
     if (sy_fabric_on_device(moe->config.fabric))
         st = write_on_device(moe, rows, err);
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));

@@ -5,6 +5,7 @@
  * so that chunks move in between.
  */
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/batch.h"
 #include "moe/moe.h"
 
@@ -70,6 +71,7 @@ static enum sy_status compute(struct sy_moe *moe, int n_tiles, int begin, struct
 {
     const struct sy_moe_config *config = &moe->config;
 
+    SY_RANGE("experts");
     config->kernels->copy_rows(config->queue, moe->batch_in, NULL, moe->rows_in, moe->batch_rows + begin,
                                moe->n_out - begin, moe->rows.row_bytes);
     config->kernels->expert_gate_up(config->queue, moe->tiles, n_tiles, moe->batch_in, config->wire, &config->glu,

@@ -7,6 +7,7 @@
  * On a GPU that has all experts whole.c takes all of it in one call.
  */
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/moe.h"
 #include "moe/whole.h"
 
@@ -47,6 +48,7 @@ static enum sy_status overlapped(struct sy_moe *moe, const struct sy_layer_weigh
 {
     struct sy_wait wait;
     bool moved = false;
+    SY_RANGE("exchange");
     enum sy_status st = sy_dispatch_move(moe, &moved, err);
 
     if (st)

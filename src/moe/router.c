@@ -2,6 +2,7 @@
  * router.c - which experts each token goes to, and with what weight; always FP32
  */
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/moe.h"
 
 enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
@@ -10,6 +11,7 @@ enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *
     int64_t begin_ns = sy_clock_ns();
     struct sy_router_rule rule = moe->config.rule;
 
+    SY_RANGE("router");
     rule.correction = weights->correction;
     moe->config.kernels->router(moe->config.queue, &rule, &weights->router, h, moe->T, moe->logits, moe->ids,
                                 moe->weights);

@@ -2,6 +2,7 @@
  * shared.c - the expert that every token goes to
  */
 #include "base/clock.h"
+#include "base/range.h"
 #include "moe/moe.h"
 
 void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, const uint8_t *rows)
@@ -13,6 +14,7 @@ void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, c
 
     if (!config->shared_width)
         return;
+    SY_RANGE("shared expert");
     k->expert_gate_up(config->queue, &tile, 1, rows, config->wire, &config->glu, moe->shared_act);
     k->expert_down(config->queue, &tile, 1, moe->shared_act, config->wire, moe->shared, NULL, SY_F32);
     if (weights->shared_gate.n) {
