@@ -23,7 +23,7 @@ libbase_a_SOURCES = \
 
 # Checkpoint, model description, tokenizer, shard.
 libmodel_a_SOURCES = \
-	%D%/model/load.c \
+	%D%/model/load.c %D%/model/load_order.c %D%/model/loading.h \
 	%D%/model/quantization.c %D%/model/quantization.h \
 	%D%/model/source.c %D%/model/source.h \
 	%D%/model/shard.c %D%/model/shard.h %D%/model/shard_job.h \

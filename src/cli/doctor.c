@@ -207,6 +207,14 @@ static enum sy_status check_room(const struct sy_setup *setup, struct sy_error *
     if (st)
         return st;
     uint64_t need = holding.dense_bytes + (uint64_t)n_local * holding.expert_bytes_most;
+    if (setup->kernels->on_device) {
+        need = holding.dense_bytes + holding.expert_bytes_most;
+        return need <= setup->gpu.free_bytes
+                   ? SY_OK
+                   : sy_error_set(err, SY_ERR_SYSTEM,
+                                  "a rank needs %.1f GB for weights, but its GPU has %.1f GB free; use more GPUs",
+                                  (double)need * 1e-9, (double)setup->gpu.free_bytes * 1e-9);
+    }
     if (need > setup->machine.memory_free_bytes)
         return sy_error_set(err, SY_ERR_SYSTEM,
                             "the %d rank%s of this node need%s %.1f GB for weights, but %.1f GB are free; use more "

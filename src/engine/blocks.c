@@ -3,98 +3,140 @@
  */
 #include "engine/blocks.h"
 
-#include <string.h>
-
 #include "arena.h"
 
-/* Two pieces of pinned memory take turns: one is filled while the other travels. */
-#define PIECE_BYTES ((size_t)64 << 20)
-#define ITEM_BYTES  ((size_t)2 << 20)
-
-static enum sy_status make_private(struct sy_blocks *blocks, struct sy_error *err)
+/* A GPU's memory, and what windows of the dense block are packed in. */
+static enum sy_status make_on_device(struct sy_blocks *blocks, struct sy_error *err)
 {
     const struct sy_kernels *k = blocks->kernels;
 
-    /* A GPU's pages are not for reading files into: these are plain memory for as long as loading takes. */
-    blocks->experts = k->on_device ? sy_kernels_ref()->alloc(blocks->expert_bytes) : k->alloc(blocks->expert_bytes);
-    if (!blocks->experts)
-        return sy_no_memory(sy_kernels_ref(), blocks->expert_bytes, "experts", err);
-    if (!k->on_device)
-        return SY_OK;
-    blocks->device_dense = k->alloc(blocks->dense_bytes);
-    blocks->device_experts = k->alloc(blocks->expert_bytes);
-    return blocks->device_dense && blocks->device_experts
-               ? SY_OK
-               : sy_no_memory(blocks->kernels, blocks->dense_bytes + blocks->expert_bytes, "weights", err);
+    blocks->dense = k->alloc(blocks->dense_bytes);
+    blocks->experts = k->alloc(blocks->expert_bytes);
+    if (!blocks->dense || !blocks->experts)
+        return sy_no_memory(k, blocks->dense_bytes + blocks->expert_bytes, "weights", err);
+    enum sy_status st = blocks->common ? k->share_host(blocks->common, 2 * blocks->dense_window, err) : SY_OK;
+    blocks->seen = blocks->common && !st;
+    return st;
+}
+
+static enum sy_status make_experts(struct sy_blocks *blocks, struct sy_error *err)
+{
+    blocks->experts = blocks->kernels->alloc(blocks->expert_bytes);
+    return blocks->experts ? SY_OK : sy_no_memory(blocks->kernels, blocks->expert_bytes, "experts", err);
 }
 
 enum sy_status sy_blocks_make(struct sy_blocks *blocks, const struct sy_kernels *kernels, struct sy_group *group,
-                              struct sy_shard *shard, struct sy_error *err)
+                              struct sy_shard *shard, size_t window_bytes, struct sy_error *err)
 {
-    *blocks = (struct sy_blocks){
-        .kernels = kernels, .dense_bytes = shard->dense_bytes, .expert_bytes = shard->expert_bytes};
-    enum sy_status st = sy_group_share(group, blocks->dense_bytes, &blocks->dense, &blocks->dense_shared, err);
+    void *shared = NULL;
+
+    *blocks = (struct sy_blocks){.kernels = kernels,
+                                 .group = group,
+                                 .dense_bytes = shard->dense_bytes,
+                                 .expert_bytes = shard->expert_bytes,
+                                 .window_bytes = window_bytes,
+                                 .dense_window = sy_shard_window_bytes(shard, false, window_bytes),
+                                 .expert_window = sy_shard_window_bytes(shard, true, window_bytes),
+                                 .error = SY_ERROR_INIT};
+    enum sy_status st = sy_group_share(group, kernels->on_device ? 2 * blocks->dense_window : blocks->dense_bytes,
+                                       &shared, &blocks->dense_shared, err);
+    if (kernels->on_device)
+        blocks->common = shared;
+    else
+        blocks->dense = shared;
     if (!st)
-        st = sy_group_agree(group, make_private(blocks, err), err);
-    if (st)
-        return st;
-    if (!kernels->on_device) {
+        st = sy_group_agree(group, kernels->on_device ? make_on_device(blocks, err) : make_experts(blocks, err), err);
+    if (!st)
         sy_shard_place(shard, blocks->dense, blocks->experts);
-        return SY_OK;
-    }
-    sy_shard_place(shard, blocks->device_dense, blocks->device_experts);
-    sy_shard_stage(shard, blocks->dense, blocks->experts);
-    return SY_OK;
+    return st;
 }
 
-struct piece {
-    uint8_t *to;
-    const uint8_t *from;
-    size_t bytes;
-};
-
-static void fill(void *arg, int item, int thread)
-{
-    const struct piece *piece = arg;
-    size_t at = (size_t)item * ITEM_BYTES, left = piece->bytes - at;
-
-    (void)thread;
-    memcpy(piece->to + at, piece->from + at, left < ITEM_BYTES ? left : ITEM_BYTES);
-}
-
-static enum sy_status upload(const struct sy_blocks *blocks, struct sy_queue *queue, struct sy_pool *pool,
-                             uint8_t *pieces, const void *from, void *to, size_t bytes, struct sy_error *err)
-{
-    enum sy_status st = SY_OK;
-
-    for (size_t at = 0, n = 0; at < bytes && !st; at += PIECE_BYTES, n++) {
-        struct piece piece = {pieces + n % 2 * PIECE_BYTES, (const uint8_t *)from + at,
-                              bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES};
-        sy_pool_run(pool, (int)((piece.bytes + ITEM_BYTES - 1) / ITEM_BYTES), fill, &piece);
-        /* The one before has had that long to arrive, and gives its place to the next one. */
-        st = blocks->kernels->queue_sync(queue, err);
-        blocks->kernels->copy(queue, (uint8_t *)to + at, piece.to, piece.bytes);
-    }
-    return st ? st : blocks->kernels->queue_sync(queue, err);
-}
-
-enum sy_status sy_blocks_upload(struct sy_blocks *blocks, struct sy_queue *queue, struct sy_pool *pool,
-                                struct sy_error *err)
+static void free_windows(struct sy_blocks *blocks)
 {
     const struct sy_kernels *k = blocks->kernels;
 
-    if (!k->on_device)
-        return SY_OK;
-    uint8_t *pieces = k->alloc_host(2 * PIECE_BYTES);
-    if (!pieces)
-        return sy_no_memory(blocks->kernels, 2 * PIECE_BYTES, "pinned memory to load through", err);
-    enum sy_status st = upload(blocks, queue, pool, pieces, blocks->dense, blocks->device_dense, blocks->dense_bytes,
-                               err);
+    if (blocks->seen)
+        k->unshare_host(blocks->common);
+    sy_group_unshare(blocks->common, 2 * blocks->dense_window);
+    if (blocks->own)
+        k->free_host(blocks->own, 2 * blocks->expert_window);
+    blocks->common = blocks->own = NULL;
+    blocks->seen = false;
+}
+
+/* Windows of experts come when those of the dense block are on their way. */
+static enum sy_status begin_experts(struct sy_blocks *blocks, struct sy_error *err)
+{
+    enum sy_status st = blocks->kernels->queue_sync(blocks->queue, err);
+
+    if (st)
+        return st;
+    free_windows(blocks);
+    blocks->n_taken = 0;
+    blocks->own = blocks->kernels->alloc_host(2 * blocks->expert_window);
+    return blocks->own ? SY_OK
+                       : sy_no_memory(blocks->kernels, 2 * blocks->expert_window, "pinned memory to load through", err);
+}
+
+static enum sy_status take(void *ctx, const struct sy_window *window, uint8_t **memory, struct sy_error *err)
+{
+    struct sy_blocks *blocks = ctx;
+    enum sy_status st = window->expert && !blocks->own ? begin_experts(blocks, err) : SY_OK;
+
     if (!st)
-        st = upload(blocks, queue, pool, pieces, blocks->experts, blocks->device_experts, blocks->expert_bytes, err);
-    k->free_host(pieces, 2 * PIECE_BYTES);
-    sy_kernels_ref()->free(blocks->experts, blocks->expert_bytes);
-    blocks->experts = NULL;
+        *memory = window->expert ? blocks->own + (size_t)(blocks->n_taken % 2) * blocks->expert_window
+                                 : blocks->common + (size_t)(blocks->n_taken % 2) * blocks->dense_window;
+    blocks->n_taken++;
+    return st;
+}
+
+/* The window before this one has arrived by now, here and, after the barrier, on every rank of the node, so its memory is for
+ * the next one. An error of this rank's own waits, for the others come to every barrier. */
+static enum sy_status give(void *ctx, const struct sy_window *window, const uint8_t *memory, struct sy_error *err)
+{
+    struct sy_blocks *blocks = ctx;
+    const struct sy_kernels *k = blocks->kernels;
+    enum sy_status st = SY_OK;
+
+    if (!blocks->error.status)
+        k->queue_sync(blocks->queue, &blocks->error);
+    if (!window->expert && blocks->dense_shared)
+        st = sy_group_node_barrier(blocks->group, err);
+    if (!st && memory && !blocks->error.status)
+        k->copy(blocks->queue, (uint8_t *)(window->expert ? blocks->experts : blocks->dense) + window->begin, memory,
+                window->bytes);
+    return st;
+}
+
+/* Ranks that read the dense block together. */
+static int n_readers(const struct sy_blocks *blocks)
+{
+    return blocks->dense_shared ? sy_group_node_size(blocks->group) : 1;
+}
+
+uint64_t sy_blocks_read_bytes(const struct sy_blocks *blocks, const struct sy_shard *shard)
+{
+    return shard->dense_read_bytes / (uint64_t)n_readers(blocks) + shard->expert_read_bytes;
+}
+
+enum sy_status sy_blocks_load(struct sy_blocks *blocks, struct sy_shard *shard, struct sy_checkpoint *ckpt,
+                              struct sy_queue *queue, struct sy_pool *pool, struct sy_progress *progress,
+                              struct sy_error *err)
+{
+    int n_parts = n_readers(blocks), part = n_parts > 1 ? sy_group_node_rank(blocks->group) : 0;
+    struct sy_windows windows = {.bytes = blocks->window_bytes, .take = take, .give = give, .ctx = blocks};
+
+    if (!blocks->kernels->on_device)
+        return sy_shard_load(shard, ckpt, part, n_parts, pool, progress, NULL, err);
+    blocks->queue = queue;
+    enum sy_status st = sy_shard_load(shard, ckpt, part, n_parts, pool, progress, &windows, err);
+    if (!blocks->error.status)
+        blocks->kernels->queue_sync(queue, &blocks->error);
+    if (!st && blocks->error.status) {
+        st = blocks->error.status;
+        *err = blocks->error;
+    }
+    free_windows(blocks);
     return st;
 }
 
@@ -104,12 +146,11 @@ void sy_blocks_free(struct sy_blocks *blocks)
 
     if (!k)
         return;
-    sy_group_unshare(blocks->dense, blocks->dense_bytes);
-    if (blocks->experts)
-        (k->on_device ? sy_kernels_ref() : k)->free(blocks->experts, blocks->expert_bytes);
-    if (blocks->device_dense)
-        k->free(blocks->device_dense, blocks->dense_bytes);
-    if (blocks->device_experts)
-        k->free(blocks->device_experts, blocks->expert_bytes);
+    free_windows(blocks);
+    if (k->on_device)
+        k->free(blocks->dense, blocks->dense_bytes);
+    else
+        sy_group_unshare(blocks->dense, blocks->dense_bytes);
+    k->free(blocks->experts, blocks->expert_bytes);
     *blocks = (struct sy_blocks){0};
 }

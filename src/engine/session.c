@@ -221,15 +221,13 @@ static enum sy_status start_compute(struct sy_session *session, struct sy_error 
 static enum sy_status load(struct sy_session *session, struct sy_error *err)
 {
     struct sy_progress progress;
-    struct sy_shard *shard = session->shard;
-    int part = session->blocks.dense_shared ? sy_group_node_rank(session->group) : 0;
-    int n_parts = session->blocks.dense_shared ? sy_group_node_size(session->group) : 1;
     int64_t begin_ns = sy_clock_ns();
 
     SY_RANGE("load");
-    sy_progress_begin(&progress, "loading", "B", shard->dense_read_bytes / (uint64_t)n_parts + shard->expert_read_bytes,
+    sy_progress_begin(&progress, "loading", "B", sy_blocks_read_bytes(&session->blocks, session->shard),
                       session->config.show_progress && session->rank == 0);
-    enum sy_status st = sy_shard_load(shard, session->ckpt, part, n_parts, session->pool, &progress, err);
+    enum sy_status st = sy_blocks_load(&session->blocks, session->shard, session->ckpt, session->queue, session->pool,
+                                       &progress, err);
     sy_progress_end(&progress);
     session->stats.load_s = (double)(sy_clock_ns() - begin_ns) * 1e-9;
     return st;
@@ -275,9 +273,10 @@ static void say_memory(const struct sy_session *session)
     else
         sy_log(SY_LOG_INFO, "KV cache: %s, %zu bytes for each token of a sequence", type, full);
     sy_log(SY_LOG_INFO,
-           "memory: dense weights %s a node, experts %s, KV cache up to %s (%d pages of %d tokens) and buffers up to "
+           "memory: dense weights %s a %s, experts %s, KV cache up to %s (%d pages of %d tokens) and buffers up to "
            "%s a rank",
            sy_amount_bytes((double)need->dense_bytes, dense, sizeof dense),
+           session->config.kernels->on_device ? "rank" : "node",
            sy_amount_bytes((double)need->expert_bytes, experts, sizeof experts),
            sy_amount_bytes((double)need->kv_bytes, kv, sizeof kv), session->n_pages, SY_KV_PAGE,
            sy_amount_bytes((double)need->buffer_bytes, buffers, sizeof buffers));
@@ -317,18 +316,17 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
         return st;
     session->n_pages = session->cache.n_pages;
     say_memory(session);
-    st = sy_blocks_make(&session->blocks, session->config.kernels, group, session->shard, err);
+    st = sy_blocks_make(&session->blocks, session->config.kernels, group, session->shard, SY_WINDOW_BYTES, err);
     if (st)
         return st;
-    if (!session->blocks.dense_shared && sy_group_node_size(group) > 1 && session->rank == 0)
+    if (!session->blocks.dense_shared && sy_group_node_size(group) > 1 && !session->config.kernels->on_device &&
+        session->rank == 0)
         sy_log(SY_LOG_WARN, "the ranks of a node cannot share memory here: each holds its own %.1f MB of dense weights",
                (double)session->shard->dense_bytes * 1e-6);
     int64_t timeout_ms = sy_group_timeout_ms(group);
     sy_group_set_timeout(group, load_timeout_ms(session, timeout_ms));
     st = sy_group_agree(group, load(session, err), err);
     /* The dense block is complete once every rank of the node has read its part, which the agreement has shown. */
-    if (!st)
-        st = sy_group_agree(group, sy_blocks_upload(&session->blocks, session->queue, session->pool, err), err);
     sy_group_set_timeout(group, timeout_ms);
     if (!st)
         st = open_fabric(session, err);

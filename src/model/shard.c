@@ -26,7 +26,7 @@ static struct sy_shard_job *new_job(struct sy_shard *shard, bool expert, size_t 
     struct sy_shard_job *job = &shard->jobs[shard->n_jobs++];
     size_t *used = expert ? &shard->expert_bytes : &shard->dense_bytes;
 
-    *job = (struct sy_shard_job){.expert = expert, .offset = *used};
+    *job = (struct sy_shard_job){.expert = expert, .offset = *used, .bytes = bytes};
     *used += (bytes + ALIGN - 1) / ALIGN * ALIGN;
     return job;
 }
@@ -48,6 +48,7 @@ static struct sy_shard_job *add_scales(struct sy_shard *shard, const struct sy_s
     job->kind = SY_JOB_SCALES;
     job->dtype = dtype;
     job->offset = placed.offset;
+    job->bytes = placed.bytes;
     for (int i = 0; i < job->n_streams * job->n_segments; i++) {
         struct sy_stretch stretch = sy_scales_stretch(&job->segments[i], 0, job->segments[i].n);
         count_read(shard, job->expert, (stretch.end - stretch.begin) / (uint64_t)job->segments[i].scales.row_step);
@@ -304,13 +305,8 @@ void sy_shard_place(struct sy_shard *shard, void *dense, void *experts)
         place_weight(&shard->experts[i].gate_up, experts);
         place_weight(&shard->experts[i].down, experts);
     }
-    sy_shard_stage(shard, dense, experts);
-}
-
-void sy_shard_stage(struct sy_shard *shard, void *dense, void *experts)
-{
     for (int i = 0; i < shard->n_jobs; i++)
-        shard->jobs[i].dst = (char *)(shard->jobs[i].expert ? experts : dense) + shard->jobs[i].offset;
+        shard->jobs[i].dst = (uint8_t *)(shard->jobs[i].expert ? experts : dense) + shard->jobs[i].offset;
 }
 
 void sy_shard_destroy(struct sy_shard *shard)

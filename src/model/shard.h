@@ -74,16 +74,35 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
 /* Give the blocks their memory (zeroed, dense_bytes and expert_bytes long, aligned to 64). Once. */
 void sy_shard_place(struct sy_shard *shard, void *dense, void *experts);
 
-/* Load into other blocks of the same sizes than those that were placed, which the host cannot write to: the caller copies
- * them there. */
-void sy_shard_stage(struct sy_shard *shard, void *dense, void *experts);
+/* A piece of one of the blocks. */
+struct sy_window {
+    bool expert; /* of the block of experts, else of the dense one */
+    size_t begin, bytes;
+};
+
+/* How blocks are filled that the host cannot write to: window by window in order of their places, those of the dense block
+ * first. A window has at most `bytes`, or what one matrix needs that cannot be cut. */
+struct sy_windows {
+    size_t bytes;
+    /* Memory to pack a window in; what it holds does not matter. */
+    enum sy_status (*take)(void *ctx, const struct sy_window *window, uint8_t **memory, struct sy_error *err);
+    /* It is packed; memory is NULL when it is not, because something went wrong here: then too every window is given, for
+     * ranks that share a dense block may wait for each other. An error ends the loading at once. */
+    enum sy_status (*give)(void *ctx, const struct sy_window *window, const uint8_t *memory, struct sy_error *err);
+    void *ctx;
+};
+
+/* Bytes of the largest window of a block, when it may have `least`. */
+size_t sy_shard_window_bytes(const struct sy_shard *shard, bool expert, size_t least);
 
 /* Read and pack this rank's experts, and part `part` of n_parts of the dense weights (n_parts ranks share one dense block;
- * 0 of 1 where it is private). Reads go through the files in order, and the system is told what comes next; all threads of
- * the pool read and pack. Needs under 1 MiB for each thread (16 rows, where those are more). progress may be NULL.
- * Errors: as sy_checkpoint_fetch(), of the first tensor in the order of the files that cannot be read; SY_ERR_SYSTEM. */
+ * 0 of 1 where it is private), into the blocks' memory, or where windows is not NULL through them. Reads go through the files
+ * in order, or through the files of each window; the system is told what comes next, and all threads of the pool read and
+ * pack. Needs under 1 MiB for each thread (16 rows, where those are more). progress may be NULL.
+ * Errors: as sy_checkpoint_fetch(), of the first tensor in that order that cannot be read; windows' own; SY_ERR_SYSTEM. */
 enum sy_status sy_shard_load(struct sy_shard *shard, struct sy_checkpoint *ckpt, int part, int n_parts,
-                             struct sy_pool *pool, struct sy_progress *progress, struct sy_error *err);
+                             struct sy_pool *pool, struct sy_progress *progress, const struct sy_windows *windows,
+                             struct sy_error *err);
 
 void sy_shard_destroy(struct sy_shard *shard);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * shard_job.h - one packed matrix or vector to be filled (private to shard.c and load.c)
+ * shard_job.h - one packed matrix or vector to be filled (private to shard.c, load.c and load_order.c)
  */
 #ifndef SY_MODEL_SHARD_JOB_H
 #define SY_MODEL_SHARD_JOB_H
@@ -16,7 +16,8 @@ struct sy_shard_job {
     enum sy_job_kind kind;
     bool expert;   /* in the block of experts, else in the dense one */
     size_t offset; /* in its block */
-    char *dst;     /* set by sy_shard_place() */
+    size_t bytes;  /* packed */
+    uint8_t *dst;     /* set by sy_shard_place() */
     enum sy_dtype dtype; /* of the packed panels; of scales SY_F32, or SY_U8 for MXFP4 */
     int n, k;      /* outputs of one stream, inputs; of vectors their length alone */
     int n_streams, n_segments; /* segments of one stream; vectors have no streams */

@@ -206,7 +206,7 @@ static enum sy_status load(struct sy_checkpoint *ckpt, struct sy_shard *shard, i
     promise(*blocks && !sy_pool_create(1, NULL, 0, &pool, &err));
     sy_shard_place(shard, *blocks, *blocks + shard->dense_bytes);
     for (int part = 0; part < n_parts && !st; part++)
-        st = sy_shard_load(shard, ckpt, part, n_parts, pool, NULL, &err);
+        st = sy_shard_load(shard, ckpt, part, n_parts, pool, NULL, NULL, &err);
     promise(!st || (st == SY_ERR_DATA && err.text[0]));
     sy_pool_destroy(pool);
     return st;

@@ -255,7 +255,7 @@ static enum sy_status load_part(struct subject *s, int part, int n_parts, int n_
     if (!to->experts || !dense)
         bail("no memory");
     sy_shard_place(to->shard, dense, to->experts);
-    enum sy_status st = sy_shard_load(to->shard, s->ckpt, part, n_parts, pool, NULL, err);
+    enum sy_status st = sy_shard_load(to->shard, s->ckpt, part, n_parts, pool, NULL, NULL, err);
     sy_pool_destroy(pool);
     return st;
 }

@@ -185,7 +185,7 @@ static enum sy_status load(struct subject *s, struct loaded *to)
     to->dense = to->kernels->alloc(to->shard->dense_bytes);
     to->experts = to->kernels->alloc(to->shard->expert_bytes);
     sy_shard_place(to->shard, to->dense, to->experts);
-    enum sy_status st = sy_shard_load(to->shard, s->ckpt, 0, 1, pool, NULL, &s->err);
+    enum sy_status st = sy_shard_load(to->shard, s->ckpt, 0, 1, pool, NULL, NULL, &s->err);
     to->n_read = sy_checkpoint_bytes_read(s->ckpt) - before;
     sy_pool_destroy(pool);
     return st;
