@@ -25,7 +25,7 @@ libbase_a_SOURCES = \
 libmodel_a_SOURCES = \
 	%D%/model/load.c %D%/model/load_order.c %D%/model/loading.h \
 	%D%/model/quantization.c %D%/model/quantization.h \
-	%D%/model/source.c %D%/model/source.h \
+	%D%/model/matrix.c %D%/model/matrix.h \
 	%D%/model/shard.c %D%/model/shard.h %D%/model/shard_job.h \
 	%D%/model/scan.c %D%/model/scan.h \
 	%D%/model/sample.c \

@@ -24,14 +24,14 @@ const char *sy_part_name(enum sy_part part)
 
 /* ---- every source of a model, once ---- */
 
-typedef void (*source_fn)(void *ctx, enum sy_part part, const struct sy_source *source, bool active);
+typedef void (*source_fn)(void *ctx, enum sy_part part, const struct sy_matrix *source, bool active);
 
 struct visit {
     source_fn fn;
     void *ctx;
 };
 
-static void visit_source(const struct visit *v, enum sy_part part, const struct sy_source *source, bool active)
+static void visit_source(const struct visit *v, enum sy_part part, const struct sy_matrix *source, bool active)
 {
     if (source->tensor)
         v->fn(v->ctx, part, source, active);
@@ -39,14 +39,14 @@ static void visit_source(const struct visit *v, enum sy_part part, const struct 
 
 static void visit_vector(const struct visit *v, enum sy_part part, const struct sy_tensor *tensor)
 {
-    struct sy_source vector = sy_source_vector(tensor);
+    struct sy_matrix vector = sy_matrix_vector(tensor);
 
     visit_source(v, part, &vector, true);
 }
 
 static void visit_mlp(const struct visit *v, enum sy_part part, const struct sy_expert_sources *x, bool active)
 {
-    const struct sy_source *sources[] = {&x->gate, &x->up, &x->down, &x->gate_bias, &x->up_bias, &x->down_bias};
+    const struct sy_matrix *sources[] = {&x->gate, &x->up, &x->down, &x->gate_bias, &x->up_bias, &x->down_bias};
 
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         visit_source(v, part, sources[i], active);
@@ -57,7 +57,7 @@ static void visit_layer(const struct visit *v, const struct sy_model *model, con
     const struct sy_tensor *norms[] = {
         l->attention_norm, l->attention_norm_bias, l->mlp_norm, l->mlp_norm_bias, l->q_norm, l->k_norm, l->q_a_norm,
         l->kv_a_norm};
-    const struct sy_source *attention[] = {&l->q, &l->k, &l->v, &l->o, &l->q_a, &l->q_b, &l->kv_a, &l->kv_b};
+    const struct sy_matrix *attention[] = {&l->q, &l->k, &l->v, &l->o, &l->q_a, &l->q_b, &l->kv_a, &l->kv_b};
     const struct sy_tensor *biases[] = {l->q_bias, l->k_bias, l->v_bias, l->o_bias, l->sinks};
 
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
@@ -91,7 +91,7 @@ static void visit_model(const struct visit *v, const struct sy_model *model)
 
 /* ---- parameters ---- */
 
-static void add_parameters(void *ctx, enum sy_part part, const struct sy_source *source, bool active)
+static void add_parameters(void *ctx, enum sy_part part, const struct sy_matrix *source, bool active)
 {
     struct sy_part_count *count = (struct sy_part_count *)ctx + part;
     int64_t n = (int64_t)source->n * source->k;
@@ -122,7 +122,7 @@ struct owners {
     uint8_t *part; /* [n_tensors] */
 };
 
-static void mark_owner(void *ctx, enum sy_part part, const struct sy_source *source, bool active)
+static void mark_owner(void *ctx, enum sy_part part, const struct sy_matrix *source, bool active)
 {
     struct owners *owners = ctx;
 

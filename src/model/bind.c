@@ -46,7 +46,7 @@ static enum sy_status bind_ends(struct binder *b)
         return st;
     m->vocab = (int)embed->dims[0];
     m->dtype = embed->dtype;
-    m->embed = sy_source_rows(embed, 0, 0, m->vocab);
+    m->embed = sy_matrix_rows(embed, 0, 0, m->vocab);
     m->norm = sy_bind_look(b, "norm.bias") ? SY_NORM_LAYER : SY_NORM_RMS;
     if ((st = sy_bind_norm(b, "norm", &m->final_norm, &m->final_norm_bias)))
         return st;
@@ -101,11 +101,11 @@ const char *sy_bind_aside(const struct sy_model *model, const char *name)
 }
 
 /* Matrices that become one must have one type, and their scales serve the same numbers of inputs. */
-static enum sy_status check_same(const struct binder *b, const struct sy_source *x, const struct sy_source *y)
+static enum sy_status check_same(const struct binder *b, const struct sy_matrix *x, const struct sy_matrix *y)
 {
     if (!x->tensor || !y->tensor)
         return SY_OK;
-    enum sy_dtype type = sy_source_dtype(x), other = sy_source_dtype(y);
+    enum sy_dtype type = sy_matrix_dtype(x), other = sy_matrix_dtype(y);
     if (type == other && (!x->scales.tensor || x->scales.block_k == y->scales.block_k))
         return SY_OK;
     return sy_error_set(b->err, SY_ERR_DATA,

@@ -25,10 +25,10 @@ static enum sy_status expert_width(struct binder *b, const struct sy_tensor *t, 
     return SY_OK;
 }
 
-static struct sy_source strided(const struct sy_tensor *tensor, int64_t offset, int64_t row_stride, int64_t k_stride,
+static struct sy_matrix strided(const struct sy_tensor *tensor, int64_t offset, int64_t row_stride, int64_t k_stride,
                                 int n, int k)
 {
-    return (struct sy_source){
+    return (struct sy_matrix){
         .tensor = tensor, .offset = offset, .row_stride = row_stride, .k_stride = k_stride, .n = n, .k = k};
 }
 
@@ -129,7 +129,7 @@ static enum sy_status bind_fused(struct binder *b, const struct fused_names *nam
 
 /* Rows row, row + row_step, .. of a slice of MXFP4 blocks. */
 static enum sy_status mxfp4(struct binder *b, const struct sy_tensor *blocks, int slice, int row, int row_step, int n,
-                            int k, struct sy_source *out)
+                            int k, struct sy_matrix *out)
 {
     enum sy_status st = sy_quantization_mxfp4(&b->model->quantization, b->ckpt, blocks, slice, row, row_step, n, k, out,
                                               b->err);

@@ -72,7 +72,7 @@ static enum sy_status bind_shared_gate(struct binder *b, const char *module, str
     enum sy_status st = sy_bind_check(b, t, false, 2, dims, "[1, hidden_size]");
 
     if (!st)
-        l->shared_gate = sy_source_rows(t, 0, 0, 1);
+        l->shared_gate = sy_matrix_rows(t, 0, 0, 1);
     return st;
 }
 
@@ -152,7 +152,7 @@ static enum sy_status bind_moe(struct binder *b, const struct router_names *name
     if ((st = check_choices(b)))
         return st;
     /* The router is computed in FP32, so it may have a type of its own. */
-    l->router = sy_source_rows(router, 0, 0, m->n_experts);
+    l->router = sy_matrix_rows(router, 0, 0, m->n_experts);
     if ((st = router_vectors(b, names, l)) || (st = bind_shared(b, names->module, l)))
         return st;
     return sy_bind_experts(b, names->module, l);

@@ -42,7 +42,7 @@ enum sy_status sy_bind_check(const struct binder *b, const struct sy_tensor *t, 
 
 /* n rows from `row` of a slice of a tensor that may hold codes, and then has scales. */
 enum sy_status sy_bind_rows(struct binder *b, const struct sy_tensor *t, int64_t slice, int64_t row, int n,
-                            struct sy_source *out);
+                            struct sy_matrix *out);
 
 /* The 1-D tensor of n elements. */
 enum sy_status sy_bind_vector(struct binder *b, const struct sy_tensor *t, int n, const char *what,
@@ -50,7 +50,7 @@ enum sy_status sy_bind_vector(struct binder *b, const struct sy_tensor *t, int n
 
 /* The matrix [n, k]; n may be SY_BIND_ANY. */
 enum sy_status sy_bind_matrix(struct binder *b, const struct sy_tensor *t, int n, int k, const char *what,
-                              struct sy_source *out);
+                              struct sy_matrix *out);
 
 /* name.weight and name.bias. Norms with a bias are LayerNorms; all of a model are of one kind, that of the final one, which
  * is bound first. bind_attention.c */

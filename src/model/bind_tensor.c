@@ -66,9 +66,9 @@ enum sy_status sy_bind_check(const struct binder *b, const struct sy_tensor *t, 
 }
 
 enum sy_status sy_bind_rows(struct binder *b, const struct sy_tensor *t, int64_t slice, int64_t row, int n,
-                            struct sy_source *out)
+                            struct sy_matrix *out)
 {
-    *out = sy_source_rows(t, slice, row, n);
+    *out = sy_matrix_rows(t, slice, row, n);
     enum sy_status st = sy_quantization_scales(&b->model->quantization, b->ckpt, slice, row, out, b->err);
 
     if (!st && out->scales.tensor)
@@ -87,7 +87,7 @@ enum sy_status sy_bind_vector(struct binder *b, const struct sy_tensor *t, int n
 }
 
 enum sy_status sy_bind_matrix(struct binder *b, const struct sy_tensor *t, int n, int k, const char *what,
-                              struct sy_source *out)
+                              struct sy_matrix *out)
 {
     int64_t dims[2] = {n, k};
     enum sy_status st = sy_bind_check(b, t, true, 2, dims, what);

@@ -101,7 +101,7 @@ static enum sy_status pack_scales(const struct sy_loader *loader, const struct s
                                   struct sy_error *err)
 {
     const struct sy_shard_job *job = run->job;
-    const struct sy_source *source = sy_load_segments(run, stream) + s;
+    const struct sy_matrix *source = sy_load_segments(run, stream) + s;
     const struct sy_scales *scales = &source->scales;
     const float *wide = (const float *)(raw + loader->raw_bytes);
     int n_blocks = sy_scales_blocks(source), from = sy_load_segment_row(run, s, span->row);
@@ -152,7 +152,7 @@ static enum sy_status load_scales(struct sy_loader *loader, const struct sy_load
 
 /* Widen a part's codes, which begin at raw, with their scales. The few scales of a part are fetched here: such a matrix,
  * which is multiplied by its transpose too, is one of a layer. */
-static enum sy_status decode(struct sy_loader *loader, const struct sy_source *source, const struct sy_load_part *part,
+static enum sy_status decode(struct sy_loader *loader, const struct sy_matrix *source, const struct sy_load_part *part,
                              const uint8_t *raw, float *wide, struct sy_error *err)
 {
     const struct sy_tensor *tensor = source->scales.tensor;
@@ -175,7 +175,7 @@ static enum sy_status decode(struct sy_loader *loader, const struct sy_source *s
     for (int row = part->row; !st && row < part->row_end; row++) {
         for (int k = part->k; k < part->k_end; k++) {
             int64_t at = (row - part->row) * source->row_stride + (k - part->k) * source->k_stride;
-            wide[at] = sy_float_at(sy_source_dtype(source), raw, (size_t)at) *
+            wide[at] = sy_float_at(sy_matrix_dtype(source), raw, (size_t)at) *
                        scales[sy_scale_at(source, row, k) - first];
         }
     }
@@ -189,7 +189,7 @@ static void pack(const struct sy_loader *loader, const struct sy_load_run *run, 
 {
     const struct sy_shard_job *job = run->job;
     const struct sy_kernels *kernels = loader->shard->kernels;
-    const struct sy_source *source = sy_load_segments(run, stream);
+    const struct sy_matrix *source = sy_load_segments(run, stream);
     /* MXFP4's strides count bytes. */
     size_t element = job->dtype == SY_MXFP4 ? 1 : sy_dtype_bytes(job->dtype);
     size_t panel_bytes = kernels->panel_bytes(job->dtype, job->k);
@@ -209,7 +209,7 @@ static enum sy_status load_panels(struct sy_loader *loader, const struct sy_load
                                   struct sy_error *err)
 {
     const struct sy_shard_job *job = run->job;
-    enum sy_dtype from = sy_source_dtype(sy_load_segments(run, run->stream));
+    enum sy_dtype from = sy_matrix_dtype(sy_load_segments(run, run->stream));
     size_t raw_row = sy_dtype_array_bytes(from, (size_t)job->k), n_bytes = 0;
     struct sy_load_part part = sy_load_part(run, item);
     uint8_t *rows = raw;

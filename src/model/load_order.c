@@ -37,11 +37,11 @@ struct sy_load_part sy_load_part(const struct sy_load_run *run, int item)
                                  job->k};
 }
 
-static struct sy_stretch stretch_of(const struct sy_load_run *run, const struct sy_source *source,
+static struct sy_stretch stretch_of(const struct sy_load_run *run, const struct sy_matrix *source,
                                     const struct sy_load_part *part, int row, int row_end)
 {
     return run->job->kind == SY_JOB_SCALES ? sy_scales_stretch(source, row, row_end)
-                                           : sy_source_stretch(source, row, row_end, part->k, part->k_end);
+                                           : sy_matrix_stretch(source, row, row_end, part->k, part->k_end);
 }
 
 int sy_load_segment_row(const struct sy_load_run *run, int s, int row)
@@ -53,7 +53,7 @@ int sy_load_segment_row(const struct sy_load_run *run, int s, int row)
 
 bool sy_load_span(const struct sy_load_run *run, const struct sy_load_part *part, int s, struct sy_load_span *span)
 {
-    const struct sy_source *source = sy_load_segments(run, run->stream) + s;
+    const struct sy_matrix *source = sy_load_segments(run, run->stream) + s;
     int base = -sy_load_segment_row(run, s, 0); /* the run's row that is the segment's first */
 
     int from = part->row > base ? part->row - base : 0, to = min_int(part->row_end - base, source->n);
@@ -85,7 +85,7 @@ static void item_bytes(const struct sy_load_run *run, size_t *raw, size_t *wide)
         bool as_it_is = job->kind == SY_JOB_VECTORS ? sy_load_segments(run, run->stream)[s].row_stride == 1
                         : job->kind == SY_JOB_SCALES
                             ? job->dtype == SY_U8
-                            : sy_source_dtype(sy_load_segments(run, run->stream)) == job->dtype;
+                            : sy_matrix_dtype(sy_load_segments(run, run->stream)) == job->dtype;
         sum += span.bytes;
         largest = span.bytes > largest ? span.bytes : largest;
         if (!as_it_is)
@@ -98,7 +98,7 @@ static void item_bytes(const struct sy_load_run *run, size_t *raw, size_t *wide)
 static int step_of(const struct sy_load_run *run)
 {
     const struct sy_shard_job *job = run->job;
-    const struct sy_source *source = sy_load_segments(run, run->stream);
+    const struct sy_matrix *source = sy_load_segments(run, run->stream);
     int64_t step = 1;
 
     if (job->kind == SY_JOB_SCALES) {
@@ -156,7 +156,7 @@ static bool add_run(struct sy_loader *loader, struct sy_load_run run)
 static bool add_matrix(struct sy_loader *loader, const struct sy_shard_job *job, int first, int last, int part,
                        int n_parts)
 {
-    const struct sy_source *source = &job->segments[0];
+    const struct sy_matrix *source = &job->segments[0];
     struct sy_load_run run = {
         .job = job, .n_streams = 1, .by_input = is_by_input(job), .memory = job->dst, .memory_begin = job->offset};
     int64_t unit = run.by_input ? 2 : 1, n_units = run.by_input ? ((int64_t)job->k + 1) / 2 : last - first;
@@ -166,7 +166,7 @@ static bool add_matrix(struct sy_loader *loader, const struct sy_shard_job *job,
         part = 0;
         n_parts = 1;
     }
-    if (job->n_streams == 2 && job->n_segments == 1 && sy_source_interleaved(source, &job->segments[1]))
+    if (job->n_streams == 2 && job->n_segments == 1 && sy_matrix_interleaved(source, &job->segments[1]))
         run.n_streams = 2;
     first = run.by_input ? 0 : first;
     run.begin = first + (int)(n_units * part / n_parts * unit);

@@ -64,7 +64,7 @@ struct sy_loader {
     struct sy_error error;        /* that item's */
 };
 
-static inline const struct sy_source *sy_load_segments(const struct sy_load_run *run, int stream)
+static inline const struct sy_matrix *sy_load_segments(const struct sy_load_run *run, int stream)
 {
     return run->job->segments + stream * run->job->n_segments;
 }

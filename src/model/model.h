@@ -16,7 +16,7 @@
 #include "kernels.h"
 #include "model/checkpoint.h"
 #include "model/quantization.h"
-#include "model/source.h"
+#include "model/matrix.h"
 
 #define SY_EOS_MAX 16
 
@@ -53,8 +53,8 @@ struct sy_mla {
 };
 
 struct sy_expert_sources {
-    struct sy_source gate, up, down; /* [F, D], [F, D], [D, F] */
-    struct sy_source gate_bias, up_bias, down_bias; /* rows of one element; tensor NULL without */
+    struct sy_matrix gate, up, down; /* [F, D], [F, D], [D, F] */
+    struct sy_matrix gate_bias, up_bias, down_bias; /* rows of one element; tensor NULL without */
 };
 
 struct sy_layer_sources {
@@ -63,18 +63,18 @@ struct sy_layer_sources {
     int kv_index; /* its number among the layers with a window, or among those without */
     const struct sy_tensor *attention_norm, *mlp_norm;            /* [D] */
     const struct sy_tensor *attention_norm_bias, *mlp_norm_bias;  /* NULL without */
-    struct sy_source q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
+    struct sy_matrix q, k, v, o;                                  /* [Hq*dh, D], [Hkv*dh, D] twice, [D, Hq*dh] */
     const struct sy_tensor *q_bias, *k_bias, *v_bias, *o_bias;    /* NULL without; MLA: q_a's, kv_a's, NULL, o's */
     const struct sy_tensor *q_norm, *k_norm;                      /* NULL without */
     const struct sy_tensor *sinks;                                /* [Hq], NULL without */
-    struct sy_source q_a, q_b, kv_a, kv_b;        /* MLA: [q_lora, D], [Hq*(nope+rope), q_lora], [kv_lora+rope, D],
+    struct sy_matrix q_a, q_b, kv_a, kv_b;        /* MLA: [q_lora, D], [Hq*(nope+rope), q_lora], [kv_lora+rope, D],
                                             * [Hq*(nope+v), kv_lora]; q_a and q_b, or q of [Hq*(nope+rope), D] */
     const struct sy_tensor *q_a_norm, *kv_a_norm; /* MLA: [q_lora], [kv_lora] */
-    struct sy_source router;                                      /* [E, D], moe only */
+    struct sy_matrix router;                                      /* [E, D], moe only */
     const struct sy_tensor *router_bias;                          /* [E] of the logits, NULL without */
     const struct sy_tensor *correction;                           /* [E] of the choice alone, NULL without */
     struct sy_expert_sources shared;                              /* [shared_width, D], ..; for every token; moe only */
-    struct sy_source shared_gate;                                 /* [1, D]; its sigmoid weighs the shared expert */
+    struct sy_matrix shared_gate;                                 /* [1, D]; its sigmoid weighs the shared expert */
     struct sy_expert_sources *experts;                            /* [E], moe only */
     struct sy_expert_sources dense;                               /* [dense_width, D], ..., dense only */
 };
@@ -102,7 +102,7 @@ struct sy_model {
     int n_ignored; /* keys of config.json that nothing here knows */
     char *ignored; /* their names, "a, b.c" (keys.h); NULL: none */
 
-    struct sy_source embed, lm_head; /* [V, D]; lm_head.tensor == embed.tensor when tied */
+    struct sy_matrix embed, lm_head; /* [V, D]; lm_head.tensor == embed.tensor when tied */
     const struct sy_tensor *final_norm, *final_norm_bias, *lm_head_bias;
     struct sy_layer_sources *layers; /* [n_layers] */
 };

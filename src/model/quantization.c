@@ -186,7 +186,7 @@ static bool fit(const struct sy_quantization *q, const struct sy_tensor *weight,
 }
 
 enum sy_status sy_quantization_scales(const struct sy_quantization *q, const struct sy_checkpoint *ckpt, int64_t slice,
-                                      int64_t row, struct sy_source *source, struct sy_error *err)
+                                      int64_t row, struct sy_matrix *source, struct sy_error *err)
 {
     static const char *const endings[] = {"_scale_inv", "_scale"};
     const struct sy_tensor *weight = source->tensor, *t = NULL;
@@ -223,7 +223,7 @@ enum sy_status sy_quantization_scales(const struct sy_quantization *q, const str
 
 enum sy_status sy_quantization_mxfp4(const struct sy_quantization *q, const struct sy_checkpoint *ckpt,
                                      const struct sy_tensor *blocks, int64_t slice, int64_t row, int row_step, int n,
-                                     int k, struct sy_source *source, struct sy_error *err)
+                                     int k, struct sy_matrix *source, struct sy_error *err)
 {
     const char *path = sy_checkpoint_shard_path(ckpt, blocks->shard);
     int64_t n_blocks = k / MXFP4_BLOCK, rows = row + (int64_t)(n - 1) * row_step + 1;
@@ -250,7 +250,7 @@ enum sy_status sy_quantization_mxfp4(const struct sy_quantization *q, const stru
             sy_checkpoint_shard_path(ckpt, t->shard), t->name, sy_dtype_name(t->dtype),
             sy_dims_show(t->dims, t->n_dims, found, sizeof found), blocks->dims[0], blocks->dims[1], blocks->dims[2]);
     int64_t row_bytes = n_blocks * (MXFP4_BLOCK / 2);
-    *source = (struct sy_source){.tensor = blocks,
+    *source = (struct sy_matrix){.tensor = blocks,
                                  .offset = (slice * blocks->dims[1] + row) * row_bytes,
                                  .row_stride = row_step * row_bytes,
                                  .k_stride = 1,

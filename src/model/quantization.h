@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "base/status.h"
-#include "model/source.h"
+#include "model/matrix.h"
 
 enum sy_quantization_method {
     SY_QUANTIZATION_NONE,
@@ -37,12 +37,12 @@ const char *sy_quantization_show(const struct sy_quantization *quantization, cha
  * the tensor's (of slice `slice`), of which the source's first is number `row`. Sources of floats have none, which is fine.
  * SY_ERR_DATA: a type that the config does not speak of, or scales that are missing or of another shape or type. */
 enum sy_status sy_quantization_scales(const struct sy_quantization *quantization, const struct sy_checkpoint *ckpt,
-                                      int64_t slice, int64_t row, struct sy_source *source, struct sy_error *err);
+                                      int64_t slice, int64_t row, struct sy_matrix *source, struct sy_error *err);
 
 /* MXFP4: rows row, row + row_step, .. (n of them) of slice `slice` of NAME_blocks U8 [slices, rows, k / 32, 16], with
  * NAME_scales U8 [slices, rows, k / 32]. blocks is NAME_blocks; any shapes are checked. */
 enum sy_status sy_quantization_mxfp4(const struct sy_quantization *quantization, const struct sy_checkpoint *ckpt,
                                      const struct sy_tensor *blocks, int64_t slice, int64_t row, int row_step, int n,
-                                     int k, struct sy_source *source, struct sy_error *err);
+                                     int k, struct sy_matrix *source, struct sy_error *err);
 
 #endif

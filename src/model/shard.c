@@ -59,7 +59,7 @@ static struct sy_shard_job *add_scales(struct sy_shard *shard, const struct sy_s
 /* A matrix of panels made of n_streams streams (gate and up: 2) of stacked segments. Those of several segments lie in the
  * checkpoint as they are computed with. */
 static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_dtype dtype, int n_streams,
-                                   int n_segments, const struct sy_source *const *segments)
+                                   int n_segments, const struct sy_matrix *const *segments)
 {
     int n = 0, k = segments[0]->k;
 
@@ -76,7 +76,7 @@ static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_
         assert(n_segments == n_streams || (segments[i]->k_stride == 1 && segments[i]->row_stride == k));
         job->segments[i] = *segments[i];
         count_read(shard, expert,
-                   (uint64_t)segments[i]->n * sy_dtype_array_bytes(sy_source_dtype(segments[i]), (size_t)k));
+                   (uint64_t)segments[i]->n * sy_dtype_array_bytes(sy_matrix_dtype(segments[i]), (size_t)k));
     }
     struct sy_weight weight = {
         .dtype = dtype, .layout = SY_LAYOUT_PANELS, .n = n, .k = k, .data = (const void *)(uintptr_t)job->offset};
@@ -88,7 +88,7 @@ static struct sy_weight add_matrix(struct sy_shard *shard, bool expert, enum sy_
 }
 
 /* Stack up to three vectors, widened to FP32; those that are missing (no tensor) are zeros. Returns NULL when all are. */
-static const float *add_vectors(struct sy_shard *shard, bool expert, int n_vectors, const struct sy_source *vectors,
+static const float *add_vectors(struct sy_shard *shard, bool expert, int n_vectors, const struct sy_matrix *vectors,
                                 const int *lengths)
 {
     int n = 0;
@@ -109,7 +109,7 @@ static const float *add_vectors(struct sy_shard *shard, bool expert, int n_vecto
         job->segments[i].n = lengths[i];
         if (!vectors[i].tensor)
             continue;
-        struct sy_stretch stretch = sy_source_stretch(&job->segments[i], 0, lengths[i], 0, 1);
+        struct sy_stretch stretch = sy_matrix_stretch(&job->segments[i], 0, lengths[i], 0, 1);
         count_read(shard, expert, stretch.end - stretch.begin);
     }
     /* Offset 0 would read as "not there": pointers carry offset + 1 until sy_shard_place(). */
@@ -118,22 +118,22 @@ static const float *add_vectors(struct sy_shard *shard, bool expert, int n_vecto
 
 static const float *add_vector(struct sy_shard *shard, const struct sy_tensor *tensor, int length)
 {
-    struct sy_source vector = sy_source_vector(tensor);
+    struct sy_matrix vector = sy_matrix_vector(tensor);
 
     return add_vectors(shard, false, 1, &vector, &length);
 }
 
 /* A matrix for each head, `step` published rows from one to the next. Codes are widened: their scales would not do for a
  * transposed matrix, whose blocks may begin anywhere. */
-static struct sy_weight add_heads(struct sy_shard *shard, struct sy_source head, int step, size_t *head_bytes)
+static struct sy_weight add_heads(struct sy_shard *shard, struct sy_matrix head, int step, size_t *head_bytes)
 {
-    enum sy_dtype dtype = sy_dtype_quantised(sy_source_dtype(&head)) ? SY_F32 : shard->model->dtype;
+    enum sy_dtype dtype = sy_dtype_quantised(sy_matrix_dtype(&head)) ? SY_F32 : shard->model->dtype;
     int64_t row_stride = head.k_stride == 1 ? head.row_stride : head.k_stride;
     struct sy_weight first = {0};
 
     *head_bytes = 0;
     for (int h = 0; h < shard->model->n_heads; h++, head.offset += step * row_stride, head.scales.row += step) {
-        struct sy_weight w = add_matrix(shard, false, dtype, 1, 1, (const struct sy_source *[]){&head});
+        struct sy_weight w = add_matrix(shard, false, dtype, 1, 1, (const struct sy_matrix *[]){&head});
         if (h == 0)
             first = w;
         if (h == 1)
@@ -147,15 +147,15 @@ static struct sy_weight add_heads(struct sy_shard *shard, struct sy_source head,
 static void lay_out_mla(struct sy_shard *shard, const struct sy_layer_sources *from, struct sy_layer_weights *to)
 {
     const struct sy_mla *mla = &shard->model->mla;
-    const struct sy_source *q = from->q_a.tensor ? &from->q_a : &from->q;
-    struct sy_source k = from->kv_b, v = from->kv_b;
+    const struct sy_matrix *q = from->q_a.tensor ? &from->q_a : &from->q;
+    struct sy_matrix k = from->kv_b, v = from->kv_b;
     int step = mla->qk_nope_head_dim + mla->v_head_dim;
 
-    to->qkv = add_matrix(shard, false, sy_source_dtype(q), 1, 2, (const struct sy_source *[]){q, &from->kv_a});
+    to->qkv = add_matrix(shard, false, sy_matrix_dtype(q), 1, 2, (const struct sy_matrix *[]){q, &from->kv_a});
     to->q_a_norm = add_vector(shard, from->q_a_norm, mla->q_lora_rank);
     to->kv_a_norm = add_vector(shard, from->kv_a_norm, mla->kv_lora_rank);
     if (mla->q_lora_rank)
-        to->q_b = add_matrix(shard, false, sy_source_dtype(&from->q_b), 1, 1, (const struct sy_source *[]){&from->q_b});
+        to->q_b = add_matrix(shard, false, sy_matrix_dtype(&from->q_b), 1, 1, (const struct sy_matrix *[]){&from->q_b});
     k.row_stride = from->kv_b.k_stride;
     k.k_stride = from->kv_b.row_stride;
     k.n = mla->kv_lora_rank;
@@ -184,32 +184,32 @@ static void lay_out_layer(struct sy_shard *shard, int l)
     if (mla->kv_lora_rank)
         lay_out_mla(shard, from, to);
     else
-        to->qkv = add_matrix(shard, false, sy_source_dtype(&from->q), 1, 3,
-                             (const struct sy_source *[]){&from->q, &from->k, &from->v});
-    struct sy_source biases[] = {sy_source_vector(from->q_bias), sy_source_vector(from->k_bias),
-                                 sy_source_vector(from->v_bias)};
+        to->qkv = add_matrix(shard, false, sy_matrix_dtype(&from->q), 1, 3,
+                             (const struct sy_matrix *[]){&from->q, &from->k, &from->v});
+    struct sy_matrix biases[] = {sy_matrix_vector(from->q_bias), sy_matrix_vector(from->k_bias),
+                                 sy_matrix_vector(from->v_bias)};
     to->qkv.bias = mla->kv_lora_rank ? add_vectors(shard, false, 2, biases, n_latent)
                                      : add_vectors(shard, false, 3, biases, n_first);
     to->q_norm = add_vector(shard, from->q_norm, full ? nq : model->head_dim);
     to->k_norm = add_vector(shard, from->k_norm, full ? nkv : model->head_dim);
-    to->o = add_matrix(shard, false, sy_source_dtype(&from->o), 1, 1, (const struct sy_source *[]){&from->o});
+    to->o = add_matrix(shard, false, sy_matrix_dtype(&from->o), 1, 1, (const struct sy_matrix *[]){&from->o});
     to->o.bias = add_vector(shard, from->o_bias, model->hidden);
     to->sinks = add_vector(shard, from->sinks, model->n_heads);
     to->mlp_norm = add_vector(shard, from->mlp_norm, model->hidden);
     to->mlp_norm_bias = add_vector(shard, from->mlp_norm_bias, model->hidden);
     if (from->moe) {
-        to->router = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->router});
+        to->router = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_matrix *[]){&from->router});
         to->router.bias = add_vector(shard, from->router_bias, model->n_experts);
         to->correction = add_vector(shard, from->correction, model->n_experts);
     }
     if (dense->gate.tensor) {
-        to->dense_gate_up = add_matrix(shard, false, sy_source_dtype(&dense->gate), 2, 2,
-                                       (const struct sy_source *[]){&dense->gate, &dense->up});
-        to->dense_down = add_matrix(shard, false, sy_source_dtype(&dense->down), 1, 1,
-                                    (const struct sy_source *[]){&dense->down});
+        to->dense_gate_up = add_matrix(shard, false, sy_matrix_dtype(&dense->gate), 2, 2,
+                                       (const struct sy_matrix *[]){&dense->gate, &dense->up});
+        to->dense_down = add_matrix(shard, false, sy_matrix_dtype(&dense->down), 1, 1,
+                                    (const struct sy_matrix *[]){&dense->down});
     }
     if (from->shared_gate.tensor)
-        to->shared_gate = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_source *[]){&from->shared_gate});
+        to->shared_gate = add_matrix(shard, false, SY_F32, 1, 1, (const struct sy_matrix *[]){&from->shared_gate});
 }
 
 static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_experts *experts, int l)
@@ -219,12 +219,12 @@ static void lay_out_experts(struct sy_shard *shard, const struct sy_shard_expert
     for (int slot = 0; from->moe && slot < experts->n_slots(experts->ctx, l); slot++) {
         const struct sy_expert_sources *expert = &from->experts[experts->expert_at(experts->ctx, l, slot)];
         struct sy_expert_weights *to = &shard->experts[l * shard->max_slots + slot];
-        to->gate_up = add_matrix(shard, true, sy_source_dtype(&expert->gate), 2, 2,
-                                 (const struct sy_source *[]){&expert->gate, &expert->up});
-        to->gate_up.bias = add_vectors(shard, true, 2, (struct sy_source[]){expert->gate_bias, expert->up_bias},
+        to->gate_up = add_matrix(shard, true, sy_matrix_dtype(&expert->gate), 2, 2,
+                                 (const struct sy_matrix *[]){&expert->gate, &expert->up});
+        to->gate_up.bias = add_vectors(shard, true, 2, (struct sy_matrix[]){expert->gate_bias, expert->up_bias},
                                        (int[]){shard->model->expert_width, shard->model->expert_width});
-        to->down = add_matrix(shard, true, sy_source_dtype(&expert->down), 1, 1,
-                              (const struct sy_source *[]){&expert->down});
+        to->down = add_matrix(shard, true, sy_matrix_dtype(&expert->down), 1, 1,
+                              (const struct sy_matrix *[]){&expert->down});
         to->down.bias = add_vectors(shard, true, 1, &expert->down_bias, (int[]){shard->model->hidden});
     }
 }
@@ -250,15 +250,15 @@ enum sy_status sy_shard_create(const struct sy_model *model, const struct sy_ker
         sy_shard_destroy(shard);
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the table of weights");
     }
-    shard->embed = add_matrix(shard, false, sy_source_dtype(&model->embed), 1, 1,
-                              (const struct sy_source *[]){&model->embed});
+    shard->embed = add_matrix(shard, false, sy_matrix_dtype(&model->embed), 1, 1,
+                              (const struct sy_matrix *[]){&model->embed});
     for (int l = 0; l < model->n_layers; l++)
         lay_out_layer(shard, l);
     shard->final_norm = add_vector(shard, model->final_norm, model->hidden);
     shard->final_norm_bias = add_vector(shard, model->final_norm_bias, model->hidden);
     shard->lm_head = model->tied ? shard->embed
-                                 : add_matrix(shard, false, sy_source_dtype(&model->lm_head), 1, 1,
-                                              (const struct sy_source *[]){&model->lm_head});
+                                 : add_matrix(shard, false, sy_matrix_dtype(&model->lm_head), 1, 1,
+                                              (const struct sy_matrix *[]){&model->lm_head});
     shard->lm_head.bias = add_vector(shard, model->lm_head_bias, model->vocab);
     for (int l = 0; l < model->n_layers; l++)
         lay_out_experts(shard, experts, l);

@@ -21,7 +21,7 @@ struct sy_shard_job {
     enum sy_dtype dtype; /* of the packed panels; of scales SY_F32, or SY_U8 for MXFP4 */
     int n, k;      /* outputs of one stream, inputs; of vectors their length alone */
     int n_streams, n_segments; /* segments of one stream; vectors have no streams */
-    struct sy_source segments[3]; /* stream by stream */
+    struct sy_matrix segments[3]; /* stream by stream */
 };
 
 #endif

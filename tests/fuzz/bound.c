@@ -11,14 +11,14 @@
 
 /* ---- sources ---- */
 
-static void check_source(const struct sy_source *s, int64_t n, int64_t k)
+static void check_source(const struct sy_matrix *s, int64_t n, int64_t k)
 {
     const struct sy_tensor *t = s->tensor;
 
     promise(t && s->n == n && s->k == k && n > 0 && k > 0);
     promise(s->offset >= 0 && s->row_stride > 0 && s->k_stride > 0);
-    promise(sy_source_stretch(s, 0, s->n, 0, s->k).end <= t->bytes);
-    promise(!s->scales.tensor == !sy_dtype_quantised(sy_source_dtype(s)));
+    promise(sy_matrix_stretch(s, 0, s->n, 0, s->k).end <= t->bytes);
+    promise(!s->scales.tensor == !sy_dtype_quantised(sy_matrix_dtype(s)));
     if (!s->scales.tensor)
         return;
     promise(s->scales.block_k % SY_SCALE_UNIT == 0 || s->scales.block_k >= k);

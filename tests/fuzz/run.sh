@@ -33,7 +33,7 @@ seeds=$top/tests/data/fuzz/$name
 sources="src/base/*.c src/model/*.c src/chat/*.c kernels/dtype.c kernels/ref/*.c kernels/cpu/pack.c kernels/cpu/queue.c
     tests/fuzz/shards.c tests/fuzz/bound.c"
 heads="src/model/safetensors.c src/model/scan.c src/model/shard_index.c src/model/meta.c src/model/checkpoint.c"
-describe="src/model/config*.c src/model/families.c src/model/bind*.c src/model/quantization.c src/model/source.c
+describe="src/model/config*.c src/model/families.c src/model/bind*.c src/model/quantization.c src/model/matrix.c
     src/model/model.c src/model/rope.c"
 case $name in
 safetensors) parser="$heads $describe src/model/shard.c src/model/load.c" ;;

@@ -20,7 +20,7 @@
 #define GRANITE "GraniteMoeForCausalLM"
 #define PHI     "PhimoeForCausalLM"
 
-static bool is_source(const struct sy_source *s, const char *name, int64_t slice, int64_t row, int n, int k)
+static bool is_source(const struct sy_matrix *s, const char *name, int64_t slice, int64_t row, int n, int k)
 {
     return s->tensor && !strcmp(s->tensor->name, name) && s->n == n && s->k == k && s->k_stride == 1 &&
            s->row_stride == k && s->offset == (slice * s->tensor->dims[s->tensor->n_dims - 2] + row) * k;

@@ -270,7 +270,7 @@ static void drop(struct loaded *loaded)
 /* ---- the plain loop ---- */
 
 /* Row `row` of a source, its elements one by one, as dtype. */
-static void gather_row(const struct subject *s, const struct sy_source *source, int row, enum sy_dtype dtype,
+static void gather_row(const struct subject *s, const struct sy_matrix *source, int row, enum sy_dtype dtype,
                        uint8_t *out)
 {
     const struct sy_tensor *t = source->tensor;
@@ -285,14 +285,14 @@ static void gather_row(const struct subject *s, const struct sy_source *source, 
 
 /* One matrix against its rows, gathered one by one: n_segments of each of n_streams. */
 static bool same_matrix(const struct subject *s, const struct sy_weight *w, int n_streams, int n_segments,
-                        const struct sy_source *const *segments)
+                        const struct sy_matrix *const *segments)
 {
     size_t row_bytes = (size_t)w->k * sy_dtype_bytes(w->dtype), bytes = watch.kernels->panel_bytes(w->dtype, w->k);
     uint8_t *rows = malloc(SY_PANEL * row_bytes), *panel = malloc(bytes);
     bool same = rows && panel;
 
     for (int i = 0; i < (w->n + SY_PANEL - 1) / SY_PANEL * n_streams && same; i++) {
-        const struct sy_source *const *stream = segments + i % n_streams * n_segments;
+        const struct sy_matrix *const *stream = segments + i % n_streams * n_segments;
         int first = i / n_streams * SY_PANEL, n = w->n - first < SY_PANEL ? w->n - first : SY_PANEL;
         for (int r = 0; r < n; r++) {
             int at = first + r, segment = 0;
@@ -327,26 +327,26 @@ static bool same_dense(const struct subject *s, const struct sy_shard *shard)
 {
     const struct sy_model *m = s->model;
     int nq = m->n_heads * m->head_dim, nkv = m->n_kv_heads * m->head_dim;
-    bool same = same_matrix(s, &shard->embed, 1, 1, (const struct sy_source *[]){&m->embed}) &&
-                same_matrix(s, &shard->lm_head, 1, 1, (const struct sy_source *[]){&m->lm_head}) &&
+    bool same = same_matrix(s, &shard->embed, 1, 1, (const struct sy_matrix *[]){&m->embed}) &&
+                same_matrix(s, &shard->lm_head, 1, 1, (const struct sy_matrix *[]){&m->lm_head}) &&
                 same_vector(s, shard->final_norm, m->final_norm, m->hidden);
 
     for (int l = 0; l < m->n_layers && same; l++) {
         const struct sy_layer_weights *w = &shard->layers[l];
         const struct sy_layer_sources *from = &m->layers[l];
-        same = same_matrix(s, &w->qkv, 1, 3, (const struct sy_source *[]){&from->q, &from->k, &from->v}) &&
-               same_matrix(s, &w->o, 1, 1, (const struct sy_source *[]){&from->o}) &&
+        same = same_matrix(s, &w->qkv, 1, 3, (const struct sy_matrix *[]){&from->q, &from->k, &from->v}) &&
+               same_matrix(s, &w->o, 1, 1, (const struct sy_matrix *[]){&from->o}) &&
                same_vector(s, w->attention_norm, from->attention_norm, m->hidden) &&
                same_vector(s, w->mlp_norm, from->mlp_norm, m->hidden) &&
                same_vector(s, w->qkv.bias, from->q_bias, nq) && same_vector(s, w->qkv.bias + nq, from->k_bias, nkv) &&
                same_vector(s, w->qkv.bias + nq + nkv, from->v_bias, nkv);
         if (same && from->moe)
             same = w->router.dtype == SY_F32 &&
-                   same_matrix(s, &w->router, 1, 1, (const struct sy_source *[]){&from->router});
+                   same_matrix(s, &w->router, 1, 1, (const struct sy_matrix *[]){&from->router});
         else if (same)
             same = same_matrix(s, &w->dense_gate_up, 2, 1,
-                               (const struct sy_source *[]){&from->dense.gate, &from->dense.up}) &&
-                   same_matrix(s, &w->dense_down, 1, 1, (const struct sy_source *[]){&from->dense.down});
+                               (const struct sy_matrix *[]){&from->dense.gate, &from->dense.up}) &&
+                   same_matrix(s, &w->dense_down, 1, 1, (const struct sy_matrix *[]){&from->dense.down});
     }
     return same;
 }
@@ -359,8 +359,8 @@ static bool same_experts(const struct subject *s, const struct loaded *loaded)
     for (int slot = 0; slot < deal_slots(&loaded->deal, 1) && same; slot++) {
         const struct sy_expert_sources *from = &s->model->layers[1].experts[deal_expert(&loaded->deal, 1, slot)];
         const struct sy_expert_weights *w = &shard->experts[shard->max_slots + slot];
-        same = same_matrix(s, &w->gate_up, 2, 1, (const struct sy_source *[]){&from->gate, &from->up}) &&
-               same_matrix(s, &w->down, 1, 1, (const struct sy_source *[]){&from->down});
+        same = same_matrix(s, &w->gate_up, 2, 1, (const struct sy_matrix *[]){&from->gate, &from->up}) &&
+               same_matrix(s, &w->down, 1, 1, (const struct sy_matrix *[]){&from->down});
     }
     return same;
 }
@@ -422,7 +422,7 @@ static void restack(struct subject *s, const struct stacking *how)
 
     for (int e = 0; e < m->n_experts; e++) {
         struct sy_expert_sources *x = &m->layers[1].experts[e];
-        x->gate = (struct sy_source){.tensor = sy_checkpoint_find(s->ckpt, "stack.gate_up"),
+        x->gate = (struct sy_matrix){.tensor = sy_checkpoint_find(s->ckpt, "stack.gate_up"),
                                      .offset = e * 2 * F * D,
                                      .row_stride = how->transposed ? (how->interleaved ? 2 : 1) : 2 * D,
                                      .k_stride = how->transposed ? 2 * F : 1,
@@ -430,7 +430,7 @@ static void restack(struct subject *s, const struct stacking *how)
                                      .k = (int)D};
         x->up = x->gate;
         x->up.offset += !how->transposed ? D : how->interleaved ? 1 : F;
-        x->down = (struct sy_source){.tensor = sy_checkpoint_find(s->ckpt, "stack.down"),
+        x->down = (struct sy_matrix){.tensor = sy_checkpoint_find(s->ckpt, "stack.down"),
                                      .offset = e * D * F,
                                      .row_stride = how->transposed ? 1 : F,
                                      .k_stride = how->transposed ? D : 1,
@@ -472,8 +472,8 @@ static void test_transposed_dense(const struct shape *shape)
     bool same = true;
 
     open_subject(&s, shape, false);
-    struct sy_source *down = &s.model->layers[0].dense.down;
-    *down = (struct sy_source){.tensor = sy_checkpoint_find(s.ckpt, "stack.down"),
+    struct sy_matrix *down = &s.model->layers[0].dense.down;
+    *down = (struct sy_matrix){.tensor = sy_checkpoint_find(s.ckpt, "stack.down"),
                                .row_stride = 1,
                                .k_stride = down->n,
                                .n = down->n,
