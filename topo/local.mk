@@ -16,3 +16,16 @@ libtopo_a_SOURCES = \
 libtopo_a_SOURCES += \
 	%D%/finding.c %D%/finding.h \
 	%D%/nvml.c %D%/nvml.h %D%/nvml_api.h %D%/nvml_check.c
+
+# Cluster files.
+libtopo_a_SOURCES += \
+	%D%/cluster.h %D%/cluster_private.h \
+	%D%/cluster_check.c %D%/cluster_fabric.c %D%/cluster_link.c %D%/cluster_node.c %D%/cluster_rank.c \
+	%D%/cluster_read.c %D%/cluster_types.c %D%/cluster_value.c %D%/cluster_vertex.c \
+	%D%/quantity.c %D%/quantity.h \
+	%D%/range.c %D%/range.h \
+	%D%/report.c %D%/report.h \
+	%D%/yamltree.c %D%/yamltree.h
+
+EXTRA_DIST += %D%/clusters/cpu-eth-16.yaml %D%/clusters/dgx-h100.yaml %D%/clusters/gb200-nvl72.yaml \
+	%D%/clusters/h200-4x8.yaml %D%/clusters/laptop.yaml

@@ -12,6 +12,7 @@
 #include <ucp/api/ucp.h>
 #endif
 #include <utf8proc.h>
+#include <yaml.h>
 
 #include "cli/version.h"
 #include "comm/group.h"
@@ -46,6 +47,9 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
     case SY_LIBRARY_UTF8PROC:
         snprintf(out, out_bytes, "%s", utf8proc_version());
         break;
+    case SY_LIBRARY_YAML:
+        snprintf(out, out_bytes, "%s", yaml_get_version_string());
+        break;
     case SY_LIBRARY_UCX:
 #ifdef HAVE_UCX
         snprintf(out, out_bytes, "%s", ucp_get_version_string());
@@ -60,7 +64,7 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
 
 const char *sy_version_library_name(enum sy_library library)
 {
-    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc", "UCX"};
+    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc", "libyaml", "UCX"};
 
     return names[library];
 }

@@ -58,7 +58,7 @@ mkdir -p "$dir/corpus/$name"
 build() {
     out=$1
     flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -ffp-contract=off -Isrc -I. -Ikernels -Itopo -Itests -Itests/fuzz $2
-        $(pkg-config --cflags jansson libpcre2-8 libutf8proc)"
+        $(pkg-config --cflags jansson libpcre2-8 libutf8proc yaml-0.1)"
     shift 2
     rm -rf "$out-objects"
     mkdir -p "$out-objects"
@@ -69,7 +69,7 @@ build() {
             echo "-c $source -o $out-objects/$(echo "$source" | tr / _).o"
         done | xargs -P "$(nproc)" -L 1 "$clang" $flags
         # shellcheck disable=SC2046,SC2086
-        "$clang" $flags "$out-objects"/*.o -o "$out" $(pkg-config --libs jansson libpcre2-8 libutf8proc) -lpthread -lm
+        "$clang" $flags "$out-objects"/*.o -o "$out" $(pkg-config --libs jansson libpcre2-8 libutf8proc yaml-0.1) -lpthread -lm
     )
     rm -rf "$out-objects"
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cluster.h - cluster files: YAML to the model of a cluster, and back
+ *
+ * What such a file may say is in README.md, "Cluster files"; topo/clusters/ has examples. Everything wrong with one is reported
+ * with its place, in one run.
+ */
+#ifndef SY_TOPO_CLUSTER_H
+#define SY_TOPO_CLUSTER_H
+
+#include "model.h"
+#include "report.h"
+
+#define SY_CLUSTER_VERSION 1
+
+/* Read a file and those it includes: a finished cluster, or NULL where the report has an error. */
+struct sy_cluster *sy_cluster_read(const char *path, struct sy_report *report);
+
+/* The same from memory; name stands for it in messages, and included files are looked for beside it. */
+struct sy_cluster *sy_cluster_read_text(const char *name, const char *text, size_t n, struct sy_report *report);
+
+/* What a job needs of a cluster: its ranks reach one another, over links whose bandwidth is known. A cluster whose policy is
+ * discover: off is looked at in this way when it is read, others after sy_cluster_merge(). */
+void sy_cluster_check(const struct sy_cluster *cluster, struct sy_report *report);
+
+/* Where a value stands, for a report. */
+struct sy_place sy_cluster_place(const struct sy_cluster *cluster, struct sy_source from);
+
+#endif

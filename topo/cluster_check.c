@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cluster_check.c - do a cluster's ranks reach one another, over links of known bandwidth?
+ */
+#include <stdlib.h>
+
+#include "cluster.h"
+
+static int root(int *parent, int v)
+{
+    while (parent[v] != v)
+        v = parent[v] = parent[parent[v]];
+    return v;
+}
+
+static bool is_local(const struct sy_cluster *c, int link)
+{
+    return c->link_types[c->links[link].type].cls == SY_LINK_LOCAL;
+}
+
+/* Join what links connect; unknown: those too of which the bandwidth is unknown. */
+static void join(const struct sy_cluster *c, bool unknown, int *parent)
+{
+    for (int v = 0; v < c->n_vertices; v++)
+        parent[v] = v;
+    for (int l = 0; l < c->n_links; l++)
+        if (unknown || is_local(c, l) || SY_KNOWN(sy_link_capacity(c, l)))
+            parent[root(parent, c->links[l].from)] = root(parent, c->links[l].to);
+}
+
+/* A link of unknown bandwidth with one end on each side of what known links do not connect. */
+static int missing_link(const struct sy_cluster *c, int *parent, int a)
+{
+    for (int l = 0; l < c->n_links; l++)
+        if (!SY_KNOWN(sy_link_capacity(c, l)) && !is_local(c, l) &&
+            (root(parent, c->links[l].from) == a) != (root(parent, c->links[l].to) == a))
+            return l;
+    return -1;
+}
+
+static void report_unknown(const struct sy_cluster *c, int *parent, int rank, struct sy_report *report)
+{
+    char a[300], b[300];
+    int l = missing_link(c, parent, root(parent, c->ranks[rank]));
+
+    if (l < 0)
+        l = missing_link(c, parent, root(parent, c->ranks[0]));
+    if (l < 0)
+        return;
+    const struct sy_link_type *type = &c->link_types[c->links[l].type];
+    sy_report_error(report, sy_cluster_place(c, type->from),
+                    "the path from '%s' to '%s' needs the bandwidth of '%s', which is unknown",
+                    sy_cluster_show(c, c->ranks[0], a, sizeof a), sy_cluster_show(c, c->ranks[rank], b, sizeof b),
+                    sy_cluster_text(c, type->name));
+    sy_report_note(report, sy_cluster_place(c, c->links[l].source), "such a link is here");
+}
+
+void sy_cluster_check(const struct sy_cluster *c, struct sy_report *report)
+{
+    int *parent = malloc(((size_t)c->n_vertices + 1) * sizeof *parent);
+    char a[300], b[300];
+
+    if (!parent) {
+        sy_report_error(report, (struct sy_place){sy_cluster_file_name(c, 1), 0, 0}, "no memory to check it");
+        return;
+    }
+    join(c, true, parent);
+    bool reached = true;
+    for (int i = 1; i < c->n_ranks && reached; i++) {
+        reached = root(parent, c->ranks[i]) == root(parent, c->ranks[0]);
+        if (reached)
+            continue;
+        const struct sy_vertex *v = &c->vertices[c->ranks[i]], *first = &c->vertices[c->ranks[0]];
+        sy_report_error(report, sy_cluster_place(c, v->from), "rank %d (%s) and rank 0 (%s) cannot reach each other", i,
+                        sy_cluster_show(c, c->ranks[i], a, sizeof a), sy_cluster_show(c, c->ranks[0], b, sizeof b));
+        if (first->from.line)
+            sy_report_note(report, sy_cluster_place(c, v->node != first->node ? c->nodes[v->node].from : first->from),
+                           v->node != first->node ? "this node needs a fabric with the other"
+                                                  : "rank 0 is defined here");
+    }
+    if (reached) {
+        join(c, false, parent);
+        for (int i = 1; i < c->n_ranks; i++)
+            if (root(parent, c->ranks[i]) != root(parent, c->ranks[0])) {
+                report_unknown(c, parent, i, report);
+                break;
+            }
+    }
+    free(parent);
+}
