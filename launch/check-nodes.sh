@@ -43,7 +43,8 @@ question() { # NAME COMMAND ARGUMENT...
     case $launcher in
     /*) q_orted=$(quote "$(dirname "${launcher%% *}")/orted") ;;
     esac
-    printf '%s' "h=$1; if [ -x $q_program ]; then $q_program --version 2>&1 | " \
+    # Of several tasks only the first says its version, so each is told that it is the first.
+    printf '%s' "h=$1; if [ -x $q_program ]; then OMPI_COMM_WORLD_RANK=0 $q_program --version 2>&1 | " \
         'sed -n "1s/^/sy $h version /p; s/^  MPI  */sy $h mpi /p"; ' \
         "else echo \"sy \$h missing \"$q_program; fi; command -v $q_orted >/dev/null || echo \"sy \$h noorted\"; "
     shift

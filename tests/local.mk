@@ -216,12 +216,12 @@ sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli
 	%D%/launch/greedy.t
 sy_shell_tests_light += %D%/launch/switchyard_run.t
 sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/doctor.t %D%/launch/drain.t %D%/launch/faults.t \
-	%D%/launch/measure_load.t %D%/launch/score.t
+	%D%/launch/measure_load.t %D%/launch/score.t %D%/launch/slurm.t
 check_PROGRAMS += %D%/launch/hollow %D%/launch/jsonl %D%/launch/tensors
 tests_launch_hollow_SOURCES = %D%/launch/hollow.c
 tests_launch_jsonl_SOURCES = %D%/launch/jsonl.c
 tests_launch_tensors_SOURCES = %D%/launch/tensors.c
-EXTRA_DIST += %D%/launch/job.sh
+EXTRA_DIST += %D%/launch/job.sh %D%/launch/slurm.sh
 
 # Several nodes on this machine.
 sy_shell_tests += %D%/net/faults.t %D%/net/launcher.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t

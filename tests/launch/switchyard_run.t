@@ -147,6 +147,8 @@ dry "an allocation, so many on each node" "# ranks of each node: nd0 4, nd1 4, n
 mpirun -n 16 --map-by ppr:4:node program doctor" --per-node 4 doctor
 dry "an allocation, by srun" "# ranks of each node: nd0 2, nd1 2, nd2 2, nd3 1
 srun --mpi=pmix --cpu-bind=none -n 7 program doctor" --srun doctor
+SLURM_NTASKS=5 dry "an allocation with room for more" "# ranks of each node: nd0 2, nd1 2, nd2 1
+mpirun -n 5 program doctor" doctor
 launch --srun --check
 is "an allocation whose nodes are well: exit code" "$rc" 0 || diag "$(cat err)"
 is "an allocation whose nodes are well" "$(cat out)" \
