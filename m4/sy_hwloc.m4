@@ -3,6 +3,6 @@
 
 # SY_HWLOC
 AC_DEFUN([SY_HWLOC], [
-SY_LIBRARY([hwloc], [HWLOC], [hwloc], [2.4], [hwloc.h], [hwloc], [hwloc_topology_init], [libhwloc-dev],
+SY_LIBRARY([hwloc], [HWLOC], [hwloc], [2.5], [hwloc.h], [hwloc], [hwloc_topology_init], [libhwloc-dev],
   [required])
 ])

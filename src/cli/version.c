@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <expat.h>
 #include <hwloc.h>
 #include <jansson.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -34,6 +35,11 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
     case SY_LIBRARY_HWLOC:
         snprintf(out, out_bytes, "%u.%u.%u", hwloc >> 16, hwloc >> 8 & 0xff, hwloc & 0xff);
         break;
+    case SY_LIBRARY_EXPAT: {
+        XML_Expat_Version version = XML_ExpatVersionInfo();
+        snprintf(out, out_bytes, "%d.%d.%d", version.major, version.minor, version.micro);
+        break;
+    }
     case SY_LIBRARY_JANSSON:
         snprintf(out, out_bytes, "%s", jansson_version_str());
         break;
@@ -64,7 +70,7 @@ void sy_version_library(enum sy_library library, char *out, size_t out_bytes)
 
 const char *sy_version_library_name(enum sy_library library)
 {
-    static const char *const names[] = {"MPI", "hwloc", "jansson", "PCRE2", "utf8proc", "libyaml", "UCX"};
+    static const char *const names[] = {"MPI", "hwloc", "expat", "jansson", "PCRE2", "utf8proc", "libyaml", "UCX"};
 
     return names[library];
 }

@@ -12,6 +12,7 @@ extern const char sy_version[];
 enum sy_library {
     SY_LIBRARY_MPI,
     SY_LIBRARY_HWLOC,
+    SY_LIBRARY_EXPAT,
     SY_LIBRARY_JANSSON,
     SY_LIBRARY_PCRE2,
     SY_LIBRARY_UTF8PROC,

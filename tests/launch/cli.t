@@ -72,7 +72,7 @@ done
 switchyard --version
 is "--version: exit code" "$rc" 0
 for word in "switchyard [0-9]" "compiler " "flags " "kernels .*portable" "MPI .*[0-9]" "hwloc .*[0-9]" \
-    "jansson .*[0-9]" "PCRE2 .*[0-9]" "utf8proc .*[0-9]" "libyaml .*[0-9]"; do
+    "expat .*[0-9]" "jansson .*[0-9]" "PCRE2 .*[0-9]" "utf8proc .*[0-9]" "libyaml .*[0-9]"; do
     ok "--version tells: $word" grep -q "$word" "$SY_TMP/out"
 done
 cp "$SY_TMP/out" "$SY_TMP/version"

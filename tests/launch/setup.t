@@ -31,8 +31,8 @@ stand_in id 'echo 1000'
 setup
 is "without root and sudo: exit code" "$rc" 1
 has "one line to type" "$(cat "$SY_TMP/out")" "  su -c 'apt-get update && $install autoconf"
-for package in gcc make libopenmpi-dev openmpi-bin libhwloc-dev libjansson-dev libpcre2-dev libutf8proc-dev \
-    libyaml-dev; do
+for package in gcc make libopenmpi-dev openmpi-bin libhwloc-dev libexpat1-dev libjansson-dev libpcre2-dev \
+    libutf8proc-dev libyaml-dev; do
     has "which names $package" "$(grep apt-get "$SY_TMP/out")" " $package"
 done
 
