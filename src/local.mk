@@ -170,6 +170,7 @@ libcli_a_SOURCES = \
 	%D%/cli/cli.h \
 	%D%/cli/completion.c %D%/cli/completion.h \
 	%D%/cli/doctor.c \
+	%D%/cli/gather.c %D%/cli/gather.h \
 	%D%/cli/help.c \
 	%D%/cli/idset.c %D%/cli/idset.h \
 	%D%/cli/job.c %D%/cli/job.h \
@@ -185,6 +186,7 @@ libcli_a_SOURCES = \
 	%D%/cli/setup.c %D%/cli/setup.h \
 	%D%/cli/signals.c %D%/cli/signals.h \
 	%D%/cli/summary.c %D%/cli/summary.h \
+	%D%/cli/topo.c \
 	%D%/cli/version.c %D%/cli/version.h \
 	%D%/cli/writer.c %D%/cli/writer.h
 

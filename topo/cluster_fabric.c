@@ -157,7 +157,7 @@ static bool read_fabric(struct sy_reader *r, const struct sy_yaml *item, struct 
     for (int i = 0; i < SY_N_FABRIC_KINDS; i++)
         kinds[i] = sy_fabric_kind_name(i);
     bool held = sy_reader_map(r, item, "a fabric", keys, N_KEYS, v);
-    held &= v[NAME] && sy_reader_name(r, v[NAME], v[NAME]->text, false) && sy_reader_text(r, v[NAME], &name);
+    held &= v[NAME] && sy_reader_check_name(r, v[NAME], v[NAME]->text, false) && sy_reader_text(r, v[NAME], &name);
     held &= v[KIND] && sy_reader_choice(r, v[KIND], "kind of fabric", kinds, SY_N_FABRIC_KINDS, &f->kind);
     if (!held)
         return false;

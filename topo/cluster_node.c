@@ -87,7 +87,7 @@ static bool find_levels(struct sy_reader *r, struct sy_entry *type, struct level
     for (struct sy_entry *e = type; e && held;) {
         struct level *level = &levels->items[levels->n];
         level->entry = e;
-        held = sy_reader_name(r, e->key, e->key->text, true);
+        held = sy_reader_check_name(r, e->key, e->key->text, true);
         held &= sy_reader_map(r, e->value, "a node type", type_keys, N_TYPE_KEYS, level->values);
         levels->n++;
         check_replace(r, level);
@@ -289,7 +289,7 @@ static void read_nodes(struct sy_reader *r, const struct sy_yaml *item)
     struct sy_text *hosts = calloc((size_t)names.n, sizeof *hosts);
     bool held = hosts && sy_reader_texts(r, v[HOST], names.n, hosts);
     for (int i = 0; i < names.n && held && !r->cluster->out_of_memory; i++)
-        if ((held = sy_reader_name(r, v[NAME], names.names[i], true)))
+        if ((held = sy_reader_check_name(r, v[NAME], names.names[i], true)))
             add_node(r, v, &r->node_types.items[entry], names.names[i], &hosts[i]);
     r->incomplete |= !held;
     free(hosts);

@@ -79,7 +79,7 @@ bool sy_reader_text(struct sy_reader *r, const struct sy_yaml *node, struct sy_t
 bool sy_reader_choice(struct sy_reader *r, const struct sy_yaml *node, const char *what, const char *const *names,
                       int n, int *out);
 /* A name that may stand in a range and in a path; dots: it may have dots. */
-bool sy_reader_name(struct sy_reader *r, const struct sy_yaml *node, const char *name, bool dots);
+bool sy_reader_check_name(struct sy_reader *r, const struct sy_yaml *node, const char *name, bool dots);
 /* A range, or a list of ranges, to names; fini by the caller, also after false. */
 bool sy_reader_range(struct sy_reader *r, const struct sy_yaml *node, struct sy_range *out);
 /* "0", "[0-3]" or a list: one number for each of n, or one for all. */

@@ -60,7 +60,7 @@ static void read_link_type(struct sy_reader *r, struct sy_entry *e)
     /* Links of class local are made, not written. */
     for (int i = 1; i < SY_N_LINK_CLASSES; i++)
         classes[i - 1] = sy_link_class_name(i);
-    e->broken = !sy_reader_name(r, e->key, e->key->text, true);
+    e->broken = !sy_reader_check_name(r, e->key, e->key->text, true);
     e->broken |= !sy_reader_map(r, e->value, "a link type", keys, N, values);
     e->broken |= !sy_reader_choice(r, values[CLASS], "class", classes, SY_N_LINK_CLASSES - 1, &cls);
     e->broken |= !sy_reader_quantity(r, values[BW], SY_BYTES_PER_S, &type.bw);
@@ -98,7 +98,7 @@ static void read_device_type(struct sy_reader *r, struct sy_entry *e)
                                   .from = sy_reader_source(e->key)};
     int kind = 0;
 
-    e->broken = !sy_reader_name(r, e->key, e->key->text, true);
+    e->broken = !sy_reader_check_name(r, e->key, e->key->text, true);
     e->broken |= !sy_reader_map(r, e->value, "a device type", keys, N, values);
     e->broken |= !sy_reader_choice(r, values[KIND], "kind of device", kinds, 2, &kind);
     e->broken |= !sy_reader_text(r, values[MODEL], &type.model);

@@ -213,7 +213,7 @@ bool sy_reader_choice(struct sy_reader *r, const struct sy_yaml *node, const cha
     return false;
 }
 
-bool sy_reader_name(struct sy_reader *r, const struct sy_yaml *node, const char *name, bool dots)
+bool sy_reader_check_name(struct sy_reader *r, const struct sy_yaml *node, const char *name, bool dots)
 {
     size_t n = strlen(name);
 

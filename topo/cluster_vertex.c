@@ -28,7 +28,7 @@ static int add_ids(struct sy_reader *r, int node, const struct sy_yaml *ids, enu
     }
     bool held = sy_reader_room(r, ids, range.n);
     for (int i = 0; i < range.n && held; i++) {
-        held = sy_reader_name(r, ids, range.names[i], false);
+        held = sy_reader_check_name(r, ids, range.names[i], false);
         int v = held ? sy_cluster_add_vertex(r->cluster, node, kind, range.names[i], sy_reader_source(ids)) : -1;
         if (held && v < 0) {
             int there = sy_cluster_find_vertex(r->cluster, node, range.names[i]);

@@ -102,15 +102,19 @@ static int upstream_of(hwloc_topology_t topology, struct sy_view *view, hwloc_ob
     struct sy_view_switch *s = &view->switches[view->n_switches];
     snprintf(s->pci, sizeof s->pci, "%s", pci);
     s->at = (struct sy_view_place){
-        .numa = numa, .upstream = above, .bw = obj->attr->bridge.upstream.pci.linkspeed * 1e9};
+        .numa = numa, .upstream = above, .bridge = -1, .bw = obj->attr->bridge.upstream.pci.linkspeed * 1e9};
     return view->n_switches++;
 }
 
 static struct sy_view_place place_of(hwloc_topology_t topology, struct sy_view *view, hwloc_obj_t obj)
 {
-    struct sy_view_place at = {.numa = numa_of(topology, view, obj), .bw = obj->attr->pcidev.linkspeed * 1e9};
+    struct sy_view_place at = {
+        .numa = numa_of(topology, view, obj), .bridge = -1, .bw = obj->attr->pcidev.linkspeed * 1e9};
 
     at.upstream = upstream_of(topology, view, obj);
+    while (obj->parent && (obj->parent->type == HWLOC_OBJ_BRIDGE || obj->parent->type == HWLOC_OBJ_PCI_DEVICE))
+        obj = obj->parent;
+    at.bridge = obj->type == HWLOC_OBJ_BRIDGE ? (int)obj->logical_index : -1;
     return at;
 }
 
@@ -127,6 +131,7 @@ static void name_nic(hwloc_obj_t pci, struct sy_view_nic *nic)
         snprintf(nic->device, sizeof nic->device, "%s", os->name);
         if (rdma && nic->cls < 0)
             nic->cls = SY_LINK_IB;
+        nic->rdma |= rdma;
         if (guid)
             snprintf(nic->guid, sizeof nic->guid, "%s", guid);
         if (rdma)
@@ -158,11 +163,19 @@ static void place_gpus(hwloc_topology_t topology, struct sy_view *view)
 {
     for (int i = 0; i < view->nvml.n_gpus; i++) {
         hwloc_obj_t obj = hwloc_get_pcidev_by_busidstring(topology, view->nvml.gpus[i].pci);
-        view->gpus[i] = obj ? place_of(topology, view, obj) : (struct sy_view_place){.numa = -1, .upstream = -1};
+        view->gpus[i] = obj ? place_of(topology, view, obj)
+                            : (struct sy_view_place){.numa = -1, .upstream = -1, .bridge = -1};
         /* On a machine with one NUMA node there is no doubt. */
         if (view->gpus[i].numa < 0 && view->n_numa == 1)
             view->gpus[i].numa = 0;
     }
+}
+
+static void take_info(hwloc_obj_t obj, const char *name, char *out, size_t out_bytes)
+{
+    const char *value = hwloc_obj_get_info_by_name(obj, name);
+
+    snprintf(out, out_bytes, "%s", value ? value : "");
 }
 
 enum sy_status sy_hwloc_view(hwloc_topology_t topology, enum sy_gpus_from gpus, struct sy_view *view,
@@ -176,6 +189,12 @@ enum sy_status sy_hwloc_view(hwloc_topology_t topology, enum sy_gpus_from gpus, 
     if (!model)
         model = hwloc_obj_get_info_by_name(root, "CPUModel");
     snprintf(view->cpu_model, sizeof view->cpu_model, "%s", model ? model : "");
+    take_info(root, "Architecture", view->arch, sizeof view->arch);
+    if (package) {
+        take_info(package, "CPUVendor", view->cpu_vendor, sizeof view->cpu_vendor);
+        take_info(package, "CPUFamilyNumber", view->cpu_family, sizeof view->cpu_family);
+        take_info(package, "CPUModelNumber", view->cpu_number, sizeof view->cpu_number);
+    }
     if (!view->host[0] && host)
         snprintf(view->host, sizeof view->host, "%s", host);
     const char *name = hwloc_obj_get_info_by_name(root, "OSName"),

@@ -19,6 +19,8 @@ libtopo_a_SOURCES += \
 	%D%/hwloc_links.c %D%/hwloc_links.h %D%/hwloc_view.c %D%/hwloc_view.h %D%/hwloc_xml.c \
 	%D%/nccl_private.h %D%/nccl_settle.c %D%/nccl_write.c %D%/nccl_xml.c %D%/nccl_xml.h \
 	%D%/nvml.c %D%/nvml.h %D%/nvml_api.h %D%/nvml_check.c \
+	%D%/matrix.c \
+	%D%/show.c %D%/show.h \
 	%D%/survey.c \
 	%D%/view.c %D%/view.h
 

@@ -173,17 +173,29 @@ static void put_below(struct writer *w, int numa, int upstream, int depth)
             put_nic(w, i, depth);
 }
 
+static void put_attribute(char about[512], const char *name, const char *value)
+{
+    char text[400];
+    size_t len = strlen(about);
+
+    if (value[0])
+        snprintf(about + len, 512 - len, " %s=\"%.100s\"", name, quoted(value, text));
+}
+
 enum sy_status sy_nccl_xml_write(const struct sy_view *view, struct sy_buf *out, struct sy_error *err)
 {
     struct writer w = {.view = view, .out = out};
     int n_groups = n_groups_of(view);
-    char mask[64 * 9 + 1];
+    char mask[64 * 9 + 1], about[512] = "";
 
+    put_attribute(about, "arch", view->arch);
+    put_attribute(about, "vendor", view->cpu_vendor);
+    put_attribute(about, "familyid", view->cpu_family);
+    put_attribute(about, "modelid", view->cpu_number);
     put(&w, 0, "<system version=\"1\">");
     for (int i = 0; i < view->n_numa; i++) {
         affinity(view->numa[i].cpus, n_groups, mask, sizeof mask);
-        put(&w, 1, "<cpu numaid=\"%d\" affinity=\"%s\" arch=\"x86_64\" vendor=\"%s\">", view->numa[i].number, mask,
-            strstr(view->cpu_model, "AMD") ? "AuthenticAMD" : "GenuineIntel");
+        put(&w, 1, "<cpu numaid=\"%d\" affinity=\"%s\"%s>", view->numa[i].number, mask, about);
         put_below(&w, i, -1, 2);
         put(&w, 1, "</cpu>");
     }

@@ -117,6 +117,14 @@ static struct sy_view *view_of(struct sy_nccl_reader *r, uint64_t host)
     return view;
 }
 
+static void take(const char **attributes, const char *name, char *out, size_t out_bytes)
+{
+    const char *value = attribute(attributes, name);
+
+    if (value)
+        snprintf(out, out_bytes, "%s", value);
+}
+
 static void begin_cpu(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
 {
     const char *hash = attribute(attributes, "host_hash"), *affinity = attribute(attributes, "affinity");
@@ -144,6 +152,10 @@ static void begin_cpu(struct sy_nccl_reader *r, const char **attributes, struct 
     *numa = (struct sy_view_numa){.number = (int)numaid, .line = open->line, .column = open->column};
     if (affinity)
         read_affinity(affinity, numa);
+    take(attributes, "arch", view->arch, sizeof view->arch);
+    take(attributes, "vendor", view->cpu_vendor, sizeof view->cpu_vendor);
+    take(attributes, "familyid", view->cpu_family, sizeof view->cpu_family);
+    take(attributes, "modelid", view->cpu_number, sizeof view->cpu_number);
 }
 
 /* "32.0 GT/s PCIe", "8 GT/s" or nothing; and lanes. A port that a virtual machine makes up says nothing. */
@@ -204,7 +216,7 @@ static void add_switch(struct sy_nccl_reader *r, struct sy_nccl_open *open)
     }
     struct sy_view_switch *s = &view->switches[view->n_switches];
     snprintf(s->pci, sizeof s->pci, "%s", open->pci);
-    s->at = (struct sy_view_place){open->numa, open->upstream, open->bw, open->line, open->column};
+    s->at = (struct sy_view_place){open->numa, open->upstream, -1, open->bw, open->line, open->column};
     open->upstream = view->n_switches++;
 }
 
@@ -235,7 +247,8 @@ static int add_nic(struct sy_nccl_reader *r, const struct sy_nccl_open *open, co
     struct sy_view_nic *nic = &view->nics[view->n_nics];
     *nic = (struct sy_view_nic){.cls = -1, .number = -1, .rail = -1, .plane = -1};
     snprintf(nic->pci, sizeof nic->pci, "%s", open->pci);
-    nic->at = (struct sy_view_place){open->numa, open->upstream, open->bw, open->line, open->column};
+    nic->at = (struct sy_view_place){open->numa, open->upstream, -1, open->bw, open->line, open->column};
+    nic->rdma = open->pci[0] != 0;
     if (open->cls)
         nic->cls = open->cls >> 8 == 0x0207 ? SY_LINK_IB : SY_LINK_ETHERNET;
     return view->n_nics++;

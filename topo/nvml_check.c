@@ -199,15 +199,28 @@ static void check_pair(const struct sy_nvml *nvml, int i, int j, const char *whe
         sy_findings_add(findings, SY_FINDING_WARNING, where,
                         "the driver has peer access by NVLink between GPU %s and GPU %s, but no link joins them",
                         a->pci, b->pci);
-    if (n > 0 && !n_a && !share_switch(a, b))
-        sy_findings_add(
-            findings, SY_FINDING_NOTE, where,
-            "GPU %s and GPU %s reach different switches: what the switches carry among themselves is unknown", a->pci,
-            b->pci);
     if (pair && pair->nvlink == SY_TOLD_NO && n > 0)
         sy_findings_add(findings, SY_FINDING_WARNING, where,
                         "%d NVLinks join GPU %s and GPU %s, but the driver has no peer access by them", n, a->pci,
                         b->pci);
+}
+
+/* Once for all pairs. */
+static void check_boards(const struct sy_nvml *nvml, const char *where, struct sy_findings *findings)
+{
+    for (int i = 0; i < nvml->n_gpus; i++)
+        for (int j = i + 1; j < nvml->n_gpus; j++) {
+            double bw;
+            if (!count_links(&nvml->gpus[i], SY_FAR_SWITCH, NULL, &bw) ||
+                !count_links(&nvml->gpus[j], SY_FAR_SWITCH, NULL, &bw) || share_switch(&nvml->gpus[i], &nvml->gpus[j]))
+                continue;
+            sy_findings_add(
+                findings, SY_FINDING_NOTE, where,
+                "GPU %s and GPU %s reach different switches: what boards of switches carry among themselves is "
+                "unknown",
+                nvml->gpus[i].pci, nvml->gpus[j].pci);
+            return;
+        }
 }
 
 void sy_nvml_check(struct sy_nvml *nvml, const char *where, struct sy_findings *findings)
@@ -220,6 +233,7 @@ void sy_nvml_check(struct sy_nvml *nvml, const char *where, struct sy_findings *
             sy_findings_add(findings, SY_FINDING_ERROR, where, "there are two GPUs at %s", nvml->gpus[i].pci);
     }
     check_equal(nvml, where, findings);
+    check_boards(nvml, where, findings);
     for (int i = 0; i < nvml->n_gpus; i++)
         for (int j = i + 1; j < nvml->n_gpus; j++)
             check_pair(nvml, i, j, where, findings);

@@ -234,35 +234,82 @@ static bool in_fabric(const struct sy_nvml_gpu *gpu)
     return gpu->fabric == SY_NVML_FABRIC_COMPLETED && memcmp(gpu->cluster, alone, sizeof alone) != 0;
 }
 
-/* Links to switches of this machine: a vertex for each address, one for all that have none. */
+#define NVSWITCHES_MAX 64
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Addresses of this machine's NVSwitches, in order, each once; all that have none are one, "". */
+static int list_nvswitches(const struct sy_nvml *nvml, char known[NVSWITCHES_MAX][20])
+{
+    int n = 0;
+
+    for (int i = 0; i < nvml->n_gpus; i++)
+        for (int k = 0; k < nvml->gpus[i].n_nvlinks && !in_fabric(&nvml->gpus[i]); k++) {
+            const struct sy_nvlink *link = &nvml->gpus[i].nvlinks[k];
+            int s = 0;
+            while (s < n && strcmp(known[s], link->pci))
+                s++;
+            if (link->far == SY_FAR_SWITCH && s == n && n < NVSWITCHES_MAX)
+                snprintf(known[n++], 20, "%s", link->pci);
+        }
+    qsort(known, (size_t)n, sizeof *known, by_text);
+    return n;
+}
+
+static int root_of(const int *parent, int s)
+{
+    while (parent[s] != s)
+        s = parent[s];
+    return s;
+}
+
+/* Boards of switches that no GPU joins are joined by links that no GPU sees: there are some, how fast they are nobody tells. */
+static void join_boards(struct build *b, char known[NVSWITCHES_MAX][20], int n, const int *vertices)
+{
+    const struct sy_nvml *nvml = &b->view->nvml;
+    int parent[NVSWITCHES_MAX];
+
+    for (int s = 0; s < n; s++)
+        parent[s] = s;
+    for (int i = 0; i < nvml->n_gpus; i++)
+        for (int k = 0, last = -1; k < nvml->gpus[i].n_nvlinks && !in_fabric(&nvml->gpus[i]); k++)
+            for (int s = 0; s < n; s++)
+                if (nvml->gpus[i].nvlinks[k].far == SY_FAR_SWITCH && !strcmp(nvml->gpus[i].nvlinks[k].pci, known[s])) {
+                    if (last >= 0)
+                        parent[root_of(parent, s)] = root_of(parent, last);
+                    last = s;
+                }
+    int type = -1;
+    for (int s = 1; s < n; s++)
+        if (root_of(parent, s) != root_of(parent, 0)) {
+            type = type < 0 ? link_type(b, "nvlink", SY_LINK_NVLINK, 0) : type;
+            join(b, vertices[0], vertices[s], type, 0, b->from);
+            parent[root_of(parent, s)] = root_of(parent, 0);
+        }
+}
+
 static void add_nvswitches(struct build *b)
 {
     const struct sy_nvml *nvml = &b->view->nvml;
-    char known[64][20];
-    int vertices[64], n = 0;
+    char known[NVSWITCHES_MAX][20];
+    int n = list_nvswitches(nvml, known), vertices[NVSWITCHES_MAX];
 
-    for (int i = 0; i < nvml->n_gpus; i++) {
-        const struct sy_nvml_gpu *gpu = &nvml->gpus[i];
-        struct sy_source from = at_line(b, b->view->gpus[i].line, b->view->gpus[i].column);
-        for (int k = 0; k < gpu->n_nvlinks && !in_fabric(gpu); k++) {
-            const struct sy_nvlink *link = &gpu->nvlinks[k];
-            int s = 0;
-            if (link->far != SY_FAR_SWITCH)
-                continue;
-            while (s < n && strcmp(known[s], link->pci))
-                s++;
-            if (s == 64)
-                continue;
-            if (s == n) {
-                snprintf(known[n], sizeof known[n], "%s", link->pci);
-                vertices[n] = vertex(b, SY_VERTEX_NVSWITCH, "nvs", n, from);
-                if (vertices[n] >= 0)
-                    set_text(b, &b->c->vertices[vertices[n]].pci, link->pci, from);
-                n++;
+    for (int s = 0; s < n; s++) {
+        int v = vertices[s] = vertex(b, SY_VERTEX_NVSWITCH, "nvs", s, b->from);
+        if (v >= 0)
+            set_text(b, &b->c->vertices[v].pci, known[s], b->from);
+        for (int i = 0; i < nvml->n_gpus; i++)
+            for (int k = 0; k < nvml->gpus[i].n_nvlinks && !in_fabric(&nvml->gpus[i]); k++) {
+                const struct sy_nvlink *link = &nvml->gpus[i].nvlinks[k];
+                if (link->far == SY_FAR_SWITCH && !strcmp(link->pci, known[s]))
+                    join(b, b->gpus[i], v, rated_type(b, "nvlink", SY_LINK_NVLINK, link->bw), link->count,
+                         at_line(b, b->view->gpus[i].line, b->view->gpus[i].column));
             }
-            join(b, b->gpus[i], vertices[s], rated_type(b, "nvlink", SY_LINK_NVLINK, link->bw), link->count, from);
-        }
     }
+    join_boards(b, known, n, vertices);
 }
 
 /* Links from GPU to GPU, each once, as many as both ends tell. */

@@ -30,6 +30,7 @@ struct sy_view_numa {
 struct sy_view_place {
     int numa;     /* index, -1: unknown */
     int upstream; /* PCIe switch, -1: none */
+    int bridge;   /* number of the host bridge, -1: unknown */
     double bw;    /* of its port, one direction, bytes/s */
     int line, column;
 };
@@ -44,12 +45,14 @@ struct sy_view_nic {
     int cls;                            /* enum sy_link_class of its port; -1: unknown */
     double port_bw;                     /* one direction, bytes/s */
     int number;                         /* the source's own; -1 */
+    bool rdma;
     int rail, plane;                    /* where they are told; -1 */
     struct sy_view_place at;
 };
 
 struct sy_view {
     char host[256], cpu_model[128], os[128];
+    char arch[32], cpu_vendor[32], cpu_family[16], cpu_number[16]; /* "x86_64", "GenuineIntel", "6", "85" */
     int n_numa, n_switches, n_nics;
     struct sy_view_numa numa[SY_VIEW_NUMA_MAX];
     struct sy_view_switch switches[SY_VIEW_SWITCHES_MAX];

@@ -25,6 +25,7 @@ struct sy_cli {
 int sy_cli_run(struct sy_cli *cli);
 int sy_cli_score(struct sy_cli *cli);
 int sy_cli_doctor(struct sy_cli *cli);
+int sy_cli_topo(struct sy_cli *cli);
 int sy_cli_bench(struct sy_cli *cli);
 
 /* --help of a subcommand, and the list of subcommands. */

@@ -60,6 +60,22 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "in memory.\n",
         "  mpirun -n 8 --hostfile hosts switchyard doctor -m DIR\n"
         "  switchyard doctor -m DIR --ranks 1,2,4,8,16\n"},
+    [SY_COMMAND_TOPO] = {
+        "topo", "show this machine or cluster, or a file about one: GPUs, NICs, links",
+        "switchyard topo [OPTION]...",
+        "Shows a tree of each kind of node: NUMA nodes, CPUs, PCIe switches, GPUs, NICs, what\n"
+        "joins them and how fast, and a matrix of the first machine's GPUs and NICs in the\n"
+        "words of nvidia-smi topo -m. Under mpirun every node is looked at.\n"
+        "\n"
+        "Sources are hwloc and the system for CPUs, PCI and NICs, and NVIDIA's management\n"
+        "library for NVLinks. Rates are of one direction, payload. Unknown is not zero: what no\n"
+        "source tells is left out or called unknown. What does not fit together is said on\n"
+        "standard error (GPUs with fewer links than their equals, links whose ends do not\n"
+        "agree, degraded links, ports that a virtual machine makes up).\n",
+        "  switchyard topo\n"
+        "  mpirun -n 4 --map-by ppr:1:node switchyard topo\n"
+        "  switchyard topo --import-nccl topo.xml\n"
+        "  switchyard topo --hwloc-xml - | lstopo --input - --input-format xml\n"},
     [SY_COMMAND_BENCH] = {
         "bench", "measure this machine, a layer, a model, the network or a tokenizer",
         "switchyard bench ceilings|layer|model|dispatch|tokenizer [OPTION]...",

@@ -113,6 +113,9 @@ static int command_main(enum sy_command command, int argc, char **argv)
     case SY_COMMAND_DOCTOR:
         code = sy_cli_doctor(&cli);
         break;
+    case SY_COMMAND_TOPO:
+        code = sy_cli_topo(&cli);
+        break;
     case SY_COMMAND_BENCH:
         code = sy_cli_bench(&cli);
         break;

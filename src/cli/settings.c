@@ -13,9 +13,11 @@
 #define SCORE (1u << SY_COMMAND_SCORE)
 #define DOCTOR (1u << SY_COMMAND_DOCTOR)
 #define BENCH (1u << SY_COMMAND_BENCH)
+#define TOPO (1u << SY_COMMAND_TOPO)
 #define JOB (RUN | SCORE)
 #define ENGINE (JOB | BENCH)
 #define ALL (ENGINE | DOCTOR)
+#define ANY (ALL | TOPO)
 
 #ifdef HAVE_UCX
 #define TRANSPORTS                                                                                                     \
@@ -58,6 +60,18 @@ const struct sy_option sy_settings_table[] = {
     {"ranks", 0, SY_OPTION_STRING, NULL, "LIST", NULL, 0, 0, DOCTOR, AT(ranks), "Job",
      "Numbers of ranks, as 1,2,4: show what each of so many ranks would hold of --model. Without it: of as many as "
      "there are."},
+
+    {"cluster", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(cluster), "Topology",
+     "Show what a cluster file says, instead of these machines."},
+    {"import-hwloc", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_hwloc), "Topology",
+     "Show a machine from XML of hwloc (lstopo FILE.xml), version 1 or 2."},
+    {"import-nccl", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_nccl), "Topology",
+     "Show a machine from a topology file of NCCL (NCCL_TOPO_DUMP_FILE, or as clouds publish them)."},
+    {"hwloc-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(hwloc_xml), "Topology",
+     "Write this machine (rank 0's) as XML of hwloc, NVLinks included; - is standard output, here and below, and nothing "
+     "else is printed there then."},
+    {"nccl-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(nccl_xml), "Topology",
+     "Write this or the imported machine as NCCL_TOPO_FILE has it."},
 
     {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model|dispatch|tokenizer", 0, 0, BENCH, AT(measure),
      "Measurement", "What to measure; the word after bench says the same."},
@@ -145,19 +159,19 @@ const struct sy_option sy_settings_table[] = {
      "Compute threads of each rank; 0 is the node's cores over its ranks."},
     {"bind", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|none", 0, 0, ALL, AT(bind), "Machine",
      "Bind each thread to a core of its own where there are enough cores, or leave it to the system."},
-    {"timeout", 0, SY_OPTION_REAL, "30", "SECONDS", NULL, 0, 1e9, ALL, AT(timeout_s), "Machine",
+    {"timeout", 0, SY_OPTION_REAL, "30", "SECONDS", NULL, 0, 1e9, ANY, AT(timeout_s), "Machine",
      "Longest wait for another rank before the job ends with the name of who is missing; 0 waits for ever."},
 
-    {"config", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ALL, AT(config), "General",
+    {"config", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ANY, AT(config), "General",
      "Read options from FILE, lines of name = value. Flags and the environment come before it."},
-    {"log-level", 0, SY_OPTION_CHOICE, "info", NULL, "error|warn|info|debug", 0, 0, ALL, AT(log_level), "General",
+    {"log-level", 0, SY_OPTION_CHOICE, "info", NULL, "error|warn|info|debug", 0, 0, ANY, AT(log_level), "General",
      "How much to say on standard error."},
     {"progress", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|always|never", 0, 0, ENGINE, AT(progress), "General",
      "Progress line for work of more than two seconds; auto: if standard error is a terminal, which under mpirun it is "
      "not."},
-    {"print-config", 0, SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ALL, AT(print_config), "General",
+    {"print-config", 0, SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ANY, AT(print_config), "General",
      "Print every option with its value and where that came from, in a form that --config reads, and exit."},
-    {"help", 'h', SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ALL, AT(help), "General", "Print this help and exit."},
+    {"help", 'h', SY_OPTION_BOOL, NULL, NULL, NULL, 0, 0, ANY, AT(help), "General", "Print this help and exit."},
     {.name = NULL},
 };
 

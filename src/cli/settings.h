@@ -12,13 +12,22 @@
 #include "base/log.h"
 #include "base/options.h"
 
-enum sy_command { SY_COMMAND_RUN, SY_COMMAND_SCORE, SY_COMMAND_DOCTOR, SY_COMMAND_BENCH, SY_N_COMMANDS };
+enum sy_command {
+    SY_COMMAND_RUN,
+    SY_COMMAND_SCORE,
+    SY_COMMAND_DOCTOR,
+    SY_COMMAND_TOPO,
+    SY_COMMAND_BENCH,
+    SY_N_COMMANDS
+};
 
 struct sy_settings {
     /* job */
     const char *model, *prompt, *in, *out, *logits, *summary, *ranks;
     bool resume, chat;
     int64_t truncate;
+    /* topology */
+    const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml;
     /* measurements */
     const char *measure, *shape, *prefill, *decode, *tokens, *json, *routing;
     int64_t layers, vocab, generate, context, reps, hidden, experts, active;

@@ -49,7 +49,7 @@ static void fit_defaults(struct sy_cli *cli)
 {
     struct sy_settings *s = &cli->settings;
 
-    if (cli->command == SY_COMMAND_DOCTOR)
+    if (cli->command == SY_COMMAND_DOCTOR || cli->command == SY_COMMAND_TOPO)
         return;
     int64_t most = s->max_tokens_per_step;
     if (sy_options_source(cli->options, "max-sequences") == SY_FROM_DEFAULT && s->max_sequences > most)

@@ -7,7 +7,7 @@
 # shellcheck source=tests/launch/job.sh
 . "$SY_SRCDIR/tests/launch/job.sh"
 
-commands="run score doctor bench"
+commands="run score doctor topo bench"
 tab=$(printf '\t')
 
 # Settings of the caller must not reach these runs.

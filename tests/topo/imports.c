@@ -279,6 +279,7 @@ static void test_dgx2(struct sy_buf *text)
     struct sy_cluster *c = cluster_of(view);
     is_int(count(c, SY_VERTEX_NVSWITCH), 12, "12 NVSwitches, the one without a readable id too");
     ok(pairs_of(&view->nvml, 6, 150e9), "6 links and 150 GB/s between any two, on both boards");
+    is_int(c->n_domains, 1, "one NVLink domain");
     ok(found(SY_FINDING_NOTE, "dgx2.xml", "reach different switches"),
        "what the boards have between them is said to be unknown");
     sy_cluster_destroy(c);
