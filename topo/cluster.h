@@ -22,6 +22,11 @@ struct sy_cluster *sy_cluster_read_text(const char *name, const char *text, size
  * discover: off is looked at in this way when it is read, others after sy_cluster_merge(). */
 void sy_cluster_check(const struct sy_cluster *cluster, struct sy_report *report);
 
+/* Write a cluster as such a file, appended to out; with sources each value has a comment that says where it is from. Read again
+ * it is equal, and written again the same text, comments aside. Errors: SY_ERR_SYSTEM (memory). */
+enum sy_status sy_cluster_dump(const struct sy_cluster *cluster, bool sources, struct sy_buf *out,
+                               struct sy_error *err);
+
 /* Where a value stands, for a report. */
 struct sy_place sy_cluster_place(const struct sy_cluster *cluster, struct sy_source from);
 

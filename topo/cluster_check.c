@@ -54,10 +54,45 @@ static void report_unknown(const struct sy_cluster *c, int *parent, int rank, st
     sy_report_note(report, sy_cluster_place(c, c->links[l].source), "such a link is here");
 }
 
+/* Where a rank's device has its first link. */
+static void note_link(const struct sy_cluster *c, int vertex, struct sy_report *report)
+{
+    char text[300];
+
+    for (int i = c->first_edge[vertex]; i < c->first_edge[vertex + 1]; i++) {
+        const struct sy_link *l = &c->links[c->edges[i]];
+        if (!l->derived && l->source.line) {
+            sy_report_note(report, sy_cluster_place(c, l->source), "'%s' has a link here",
+                           sy_cluster_show(c, vertex, text, sizeof text));
+            return;
+        }
+    }
+}
+
+static void report_apart(const struct sy_cluster *c, int rank, struct sy_report *report)
+{
+    int vertex = c->ranks[rank], first = c->ranks[0];
+    const struct sy_vertex *v = &c->vertices[vertex];
+    char a[300], b[300];
+
+    sy_report_error(report, sy_cluster_place(c, v->from), "rank %d (%s) and rank 0 (%s) cannot reach each other", rank,
+                    sy_cluster_show(c, vertex, a, sizeof a), sy_cluster_show(c, first, b, sizeof b));
+    if (v->node != c->vertices[first].node) {
+        if (c->nodes[v->node].from.line)
+            sy_report_note(report, sy_cluster_place(c, c->nodes[v->node].from),
+                           "this node needs a fabric with the other");
+        for (int f = 0; f < c->n_fabrics && f < 2; f++)
+            if (c->fabrics[f].from.line)
+                sy_report_note(report, sy_cluster_place(c, c->fabrics[f].from), "fabric '%s' does not connect them",
+                               sy_cluster_text(c, c->fabrics[f].name));
+    }
+    note_link(c, vertex, report);
+    note_link(c, first, report);
+}
+
 void sy_cluster_check(const struct sy_cluster *c, struct sy_report *report)
 {
     int *parent = malloc(((size_t)c->n_vertices + 1) * sizeof *parent);
-    char a[300], b[300];
 
     if (!parent) {
         sy_report_error(report, (struct sy_place){sy_cluster_file_name(c, 1), 0, 0}, "no memory to check it");
@@ -67,15 +102,8 @@ void sy_cluster_check(const struct sy_cluster *c, struct sy_report *report)
     bool reached = true;
     for (int i = 1; i < c->n_ranks && reached; i++) {
         reached = root(parent, c->ranks[i]) == root(parent, c->ranks[0]);
-        if (reached)
-            continue;
-        const struct sy_vertex *v = &c->vertices[c->ranks[i]], *first = &c->vertices[c->ranks[0]];
-        sy_report_error(report, sy_cluster_place(c, v->from), "rank %d (%s) and rank 0 (%s) cannot reach each other", i,
-                        sy_cluster_show(c, c->ranks[i], a, sizeof a), sy_cluster_show(c, c->ranks[0], b, sizeof b));
-        if (first->from.line)
-            sy_report_note(report, sy_cluster_place(c, v->node != first->node ? c->nodes[v->node].from : first->from),
-                           v->node != first->node ? "this node needs a fabric with the other"
-                                                  : "rank 0 is defined here");
+        if (!reached)
+            report_apart(c, i, report);
     }
     if (reached) {
         join(c, false, parent);

@@ -88,7 +88,7 @@ bool sy_reader_ints(struct sy_reader *r, const struct sy_yaml *node, int n, int6
 /* The same for texts. */
 bool sy_reader_texts(struct sy_reader *r, const struct sy_yaml *node, int n, struct sy_text *out);
 
-/* How unlike two names are (Levenshtein). */
+/* How unlike two names are: letters that are changed, missing, too many, or exchanged with their neighbour. */
 int sy_name_distance(const char *a, const char *b);
 
 /* cluster_types.c */

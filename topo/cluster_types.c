@@ -8,24 +8,32 @@
 int sy_reader_entry(struct sy_reader *r, const struct sy_entries *entries, const char *what, const struct sy_yaml *node,
                     const char *name)
 {
-    int best = -1, least = 0;
+    const struct sy_yaml *best[2] = {NULL, NULL};
+    int least[2] = {0, 0};
 
     for (int i = 0; i < entries->n; i++) {
-        const char *there = entries->items[i].key->text;
-        if (!strcmp(there, name))
+        const struct sy_yaml *key = entries->items[i].key;
+        if (!strcmp(key->text, name))
             return i;
-        int d = sy_name_distance(there, name);
-        if (best < 0 || d < least) {
-            best = i;
-            least = d;
+        int d = sy_name_distance(key->text, name);
+        if (!best[0] || d < least[0]) {
+            best[1] = best[0];
+            least[1] = least[0];
+            best[0] = key;
+            least[0] = d;
+        } else if (!best[1] || d < least[1]) {
+            best[1] = key;
+            least[1] = d;
         }
     }
     if (r->files_missing)
         return -1;
     sy_reader_error(r, node, "no %s '%.60s'", what, name);
-    if (best >= 0)
-        sy_reader_note(r, entries->items[best].key, "the nearest is '%s', defined here",
-                       entries->items[best].key->text);
+    if (best[0])
+        sy_reader_note(r, best[0], "the nearest is '%s', defined here", best[0]->text);
+    /* Which of two is meant, if either, is not for us to say. */
+    if (best[1] && least[1] <= 2)
+        sy_reader_note(r, best[1], "or '%s', defined here", best[1]->text);
     return -1;
 }
 

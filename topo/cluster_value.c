@@ -26,21 +26,22 @@ struct sy_place sy_reader_place(const struct sy_reader *r, const struct sy_yaml 
 
 int sy_name_distance(const char *a, const char *b)
 {
-    int row[DISTANCE_BYTES + 1], n = (int)strnlen(a, DISTANCE_BYTES), m = (int)strnlen(b, DISTANCE_BYTES);
+    int rows[3][DISTANCE_BYTES + 1], n = (int)strnlen(a, DISTANCE_BYTES), m = (int)strnlen(b, DISTANCE_BYTES);
 
     for (int j = 0; j <= m; j++)
-        row[j] = j;
+        rows[0][j] = j;
     for (int i = 1; i <= n; i++) {
-        int diagonal = row[0];
+        int *row = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         row[0] = i;
         for (int j = 1; j <= m; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]), drop = row[j] + 1, put = row[j - 1] + 1;
-            diagonal = row[j];
+            int change = last[j - 1] + (a[i - 1] != b[j - 1]), drop = last[j] + 1, put = row[j - 1] + 1;
             row[j] = change < drop ? change : drop;
             row[j] = row[j] < put ? row[j] : put;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < row[j])
+                row[j] = before[j - 2] + 1;
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 static const char *nearest_of(const char *name, const char *const *names, int n)

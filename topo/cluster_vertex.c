@@ -68,9 +68,11 @@ static void set_texts(struct sy_reader *r, const struct sy_yaml *value, int firs
 
 #define FIELD(name) offsetof(struct sy_vertex, name)
 
-/* Which NUMA nodes vertices have: as the value says, or the only one. */
+/* Which NUMA nodes vertices have: as the value says, or the only one. Virtual machines may not tell, which is "unknown" then. */
 static void set_numa(struct sy_reader *r, int node, const struct sy_yaml *value, int first, int n)
 {
+    if (value && value->kind == SY_YAML_SCALAR && !strcmp(value->text, "unknown"))
+        return;
     const struct sy_node *of = &r->cluster->nodes[node];
     int64_t n_numa = sy_int_or(of->n_numa, 1);
     struct sy_int *list = calloc((size_t)n, sizeof *list);
@@ -112,7 +114,7 @@ void sy_reader_devices(struct sy_reader *r, int node, const struct sy_yaml *list
         int first = add_ids(r, node, v[ID], kind, &n);
         /* Without type the ids are there for links to name, and the cluster is not used. */
         for (int k = 0; k < n && first >= 0; k++)
-            r->cluster->vertices[first + k].type = type < 0 ? 0 : r->device_types.items[type].number;
+            r->cluster->vertices[first + k].type = type < 0 ? -1 : r->device_types.items[type].number;
         if (first < 0)
             continue;
         set_numa(r, node, v[DEVICE_NUMA], first, n);

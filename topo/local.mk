@@ -27,7 +27,8 @@ libtopo_a_SOURCES += \
 # Cluster files.
 libtopo_a_SOURCES += \
 	%D%/cluster.h %D%/cluster_private.h \
-	%D%/cluster_check.c %D%/cluster_fabric.c %D%/cluster_link.c %D%/cluster_node.c %D%/cluster_rank.c \
+	%D%/cluster_check.c %D%/cluster_dump.c %D%/cluster_dump.h %D%/cluster_dump_node.c \
+	%D%/cluster_fabric.c %D%/cluster_link.c %D%/cluster_node.c %D%/cluster_rank.c \
 	%D%/cluster_read.c %D%/cluster_types.c %D%/cluster_value.c %D%/cluster_vertex.c \
 	%D%/quantity.c %D%/quantity.h \
 	%D%/range.c %D%/range.h \

@@ -131,7 +131,7 @@ struct sy_vertex {
 };
 
 struct sy_link {
-    int from, to; /* vertices; rates hold for both directions */
+    int from, to; /* vertices of one node, or a fabric's; rates hold for both directions */
     int type;
     struct sy_int count; /* lanes; unknown: 1 */
     bool derived;
@@ -281,7 +281,8 @@ const char *sy_link_class_name(enum sy_link_class cls);
 const char *sy_compute_type_name(enum sy_compute_type type);
 const char *sy_fabric_kind_name(enum sy_fabric_kind kind);
 
-/* Equal in everything but sources and the names of device and link types. Where not, why says the first difference. */
+/* Equal in everything but sources, the names of types, and the order of vertices and links. Where not, why says the first
+ * difference. */
 bool sy_cluster_equal(const struct sy_cluster *a, const struct sy_cluster *b, char *why, size_t why_bytes);
 
 /* The whole as bytes for another process of the same build, sources included, appended to out; and back (finished).

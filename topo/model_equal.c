@@ -2,6 +2,7 @@
  * model_equal.c - do two clusters say the same?
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model.h"
@@ -12,6 +13,7 @@ struct pair {
     char *why;
     size_t why_bytes;
     char where[600]; /* what is compared: "n0.gpu3" */
+    int *b_of;       /* [a->n_vertices] the vertex of b with the same node and id, -1: none */
 };
 
 static bool differ(const struct pair *p, const char *what, const char *a, const char *b)
@@ -92,17 +94,20 @@ static bool same_node(struct pair *p, int i)
 
     snprintf(p->where, sizeof p->where, "node %s", sy_cluster_text(p->a, x->name));
     return same_name(p, "name", x->name, y->name) && same_text(p, "host", x->host, y->host) &&
-           same_text(p, "type", x->type, y->type) && same_text(p, "chassis", x->chassis, y->chassis) &&
+           same_text(p, "chassis", x->chassis, y->chassis) &&
            same_number(p, "numa", (double)sy_int_or(x->n_numa, 1), (double)sy_int_or(y->n_numa, 1));
 }
 
 static bool same_vertex(struct pair *p, int i)
 {
-    const struct sy_vertex *x = &p->a->vertices[i], *y = &p->b->vertices[i];
+    const struct sy_vertex *x = &p->a->vertices[i];
 
     sy_cluster_show(p->a, i, p->where, sizeof p->where);
-    return same_name(p, "id", x->id, y->id) && same_number(p, "node", x->node, y->node) &&
-           same_number(p, "kind", x->kind, y->kind) && same_number(p, "fabric", x->fabric, y->fabric) &&
+    p->b_of[i] = sy_cluster_find_vertex(p->b, x->node, sy_cluster_text(p->a, x->id));
+    if (p->b_of[i] < 0)
+        return differ(p, "vertex", "there", "not there");
+    const struct sy_vertex *y = &p->b->vertices[p->b_of[i]];
+    return same_number(p, "kind", x->kind, y->kind) && same_number(p, "fabric", x->fabric, y->fabric) &&
            same_device_types(p, x->type, y->type) && same_link_types(p, x->port, y->port) &&
            same_int(p, "numa", x->numa, y->numa) && same_text(p, "pci", x->pci, y->pci) &&
            same_text(p, "uuid", x->uuid, y->uuid) && same_text(p, "device", x->device, y->device) &&
@@ -111,16 +116,58 @@ static bool same_vertex(struct pair *p, int i)
            same_text(p, "cpus", x->cpus, y->cpus);
 }
 
-static bool same_link(struct pair *p, int i)
+/* A link by its ends, as numbers in b, the lower one first. */
+struct ends {
+    int low, high, cls, count, link;
+};
+
+static int by_ends(const void *x, const void *y)
 {
-    const struct sy_link *x = &p->a->links[i], *y = &p->b->links[i];
+    const struct ends *a = x, *b = y;
+
+    if (a->low != b->low)
+        return a->low < b->low ? -1 : 1;
+    if (a->high != b->high)
+        return a->high < b->high ? -1 : 1;
+    if (a->cls != b->cls)
+        return a->cls < b->cls ? -1 : 1;
+    return a->count < b->count ? -1 : a->count > b->count;
+}
+
+/* b_of NULL: the links of b itself. */
+static void sort_links(const struct sy_cluster *c, const int *b_of, struct ends *list)
+{
+    for (int i = 0; i < c->n_links; i++) {
+        const struct sy_link *l = &c->links[i];
+        int from = b_of ? b_of[l->from] : l->from, to = b_of ? b_of[l->to] : l->to;
+        list[i] = (struct ends){from < to ? from : to, from < to ? to : from, c->link_types[l->type].cls,
+                                (int)sy_int_or(l->count, 1), i};
+    }
+    qsort(list, (size_t)c->n_links, sizeof *list, by_ends);
+}
+
+static bool same_links(struct pair *p)
+{
+    int n = p->a->n_links;
+    struct ends *a = malloc(((size_t)n + 1) * sizeof *a), *b = malloc(((size_t)n + 1) * sizeof *b);
+    bool same = a && b;
     char from[256], to[256];
 
-    snprintf(p->where, sizeof p->where, "link %s to %s", sy_cluster_show(p->a, x->from, from, sizeof from),
-             sy_cluster_show(p->a, x->to, to, sizeof to));
-    return same_number(p, "from", x->from, y->from) && same_number(p, "to", x->to, y->to) &&
-           same_number(p, "count", (double)sy_int_or(x->count, 1), (double)sy_int_or(y->count, 1)) &&
-           same_link_types(p, x->type, y->type);
+    if (same) {
+        sort_links(p->a, p->b_of, a);
+        sort_links(p->b, NULL, b);
+    }
+    for (int i = 0; i < n && same; i++) {
+        const struct sy_link *x = &p->a->links[a[i].link], *y = &p->b->links[b[i].link];
+        snprintf(p->where, sizeof p->where, "link %s to %s", sy_cluster_show(p->a, x->from, from, sizeof from),
+                 sy_cluster_show(p->a, x->to, to, sizeof to));
+        if (a[i].low != b[i].low || a[i].high != b[i].high)
+            same = differ(p, "link", "there", "not there");
+        same = same && same_number(p, "count", a[i].count, b[i].count) && same_link_types(p, x->type, y->type);
+    }
+    free(a);
+    free(b);
+    return same;
 }
 
 static bool same_fabric(struct pair *p, int i)
@@ -137,7 +184,7 @@ static bool same_fabric(struct pair *p, int i)
         !same_int(p, "clique", x->clique, y->clique) || !same_number(p, "members", x->n_members, y->n_members))
         return false;
     for (int m = 0; m < x->n_members; m++)
-        if (!same_number(p, "member", p->a->members[x->first_member + m], p->b->members[y->first_member + m]))
+        if (!same_number(p, "member", p->b_of[p->a->members[x->first_member + m]], p->b->members[y->first_member + m]))
             return false;
     return true;
 }
@@ -161,12 +208,13 @@ bool sy_cluster_equal(const struct sy_cluster *a, const struct sy_cluster *b, ch
     struct pair p = {.a = a, .b = b, .why = why, .why_bytes = why_bytes};
     bool same = same_counts(&p);
 
+    p.b_of = same ? calloc((size_t)a->n_vertices + 1, sizeof *p.b_of) : NULL;
+    same = same && p.b_of;
     for (int i = 0; i < a->n_nodes && same; i++)
         same = same_node(&p, i);
     for (int i = 0; i < a->n_vertices && same; i++)
         same = same_vertex(&p, i);
-    for (int i = 0; i < a->n_links && same; i++)
-        same = same_link(&p, i);
+    same = same && same_links(&p);
     for (int i = 0; i < a->n_fabrics && same; i++)
         same = same_fabric(&p, i);
     for (int i = 0; i < a->n_facts && same; i++) {
@@ -177,6 +225,7 @@ bool sy_cluster_equal(const struct sy_cluster *a, const struct sy_cluster *b, ch
     }
     p.where[0] = '\0';
     for (int r = 0; r < a->n_ranks && same; r++)
-        same = same_number(&p, "device of a rank", a->ranks[r], b->ranks[r]);
+        same = same_number(&p, "device of a rank", p.b_of[a->ranks[r]], b->ranks[r]);
+    free(p.b_of);
     return same;
 }

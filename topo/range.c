@@ -256,6 +256,10 @@ static bool form_group(const char *a, const char *b, struct group *g)
     while (after && is_digit(a[n - after]))
         after--;
     *g = (struct group){.before = before, .after = after};
+    /* A text may be a range itself: its brackets stay whole. */
+    const char *open = memrchr(a, '[', before);
+    if (open && !memchr(open, ']', before - (size_t)(open - a)))
+        return false;
     if (n <= before + after || m <= before + after)
         return false;
     bool zero = (a[before] == '0' && n - before - after > 1) || (b[before] == '0' && m - before - after > 1);

@@ -26,7 +26,8 @@ bool sy_range_expand(const char *text, struct sy_range *range, char *why, size_t
 void sy_range_fini(struct sy_range *range);
 
 /* The way back: each() gets, one after the other, texts that expand to names[n] in their order; neighbours which differ in one
- * number are one text. False: each() was false, or there is no memory. */
+ * number are one text. The names may be ranges themselves, of which the brackets stay as they are. False: each() was false, or
+ * there is no memory. */
 bool sy_range_fold(const char *const *names, int n, bool (*each)(void *arg, const char *text), void *arg);
 
 #endif

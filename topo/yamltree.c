@@ -44,7 +44,7 @@ struct parser {
     struct anchor *anchors;
     int n_anchors;
     struct sy_yaml *root;
-    yaml_mark_t last; /* where the last event is */
+    yaml_mark_t last; /* where the last text, list or map begins */
     bool failed, no_memory;
 };
 
@@ -307,6 +307,9 @@ static void take_event(struct parser *p, const yaml_event_t *e)
         p->failed = true;
         return;
     }
+    if (e->type == YAML_SCALAR_EVENT || e->type == YAML_ALIAS_EVENT || e->type == YAML_SEQUENCE_START_EVENT ||
+        e->type == YAML_MAPPING_START_EVENT)
+        p->last = e->start_mark;
     switch (e->type) {
     case YAML_DOCUMENT_START_EVENT:
         if (p->root) {
@@ -376,7 +379,6 @@ struct sy_yaml *sy_yaml_parse(struct sy_yaml_memory *memory, const char *name, u
         }
         end = event.type == YAML_STREAM_END_EVENT;
         take_event(&p, &event);
-        p.last = event.start_mark;
         yaml_event_delete(&event);
     }
     if (p.no_memory)

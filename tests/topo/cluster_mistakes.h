@@ -40,7 +40,7 @@
     {3, "link_types: []",
      "c:4:3: error: YAML: did not find expected key\n"
      "c:1:1: note: while parsing a block mapping that begins here\n"
-     "c:3:14: note: what was understood last is here\n"},
+     "c:3:13: note: what was understood last is here\n"},
     {8, "device_types: {h100: {kind: [gpu]}}", "c:8:29: error: expected text for 'kind', found a list\n"},
     {5, "  pcie5: {class: pcie, bw: 63}",
      "c:5:28: error: expected a bandwidth such as 25 GB/s, found '63', a number without unit\n"},
@@ -120,7 +120,7 @@
     {21, NULL,
      "c:21:3: error: YAML: did not find expected key\n"
      "c:1:1: note: while parsing a block mapping that begins here\n"
-     "c:20:36: note: what was understood last is here\n"},
+     "c:20:32: note: what was understood last is here\n"},
     {22, NULL, "c:21:9: error: expected a list for 'fabrics', found nothing\n"},
     {22, "  - {name: ib, kind: rail, rails: 2, port: ndr, members: \"n[0-1].nic[0-1]\"}", ""},
     {5, "  pcie5: {class: pcie}",
