@@ -119,9 +119,10 @@ tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h
 tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D%/kernels/common.h
 
 # Discovery.
-sy_unit_tests += %D%/topo/imports.t %D%/topo/nvml.t %D%/topo/view.t
+sy_unit_tests += %D%/topo/imports.t %D%/topo/nvml.t %D%/topo/show.t %D%/topo/view.t
 tests_topo_imports_t_SOURCES = %D%/topo/imports.c
 tests_topo_nvml_t_SOURCES = %D%/topo/nvml.c
+tests_topo_show_t_SOURCES = %D%/topo/show.c
 tests_topo_view_t_SOURCES = %D%/topo/view.c
 # Libraries that replay the machines of data/nvml; the second one has the oldest functions only.
 check_PROGRAMS += %D%/topo/fake/libnvidia-ml.so.1 %D%/topo/fake/libnvidia-ml-bare.so.1

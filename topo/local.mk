@@ -22,6 +22,7 @@ libtopo_a_SOURCES += \
 	%D%/matrix.c \
 	%D%/show.c %D%/show.h \
 	%D%/survey.c \
+	%D%/svg.c %D%/svg.h %D%/svg_plan.c %D%/svg_private.h \
 	%D%/view.c %D%/view.h
 
 # Cluster files.

@@ -132,10 +132,14 @@ static void mark_hung(const struct sy_cluster *c, bool *hung)
 {
     for (int l = 0; l < c->n_links; l++) {
         int cls = c->link_types[c->links[l].type].cls;
+        int above = c->vertices[c->links[l].to].kind;
         bool inside = cls == SY_LINK_MEMORY || cls == SY_LINK_SHM;
         for (int end = 0; end < 2; end++) {
             int v = end ? c->links[l].to : c->links[l].from;
             int kind = c->vertices[v].kind;
+            /* The upper end of a switch's own link is a host bridge or another switch. */
+            if (end == 0 && kind == SY_VERTEX_PCIE && cls == SY_LINK_PCIE)
+                hung[v] |= above == SY_VERTEX_NUMA || above == SY_VERTEX_PCIE;
             hung[v] |= inside || ((kind == SY_VERTEX_GPU || kind == SY_VERTEX_NIC) &&
                                   (cls == SY_LINK_PCIE || cls == SY_LINK_C2C || cls == SY_LINK_SMP));
         }

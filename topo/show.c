@@ -35,8 +35,7 @@ int sy_show_switch_above(const struct sy_cluster *c, int v)
     return -1;
 }
 
-/* The rate of the port by which a device hangs at a PCIe switch or NUMA node. */
-static struct sy_real port_rate(const struct sy_cluster *c, int v)
+struct sy_real sy_show_port(const struct sy_cluster *c, int v)
 {
     for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
         const struct sy_link *l = &c->links[c->edges[e]];
@@ -53,34 +52,48 @@ static const char *text(const struct sy_cluster *c, struct sy_text t)
     return SY_KNOWN(t) ? sy_cluster_text(c, t.value) : "";
 }
 
+int sy_show_links(const struct sy_cluster *c, int v, int cls, struct sy_real *bw)
+{
+    bool known = true;
+    int n = 0;
+
+    *bw = (struct sy_real){0};
+    for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
+        const struct sy_link *l = &c->links[c->edges[e]];
+        if (c->link_types[l->type].cls != cls)
+            continue;
+        struct sy_real one = sy_link_capacity(c, c->edges[e]);
+        known = known && SY_KNOWN(one);
+        bw->value += one.value;
+        bw->from = one.from;
+        n += (int)sy_int_or(l->count, 1);
+    }
+    if (!known)
+        *bw = (struct sy_real){0};
+    return n;
+}
+
 /* Links of one class: how many, how fast together, and the names of their far ends. */
 static void put_links(const struct sy_cluster *c, int v, int cls, const char *name, struct sy_buf *out)
 {
     char ends[160] = "", rate[32];
     size_t len = 0;
-    int n_links = 0, n_ends = 0;
-    struct sy_real sum = {0};
-    bool known = true;
+    struct sy_real sum;
+    int n = sy_show_links(c, v, cls, &sum);
 
     for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
         const struct sy_link *l = &c->links[c->edges[e]];
+        const char *id = sy_cluster_text(c, c->vertices[far_end(l, v)].id);
         if (c->link_types[l->type].cls != cls)
             continue;
-        struct sy_real bw = sy_link_capacity(c, c->edges[e]);
-        known = known && SY_KNOWN(bw);
-        sum.value += bw.value;
-        sum.from = bw.from;
-        n_links += (int)sy_int_or(l->count, 1);
-        n_ends++;
-        const char *id = sy_cluster_text(c, c->vertices[far_end(l, v)].id);
         if (len + strlen(id) + 8 < sizeof ends)
             len += (size_t)snprintf(ends + len, sizeof ends - len, " %s", id);
         else if (len + 5 < sizeof ends && ends[len - 1] != '.')
             len += (size_t)snprintf(ends + len, sizeof ends - len, " ...");
     }
-    if (n_ends)
-        sy_buf_printf(out, ", %d %s%s %s to%s", n_links, name, n_links == 1 ? "" : "s",
-                      sy_show_rate(known ? sum : (struct sy_real){0}, cls, rate, sizeof rate), ends);
+    if (n)
+        sy_buf_printf(out, ", %d %s%s %s to%s", n, name, n == 1 ? "" : "s", sy_show_rate(sum, cls, rate, sizeof rate),
+                      ends);
 }
 
 static void put_device(const struct sy_cluster *c, int v, struct sy_buf *out)
@@ -121,7 +134,7 @@ static void put_vertex(const struct sy_cluster *c, int v, int depth, struct sy_b
     }
     if (x->kind == SY_VERTEX_NIC && SY_KNOWN(x->rail))
         sy_buf_printf(out, ", rail %d", (int)x->rail.value);
-    struct sy_real bw = port_rate(c, v);
+    struct sy_real bw = sy_show_port(c, v);
     if (SY_KNOWN(bw))
         sy_buf_printf(out, ", PCIe %s", sy_show_rate(bw, SY_LINK_PCIE, rate, sizeof rate));
     if (x->kind == SY_VERTEX_PCIE)
@@ -234,8 +247,10 @@ void sy_show_names(const struct sy_cluster *c, const int *of, int kind, char *ou
             continue;
         int more = snprintf(out + len, out_bytes - len, "%s%s%.60s", put ? ", " : "", n > 5 && i == last ? "..., " : "",
                             sy_cluster_text(c, c->nodes[i].name));
-        if (more < 0 || (size_t)more >= out_bytes - len)
+        if (more < 0 || (size_t)more >= out_bytes - len) {
+            out[len] = 0;
             return;
+        }
         len += (size_t)more;
         put++;
     }

@@ -28,6 +28,11 @@ bool sy_show_node_matrix(const struct sy_cluster *cluster, int node, struct sy_b
 /* "25 GB/s", for a network "200 Gb/s"; "unknown rate". */
 const char *sy_show_rate(struct sy_real bw, int cls, char *out, size_t out_bytes);
 
+/* The rate of the port by which a device or switch hangs at a PCIe switch or NUMA node; how many links of a class leave a vertex,
+ * and *bw what they carry together, unknown when one's is. */
+struct sy_real sy_show_port(const struct sy_cluster *cluster, int vertex);
+int sy_show_links(const struct sy_cluster *cluster, int vertex, int cls, struct sy_real *bw);
+
 /* The PCIe switch that a vertex hangs at, -1: none. */
 int sy_show_switch_above(const struct sy_cluster *cluster, int vertex);
 

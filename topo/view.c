@@ -41,19 +41,32 @@ static struct sy_source at_line(const struct build *b, int line, int column)
     return line > 0 ? sy_source_imported(b->from.file, line, column) : b->from;
 }
 
-/* "NVIDIA H200" -> "h200": what a cluster file can call it. */
+/* Words of a maker's name that tell nothing. */
+static const char *skip_words(const char *at)
+{
+    static const char *const words[] = {"NVIDIA ", "(R)", "(TM)", "(tm)", "Tesla ", "Processor", "CPU "};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strncmp(at, words[i], strlen(words[i]))) {
+            at += strlen(words[i]);
+            i = (size_t)-1;
+        }
+    return at;
+}
+
+/* "NVIDIA H200" -> "h200", "Intel(R) Xeon(R) Platinum 8174 CPU @ 3.10GHz" -> "intel-xeon-platinum-8174": as cluster files can call
+ * it. */
 static uint32_t type_name(struct build *b, const char *model, const char *otherwise)
 {
     char out[48];
     size_t n = 0;
 
-    if (!strncmp(model, "NVIDIA ", 7))
-        model += 7;
-    for (; *model && n + 1 < sizeof out; model++) {
+    for (model = skip_words(model); *model && *model != '@' && *model != ',' && n + 1 < sizeof out;) {
         if (isalnum((unsigned char)*model))
             out[n++] = (char)tolower((unsigned char)*model);
         else if (n && out[n - 1] != '-')
             out[n++] = '-';
+        model = skip_words(model + 1);
     }
     while (n && out[n - 1] == '-')
         n--;

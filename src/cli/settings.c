@@ -68,10 +68,12 @@ const struct sy_option sy_settings_table[] = {
     {"import-nccl", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_nccl), "Topology",
      "Show a machine from a topology file of NCCL (NCCL_TOPO_DUMP_FILE, or as clouds publish them)."},
     {"hwloc-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(hwloc_xml), "Topology",
-     "Write this machine (rank 0's) as XML of hwloc, NVLinks included; - is standard output, here and below, and nothing "
-     "else is printed there then."},
+     "Write this machine (rank 0's) as XML of hwloc, NVLinks included; - is standard output, here and below, and "
+     "nothing else is printed there then."},
     {"nccl-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(nccl_xml), "Topology",
      "Write this or the imported machine as NCCL_TOPO_FILE has it."},
+    {"svg", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(svg), "Topology",
+     "Draw it: nodes, GPUs, switches, NICs, links and their rates."},
 
     {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model|dispatch|tokenizer", 0, 0, BENCH, AT(measure),
      "Measurement", "What to measure; the word after bench says the same."},

@@ -14,6 +14,7 @@
 #include "hwloc_view.h"
 #include "nccl_xml.h"
 #include "show.h"
+#include "svg.h"
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
 
@@ -152,6 +153,17 @@ static enum sy_status write_nccl(const struct topo *t, const char *path, struct 
     return st;
 }
 
+static enum sy_status write_svg(const struct topo *t, const char *path, struct sy_error *err)
+{
+    struct sy_buf text = SY_BUF_INIT;
+    enum sy_status st = sy_svg_write(t->cluster, &text, err);
+
+    if (!st)
+        st = write_file(path, &text, err);
+    sy_buf_fini(&text);
+    return st;
+}
+
 static enum sy_status write_text(const struct topo *t, struct sy_error *err)
 {
     struct sy_buf text = SY_BUF_INIT;
@@ -182,7 +194,9 @@ static enum sy_status put_out(const struct topo *t, struct sy_error *err)
         st = sy_hwloc_xml_write(t->topology, s->hwloc_xml, err);
     if (!st && s->nccl_xml)
         st = write_nccl(t, s->nccl_xml, err);
-    if (!st && !is_stdout(s->hwloc_xml) && !is_stdout(s->nccl_xml))
+    if (!st && s->svg)
+        st = write_svg(t, s->svg, err);
+    if (!st && !is_stdout(s->hwloc_xml) && !is_stdout(s->nccl_xml) && !is_stdout(s->svg))
         st = write_text(t, err);
     return st;
 }

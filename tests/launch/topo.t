@@ -80,6 +80,10 @@ switchyard topo --cluster "$SY_SRCDIR/topo/clusters/h200-4x8.yaml"
 is "a cluster file: exit code" "$rc" 0
 has "nodes that are alike are shown once" "$(cat "$SY_TMP/out")" "nodes n0, n1, n2, n3 (4, alike)"
 has "and their network" "$(cat "$SY_TMP/out")" "network ib: rail, 32 ports of 400 Gb/s, 8 rails"
+switchyard topo --cluster "$SY_SRCDIR/topo/clusters/gb200-nvl72.yaml" --svg -
+is "a picture: exit code" "$rc" 0
+has "is SVG" "$(head -n 1 "$SY_TMP/out")" "<svg xmlns="
+has "and names the nodes" "$(cat "$SY_TMP/out")" ">t00, t01, t02, ..., t17: 18 nodes</text>"
 printf 'switchyard_cluster: 1\nnodes: [{name: a, type: b}]\n' >"$SY_TMP/wrong.yaml"
 switchyard topo --cluster "$SY_TMP/wrong.yaml"
 is "a wrong one: exit code" "$rc" 65
