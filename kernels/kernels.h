@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/courier.h"
 #include "base/lender.h"
 #include "base/pool.h"
 #include "base/range.h"
@@ -299,6 +300,8 @@ struct sy_kernels {
     void (*unshare_host)(void *memory);
     /* NULL: its memory is the host's, or cannot be lent. */
     const struct sy_lender *lender;
+    /* NULL: nothing carries its memory to other processes'. */
+    const struct sy_courier *courier;
     /* Any kind of memory to any other, in the order of the queue; the host's, if it is not alloc_host()'s, is read before
      * the call returns. */
     void (*copy)(struct sy_queue *q, void *dst, const void *src, size_t bytes);

@@ -46,6 +46,7 @@ sy_cuda_sources = \
 	%D%/cuda/map.cu %D%/cuda/map.cuh \
 	%D%/cuda/mma.cuh \
 	%D%/cuda/moe.cu \
+	%D%/cuda/nccl.cu \
 	%D%/cuda/pack.cu \
 	%D%/cuda/probe.cu \
 	%D%/cuda/queue.cu \
@@ -68,7 +69,8 @@ EXTRA_DIST += %D%/cuda/none.c %D%/cuda/RESULTS.md
 SUFFIXES = .cu
 .cu.o:
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(NVCC) -std=c++17 $(SY_GENCODE) $(NVCCFLAGS) $(SY_NVCC_WARNINGS) -lineinfo \
-	  -I$(top_builddir)/src -I$(top_srcdir)/src -I$(top_srcdir)/kernels -D_GNU_SOURCE -MMD -MF $(@:.o=.d) -c -o $@ $<
+	  $(SY_NCCL_FLAGS) -I$(top_builddir)/src -I$(top_srcdir)/src -I$(top_srcdir)/kernels -D_GNU_SOURCE \
+	  -MMD -MF $(@:.o=.d) -c -o $@ $<
 @SY_CUDA_DEPENDENCIES@
 
 # One source for all instruction sets; SY_ISA_<name> tells it which one it is compiled for.

@@ -15,10 +15,6 @@ AS_CASE([$sy_have_cuda$with_cuda],
     AS_IF([test "x$sy_have_nvtx" = xno], [sy_note_cuda="$sy_note_cuda, without NVTX"])],
   [nono], [sy_note_cuda="left out as asked"],
   [sy_note_cuda="not found: CPUs only"])
-AS_CASE([$sy_have_nccl$with_nccl],
-  [yes*], [sy_note_nccl="found${sy_version_nccl:+ ($sy_version_nccl)}, not used by this version"],
-  [nono], [sy_note_nccl="left out as asked (not used by this version)"],
-  [sy_note_nccl="not found (not used by this version)"])
 AS_ECHO(["  +----------------------------------------------------------------------"])
 SY_SUMMARY_LINE([switchyard], [$PACKAGE_VERSION])
 SY_SUMMARY_LINE([compiler], [$CC ($sy_cc_version)])

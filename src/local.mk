@@ -10,6 +10,7 @@ libbase_a_SOURCES = \
 	%D%/base/clock.c %D%/base/clock.h \
 	%D%/base/file.c %D%/base/file.h \
 	%D%/base/json.c %D%/base/json.h \
+	%D%/base/courier.h \
 	%D%/base/lender.h \
 	%D%/base/log.c %D%/base/log.h \
 	%D%/base/options.c %D%/base/options.h %D%/base/options_help.c %D%/base/options_private.h \
@@ -90,6 +91,7 @@ libchat_a_SOURCES = \
 
 # Groups of ranks, agreement, transports.
 libcomm_a_SOURCES = \
+	%D%/comm/carried.c %D%/comm/carried.h \
 	%D%/comm/collective.c \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \

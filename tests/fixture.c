@@ -52,11 +52,14 @@ void fixture_close(struct fixture *fixture)
 const struct sy_kernels *fixture_kernels(void)
 {
     const char *wanted = getenv("SWITCHYARD_ISA"), *device = getenv("SWITCHYARD_DEVICE");
+    const char *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
     struct sy_cuda_device found;
     struct sy_error err = SY_ERROR_INIT;
+    char why[128];
 
     if (device && !strcmp(device, "cuda")) {
-        if (!sy_kernels_cuda() && sy_cuda_open(0, &found, &err))
+        int n = sy_kernels_cuda() ? 0 : sy_cuda_count(why, sizeof why);
+        if (!sy_kernels_cuda() && sy_cuda_open(n && local ? atoi(local) % n : 0, &found, &err))
             bail("%s", err.text);
         return sy_kernels_cuda();
     }

@@ -21,8 +21,8 @@ const char *fixture_path(const char *name, char *out, size_t out_bytes);
 bool fixture_open(struct fixture *fixture, const char *dir);
 void fixture_close(struct fixture *fixture);
 
-/* The kernels that the environment asks for: the GPU with SWITCHYARD_DEVICE=cuda, or an instruction set (SWITCHYARD_ISA);
- * else those of the best one. */
+/* The kernels that the environment asks for: the GPU with SWITCHYARD_DEVICE=cuda (of several each rank of Open MPI takes its
+ * own, in turn), or an instruction set (SWITCHYARD_ISA); else those of the best one. */
 const struct sy_kernels *fixture_kernels(void);
 
 /* A tensor of a safetensors file, converted: I32 to int32_t, F32 to float. NULL when it is not there; the caller frees it. */

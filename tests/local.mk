@@ -38,10 +38,10 @@ tests_mpi_transport_np6_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np7_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np8_t_SOURCES = %D%/mpi/transport.c
 tests_mpi_transport_np16_t_SOURCES = %D%/mpi/transport.c
-tests_mpi_windows_np1_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
-tests_mpi_windows_np2_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
-tests_mpi_windows_np4_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
-tests_mpi_windows_np8_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h
+tests_mpi_windows_np1_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h %D%/mpi/courier.h
+tests_mpi_windows_np2_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h %D%/mpi/courier.h
+tests_mpi_windows_np4_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h %D%/mpi/courier.h
+tests_mpi_windows_np8_t_SOURCES = %D%/mpi/windows.c %D%/mpi/lender.h %D%/mpi/courier.h
 sy_mpi_tests += %D%/mpi/overdue.np3.t
 tests_mpi_overdue_np3_t_SOURCES = %D%/mpi/overdue.c
 sy_shell_tests_light += %D%/mpi/fault.t
@@ -87,7 +87,7 @@ tests_mpi_shapes_np3_t_SOURCES = %D%/mpi/shapes.c
 sy_shell_tests_light += %D%/mpi/first_layer.t
 sy_shell_tests += %D%/mpi/exact.t %D%/mpi/exact_families.t %D%/mpi/gpu.t
 check_PROGRAMS += %D%/mpi/exact_hash
-tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c
+tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c %D%/mpi/courier.h %D%/mpi/lender.h
 
 # Machines and placement.
 sy_unit_tests += %D%/topo/cgroup.t %D%/topo/cluster.t %D%/topo/discover.t %D%/topo/gpu.t %D%/topo/model.t \

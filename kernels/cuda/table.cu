@@ -19,6 +19,7 @@ static struct sy_kernels make_table(void)
     t.share_host = sy_cuda_share_host;
     t.unshare_host = sy_cuda_unshare_host;
     t.lender = sy_cuda_lender();
+    t.courier = sy_cuda_courier();
     t.copy = sy_cuda_copy;
     t.clear = sy_cuda_clear;
     t.queue_create = sy_cuda_queue_create;

@@ -13,14 +13,15 @@
 #define STREAM_BYTES  ((size_t)64 << 20) /* well over the burst that a shaped link lets pass */
 
 /* Put a chunk as soon as there is credit for it. */
-static enum sy_status put(struct sy_moe *moe, int peer, const struct iovec *iov, int n_iov, struct sy_error *err)
+static enum sy_status put(struct sy_moe *moe, int peer, const struct iovec *iov, int n_iov, int n_rows,
+                          struct sy_error *err)
 {
     struct sy_fabric *fabric = moe->config.fabric;
     struct sy_wait wait;
     enum sy_status st;
 
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(fabric)));
-    while ((st = sy_fabric_put(fabric, peer, SY_LANE_COMBINE, iov, n_iov, err)) == SY_AGAIN) {
+    while ((st = sy_fabric_put_rows(fabric, peer, SY_LANE_COMBINE, iov, n_iov, n_rows, err)) == SY_AGAIN) {
         if ((st = sy_fabric_progress(fabric, err)))
             return st;
         if (!sy_wait_pause(&wait))
@@ -57,9 +58,9 @@ static enum sy_status ping_pong(struct sy_moe *moe, int peer, bool first, double
     enum sy_status st = SY_OK;
 
     for (int i = 0; i < TRIPS && !st; i++) {
-        st = first ? put(moe, peer, &iov, 1, err) : take(moe, peer, err);
+        st = first ? put(moe, peer, &iov, 1, 0, err) : take(moe, peer, err);
         if (!st)
-            st = first ? take(moe, peer, err) : put(moe, peer, &iov, 1, err);
+            st = first ? take(moe, peer, err) : put(moe, peer, &iov, 1, 0, err);
     }
     *half_trip_s = (double)(sy_clock_ns() - begin_ns) * 1e-9 / (2 * TRIPS);
     return st;
@@ -83,7 +84,7 @@ static enum sy_status stream(struct sy_moe *moe, int peer, bool first, double *r
     for (size_t chunk = 0; chunk < n_chunks && !st; chunk++) {
         for (size_t i = 0; i < n_rows && write && first; i++)
             kernels->copy(moe->config.queue,
-                          sy_fabric_place(moe->config.fabric, peer,
+                          sy_fabric_place(moe->config.fabric, peer, SY_LANE_COMBINE,
                                           ((size_t)moe->rank * n_window + (chunk * n_rows + i) % n_window) * row_bytes,
                                           row_bytes),
                           iov[1 + i].iov_base, row_bytes);
@@ -91,10 +92,10 @@ static enum sy_status stream(struct sy_moe *moe, int peer, bool first, double *r
             st = kernels->queue_sync(moe->config.queue, err);
         iov[0] = (struct iovec){&word, sizeof word};
         if (!st)
-            st = first ? put(moe, peer, iov, write ? 1 : 1 + (int)n_rows, err) : take(moe, peer, err);
+            st = first ? put(moe, peer, iov, write ? 1 : 1 + (int)n_rows, (int)n_rows, err) : take(moe, peer, err);
     }
     if (!st)
-        st = first ? take(moe, peer, err) : put(moe, peer, iov, 1, err);
+        st = first ? take(moe, peer, err) : put(moe, peer, iov, 1, 0, err);
     *rate = (double)(n_chunks * n_rows * row_bytes) / ((double)(sy_clock_ns() - begin_ns) * 1e-9);
     free(iov);
     return st;

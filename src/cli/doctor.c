@@ -242,7 +242,11 @@ static enum sy_status try_transports(struct sy_setup *setup, struct sy_error *er
                                          .n_slots = 1,
                                          .window_bytes = TRIAL_BYTES,
                                          .choice = sy_transport_choice_of(setup->settings->transport),
-                                         .lender = setup->kernels->lender};
+                                         .lender = setup->kernels->lender,
+                                         .courier = setup->kernels->courier,
+                                         .row_bytes = TRIAL_BYTES,
+                                         .ahead_rows = {1, 1},
+                                         .chunk_rows = 1};
     struct sy_fabric *fabric = NULL;
     enum sy_status st = sy_fabric_open(setup->group, &config, &fabric, err);
 

@@ -145,10 +145,9 @@ const struct sy_option sy_settings_table[] = {
      "Compute experts while rows travel; --no-overlap has each layer dispatch all rows, then compute, then combine: "
      "the same results, with memory for all of a layer, for comparisons."},
 
-    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ipc|ucx|mpi", 0, 0, ALL, AT(transport), "Machine",
+    {"transport", 0, SY_OPTION_CHOICE, "auto", NULL, "auto|shm|ipc|nccl|ucx|mpi", 0, 0, ALL, AT(transport), "Machine",
      "How rows go to other ranks: shm through memory that the ranks of a node share, ipc through that of their GPUs, "
-     TRANSPORTS
-     " What was chosen is said at the start, with the reason."},
+     "nccl between GPUs of a node by NCCL, " TRANSPORTS " What was chosen is said at the start, with the reason."},
     {"compute", 0, SY_OPTION_CHOICE, "bf16", NULL, "bf16|f32", 0, 0, ENGINE, AT(compute), "Machine",
      "bf16 rounds activations to BF16 before each product, for attention's projections and dense MLPs to the "
      "sum of two BF16 numbers; f32 keeps FP32 throughout. Weights stay as they are."},

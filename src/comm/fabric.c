@@ -3,17 +3,21 @@
  */
 #include "config.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "comm/carried.h"
 #include "comm/group_mpi.h"
 #include "comm/lent.h"
 #include "comm/transport.h"
 
 enum { VIA_SELF, VIA_SHM, VIA_UCX, VIA_MPI, N_VIA };
+
+#define IOV_MAX_STORED 4 /* pieces of a chunk that tells of rows that are stored */
 
 #define ARENA_PITCH ((size_t)64 << 10) /* of the arenas of a node: whole pages, of any size that is usual */
 
@@ -39,7 +43,8 @@ struct sy_fabric {
     void *block; /* that the arenas of this node lie in; NULL: they do not */
     size_t block_bytes;
     bool lent;                /* the arena is a transport's */
-    struct sy_lent *windows;  /* in memory of devices; NULL: they are in the arenas */
+    struct sy_lent *windows;  /* in memory of devices; NULL: they are in the arenas, or */
+    struct sy_carried *carried; /* in memory of devices, by a courier */
     uint64_t window_bytes;    /* written to other ranks' there */
     struct sy_error unshared; /* why the ranks of this node share no memory */
     struct sy_error no_ucx;   /* why ucx was not taken between nodes */
@@ -47,12 +52,12 @@ struct sy_fabric {
     char description[900];
 };
 
+static const char *const choice_names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "ipc", "nccl", "ucx", "mpi"};
+
 enum sy_transport_choice sy_transport_choice_of(const char *name)
 {
-    static const char *const names[SY_N_TRANSPORT_CHOICES] = {"auto", "shm", "ipc", "ucx", "mpi"};
-
     for (int i = 0; i < SY_N_TRANSPORT_CHOICES; i++)
-        if (!strcmp(name, names[i]))
+        if (!strcmp(name, choice_names[i]))
             return (enum sy_transport_choice)i;
     return SY_TRANSPORT_AUTO;
 }
@@ -64,6 +69,12 @@ static void add_to(struct sy_fabric *fabric, const char *name, const char *detai
 
     snprintf(fabric->description + used, sizeof fabric->description - used, ", %s%s%s%s for %d peer%s%s (%s)", name,
              *detail ? " (" : "", detail, *detail ? ")" : "", n, n == 1 ? "" : "s", where, why);
+}
+
+/* How rows go to ranks of this node. */
+static const char *near_name(const struct sy_fabric *fabric)
+{
+    return fabric->windows ? "ipc" : fabric->carried ? "nccl" : "shm";
 }
 
 /* "self for this rank, shm for 3 peers on this node (why), mpi (Open MPI 4.1.4, point to point) for 4 peers (why)" */
@@ -82,7 +93,7 @@ static void describe(struct sy_fabric *fabric)
                                : "they share memory",
              fabric->no_ipc.text[0] ? "; not ipc: " : "", fabric->no_ipc.text);
     if (n[VIA_SHM])
-        add_to(fabric, fabric->windows ? "ipc" : "shm", "", n[VIA_SHM], " on this node", why);
+        add_to(fabric, near_name(fabric), "", n[VIA_SHM], " on this node", why);
     if (n[VIA_UCX])
         add_to(fabric, "ucx", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]), n[VIA_UCX], "",
                forced ? "--transport" : "on other nodes");
@@ -135,22 +146,28 @@ static int via_of(const struct sy_fabric *fabric, int r, bool can_share)
 static enum sy_status choose(struct sy_fabric *fabric, bool can_share, struct sy_error *err)
 {
     struct sy_group *group = fabric->group;
+    enum sy_transport_choice choice = fabric->config.choice;
     int size = sy_group_size(group), rank = sy_group_rank(group);
 
-    if (fabric->config.choice == SY_TRANSPORT_UCX && !transport_ops[VIA_UCX])
+    if (choice == SY_TRANSPORT_UCX && !transport_ops[VIA_UCX])
         return sy_error_set(err, SY_ERR_USAGE,
                             "--transport ucx: this program was built without UCX; install it (Debian, Ubuntu: "
                             "libucx-dev) and build again, or use another transport");
-    if (fabric->config.choice == SY_TRANSPORT_IPC && !fabric->config.lender)
+    if (choice == SY_TRANSPORT_NCCL && fabric->config.lender && !fabric->config.courier)
         return sy_error_set(err, SY_ERR_USAGE,
-                            "--transport ipc goes between ranks on GPUs, and rows are in the host's memory here; take "
-                            "--device cuda, or another transport");
+                            "--transport nccl: this program was built without NCCL; build it again without "
+                            "--without-nccl, or use another transport");
+    if ((choice == SY_TRANSPORT_IPC && !fabric->config.lender) ||
+        (choice == SY_TRANSPORT_NCCL && !fabric->config.courier))
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "--transport %s goes between ranks on GPUs, and rows are in the host's memory here; take "
+                            "--device cuda, or another transport",
+                            choice_names[choice]);
     for (int r = 0; r < size; r++) {
         int via = via_of(fabric, r, can_share);
-        if ((fabric->config.choice == SY_TRANSPORT_SHM || fabric->config.choice == SY_TRANSPORT_IPC) && via == VIA_MPI)
+        if ((choice == SY_TRANSPORT_SHM || choice == SY_TRANSPORT_IPC || choice == SY_TRANSPORT_NCCL) && via == VIA_MPI)
             return sy_error_set(err, SY_ERR_USAGE, "--transport %s cannot reach rank %d (%s) from rank %d (%s): %s",
-                                fabric->config.choice == SY_TRANSPORT_SHM ? "shm" : "ipc", r, sy_group_host(group, r),
-                                rank, sy_group_host(group, rank),
+                                choice_names[choice], r, sy_group_host(group, r), rank, sy_group_host(group, rank),
                                 sy_group_node_of(group, r) == sy_group_node_of(group, rank) ? fabric->unshared.text
                                                                                             : "it is on another node");
         fabric->via[r] = via;
@@ -205,7 +222,7 @@ static enum sy_status open_ucx(struct sy_fabric *fabric, struct sy_error *err)
 /* Bytes at the begin of an arena. */
 static size_t window_in_arena(const struct sy_fabric *fabric)
 {
-    return fabric->windows ? 0 : sy_arena_round(fabric->config.window_bytes);
+    return sy_fabric_on_device(fabric) ? 0 : sy_arena_round(fabric->config.window_bytes);
 }
 
 /* The transports that serve somebody, and the bytes of arena that they take. */
@@ -238,6 +255,28 @@ static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct s
     return sy_arena_init(&fabric->arena, bytes, err);
 }
 
+/* The next chunk of a peer, as shm has it. */
+static enum sy_status poll_chunk(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
+                                 struct sy_error *err)
+{
+    struct sy_fabric *fabric = ctx;
+
+    return sy_transport_shm.poll(fabric->transports[VIA_SHM], peer, lane, data, bytes, err);
+}
+
+/* Chunks that go by shm tell a courier what it is to carry. Collective. */
+static enum sy_status open_carried(struct sy_fabric *fabric, struct sy_error *err)
+{
+    struct sy_carried_chunks chunks = {poll_chunk, fabric};
+
+    for (int lane = 0; lane < SY_N_LANES; lane++) {
+        size_t more = sy_carried_trailer_bytes(&fabric->config);
+        fabric->config.chunk_bytes[lane] += more;
+        fabric->config.brief_bytes[lane] += fabric->config.brief_bytes[lane] ? more : 0;
+    }
+    return sy_carried_open(fabric->group, &fabric->config, &chunks, &fabric->carried, err);
+}
+
 /* Windows in memory of devices, which every rank then has. Where ranks may choose they do without when they cannot. Collective,
  * with the same outcome on all ranks. */
 static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *err)
@@ -246,6 +285,8 @@ static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *er
     bool choose = config->choice == SY_TRANSPORT_AUTO, all_near = sy_group_n_nodes(fabric->group) == 1;
     enum sy_status status;
 
+    if (config->choice == SY_TRANSPORT_NCCL)
+        return open_carried(fabric, err);
     if (config->choice != SY_TRANSPORT_IPC && !(choose && config->lender && fabric->n_peers[VIA_SHM]))
         return SY_OK;
     if (choose && !all_near) {
@@ -351,6 +392,7 @@ void sy_fabric_close(struct sy_fabric *fabric)
 {
     if (!fabric)
         return;
+    sy_carried_close(fabric->carried);
     for (int v = 0; v < N_VIA; v++)
         if (fabric->transports[v])
             transport_ops[v]->close(fabric->transports[v]);
@@ -376,7 +418,7 @@ const struct sy_transport_config *sy_fabric_config(const struct sy_fabric *fabri
 
 const char *sy_fabric_name(const struct sy_fabric *fabric, int peer)
 {
-    return fabric->windows && fabric->via[peer] == VIA_SHM ? "ipc" : transport_ops[fabric->via[peer]]->name;
+    return fabric->via[peer] == VIA_SHM ? near_name(fabric) : transport_ops[fabric->via[peer]]->name;
 }
 
 const char *sy_fabric_describe(const struct sy_fabric *fabric)
@@ -388,7 +430,7 @@ const char *sy_fabric_describe(const struct sy_fabric *fabric)
 size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_config *config)
 {
     bool shm = config->choice == SY_TRANSPORT_AUTO || config->choice == SY_TRANSPORT_SHM ||
-               config->choice == SY_TRANSPORT_IPC;
+               config->choice == SY_TRANSPORT_IPC || config->choice == SY_TRANSPORT_NCCL;
     int n_shm = shm ? sy_group_node_size(group) - 1 : 0, n_rest = sy_group_size(group) - 1 - n_shm;
     size_t ucx = 0, mpi = sy_transport_mpi.arena_bytes(config, n_rest);
 
@@ -400,18 +442,20 @@ size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_co
 
 void *sy_fabric_window(const struct sy_fabric *fabric)
 {
+    if (fabric->carried)
+        return sy_carried_window(fabric->carried);
     return fabric->windows ? fabric->windows->windows[fabric->windows->team->rank] : fabric->arena.base;
 }
 
 bool sy_fabric_on_device(const struct sy_fabric *fabric)
 {
-    return fabric->windows != NULL;
+    return fabric->windows || fabric->carried;
 }
 
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes)
 {
     *bytes = 0;
-    if (fabric->windows)
+    if (sy_fabric_on_device(fabric))
         return NULL;
     *bytes = fabric->block ? fabric->block_bytes : fabric->arena.bytes;
     return fabric->block ? fabric->block : fabric->arena.base;
@@ -438,11 +482,28 @@ static void *place_on_device(struct sy_fabric *fabric, int peer, size_t offset, 
     return NULL;
 }
 
-void *sy_fabric_place(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes)
+void *sy_fabric_place(struct sy_fabric *fabric, int peer, enum sy_lane lane, size_t offset, size_t bytes)
 {
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
+    void *place;
 
-    return fabric->windows ? place_on_device(fabric, peer, offset, bytes) : t->ops->place(t, peer, offset, bytes);
+    if (!fabric->carried)
+        return fabric->windows ? place_on_device(fabric, peer, offset, bytes) : t->ops->place(t, peer, offset, bytes);
+    place = sy_carried_place(fabric->carried, peer, lane, offset, bytes);
+    fabric->window_bytes += place && peer != sy_group_rank(fabric->group) ? bytes : 0;
+    return place;
+}
+
+bool sy_fabric_stores(const struct sy_fabric *fabric)
+{
+    return fabric->carried != NULL;
+}
+
+int sy_fabric_room(const struct sy_fabric *fabric, int peer, enum sy_lane lane, int *together)
+{
+    if (fabric->carried)
+        return sy_carried_room(fabric->carried, peer, lane, together);
+    return *together = INT_MAX;
 }
 
 uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric)
@@ -455,8 +516,8 @@ uint64_t sy_fabric_wire_bytes(const struct sy_fabric *fabric)
     return bytes;
 }
 
-enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
-                             struct sy_error *err)
+static enum sy_status put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
+                          struct sy_error *err)
 {
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
     uint64_t *n_put = &fabric->n_put[peer][lane];
@@ -466,11 +527,38 @@ enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane la
     return status;
 }
 
+enum sy_status sy_fabric_put_rows(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov,
+                                  int n_iov, int n_rows, struct sy_error *err)
+{
+    struct iovec all[IOV_MAX_STORED + SY_CARRIED_IOV];
+
+    if (!fabric->carried || peer == sy_group_rank(fabric->group))
+        return put(fabric, peer, lane, iov, n_iov, err);
+    if (n_iov > IOV_MAX_STORED)
+        return sy_error_set(err, SY_ERR_INTERNAL, "a chunk of %d pieces, at most %d", n_iov, IOV_MAX_STORED);
+    enum sy_status status = sy_carried_trail(fabric->carried, peer, lane, n_rows, all + n_iov, err);
+    if (status == SY_OK) {
+        memcpy(all, iov, (size_t)n_iov * sizeof *iov);
+        status = put(fabric, peer, lane, all, n_iov + SY_CARRIED_IOV, err);
+    }
+    if (status == SY_OK)
+        sy_carried_put(fabric->carried, peer, lane, n_rows);
+    return status;
+}
+
+enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
+                             struct sy_error *err)
+{
+    return sy_fabric_put_rows(fabric, peer, lane, iov, n_iov, 0, err);
+}
+
 enum sy_status sy_fabric_poll(struct sy_fabric *fabric, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                               struct sy_error *err)
 {
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
+    if (fabric->carried && peer != sy_group_rank(fabric->group))
+        return sy_carried_poll(fabric->carried, peer, lane, data, bytes, err);
     return t->ops->poll(t, peer, lane, data, bytes, err);
 }
 
@@ -488,6 +576,8 @@ enum sy_status sy_fabric_progress(struct sy_fabric *fabric, struct sy_error *err
     for (int v = 0; v < N_VIA && status == SY_OK; v++)
         if (fabric->transports[v])
             status = transport_ops[v]->progress(fabric->transports[v], err);
+    if (status == SY_OK && fabric->carried)
+        status = sy_carried_progress(fabric->carried, err);
     return status;
 }
 
@@ -495,5 +585,10 @@ struct sy_ring_state sy_fabric_state(const struct sy_fabric *fabric, int peer, e
 {
     const struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
-    return t->ops->state(t, peer, lane, outgoing);
+    struct sy_ring_state state = t->ops->state(t, peer, lane, outgoing);
+
+    /* Chunks whose rows are on their way are here already. */
+    if (fabric->carried && !outgoing && peer != sy_group_rank(fabric->group))
+        state.head = sy_carried_polled(fabric->carried, peer, lane);
+    return state;
 }

@@ -273,6 +273,9 @@ void sy_group_abort(struct sy_group *group, int exit_code)
     if (group && group->n_nodes > 1)
         sy_launcher_outlive(LAUNCHER_S);
     watchdog_begin(ABORT_S, exit_code, "");
+    for (struct sy_mover *mover = group ? group->movers : NULL; mover; mover = mover->next)
+        if (mover->end)
+            mover->end(mover);
     if (group)
         MPI_Abort(MPI_COMM_WORLD, exit_code);
     _exit(exit_code);

@@ -62,6 +62,7 @@ int sy_group_row_irecv(const struct sy_group *group, void *data, size_t bytes, i
  * The collective ends with its error. */
 struct sy_mover {
     enum sy_status (*move)(struct sy_mover *mover, struct sy_error *err);
+    void (*end)(struct sy_mover *mover); /* NULL: nothing is to be done before the job is ended in the middle */
     struct sy_mover *next;
 };
 

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 
 #include "base/arena.h"
+#include "base/courier.h"
 #include "base/lender.h"
 #include "base/status.h"
 #include "comm/group.h"
@@ -33,7 +34,8 @@ enum sy_lane {
 enum sy_transport_choice {
     SY_TRANSPORT_AUTO,
     SY_TRANSPORT_SHM,
-    SY_TRANSPORT_IPC, /* shm with windows in memory of the devices */
+    SY_TRANSPORT_IPC,  /* shm with windows in memory of the devices */
+    SY_TRANSPORT_NCCL, /* the same, with rows carried there by the devices' courier */
     SY_TRANSPORT_UCX,
     SY_TRANSPORT_MPI,
     SY_N_TRANSPORT_CHOICES
@@ -53,6 +55,11 @@ struct sy_transport_config {
     enum sy_transport_choice choice;
     enum sy_ucx_way ucx_way;
     const struct sy_lender *lender; /* of the devices' memory; NULL: windows are in the host's */
+    /* Between devices; NULL: there is none. It carries rows of row_bytes, which the window is made of. For each lane, rows that a
+     * rank may have stored for a peer and that are not in place there; and the most that a chunk tells of. */
+    const struct sy_courier *courier;
+    size_t row_bytes, ahead_rows[SY_N_LANES];
+    int chunk_rows;
     uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */
 };
 
@@ -152,8 +159,18 @@ bool sy_fabric_on_device(const struct sy_fabric *fabric);
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes);
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer);
 
-/* As the functions of the table; the chunk numbers are kept here. */
-void *sy_fabric_place(struct sy_fabric *fabric, int peer, size_t offset, size_t bytes);
+/* Rows that may be stored for peer now before a chunk of the lane tells of them, and how many of these are one behind the other
+ * where they are stored; as many as one likes (INT_MAX) where they go to the peer's memory at once. */
+int sy_fabric_room(const struct sy_fabric *fabric, int peer, enum sy_lane lane, int *together);
+/* Whether rows are stored here first: they are together in the order in which their places were asked for. */
+bool sy_fabric_stores(const struct sy_fabric *fabric);
+
+/* As the functions of the table; the chunk numbers are kept here. A chunk that is put with n_rows tells of the oldest n_rows that
+ * were stored in places of its lane. */
+void *sy_fabric_place(struct sy_fabric *fabric, int peer, enum sy_lane lane, size_t offset, size_t bytes);
+enum sy_status sy_fabric_put_rows(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov,
+                                  int n_iov, int n_rows, struct sy_error *err);
+/* Of no rows. */
 enum sy_status sy_fabric_put(struct sy_fabric *fabric, int peer, enum sy_lane lane, const struct iovec *iov, int n_iov,
                              struct sy_error *err);
 enum sy_status sy_fabric_poll(struct sy_fabric *fabric, int peer, enum sy_lane lane, const void **data, size_t *bytes,

@@ -4,6 +4,8 @@
 #ifndef SY_MOE_BATCH_H
 #define SY_MOE_BATCH_H
 
+#include "moe/moe.h"
+
 /* Most rows of one batch: bounds the buffers of activations and results. Results for others leave when their batch is done,
  * so with several ranks a batch is smaller; small ones cost experts with many rows some speed. */
 #define SY_BATCH_ROWS        512
@@ -17,5 +19,17 @@
  * for so long. */
 #define SY_TILE_ROWS_MIN 32
 #define SY_PATIENCE_NS   50000
+
+/* Rows of so many bytes are stored for a peer between devices ahead of the chunks that tell of them: the host waits for
+ * copies once for all of those, and peers still begin while the rest is on its way. */
+#define SY_AHEAD_BYTES ((size_t)16 << 20)
+
+/* The same in whole chunks. */
+static inline int sy_ahead_rows(const struct sy_moe_config *config)
+{
+    size_t row_bytes = (size_t)config->hidden * sy_dtype_bytes(config->wire);
+
+    return (int)(SY_AHEAD_BYTES / row_bytes / (size_t)config->chunk_rows + 1) * config->chunk_rows;
+}
 
 #endif

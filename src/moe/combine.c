@@ -16,8 +16,8 @@ uint8_t *sy_combine_place(const struct sy_moe *moe, const struct sy_pair *pair)
         return moe->results + offset;
     if (!sy_fabric_writes(moe->config.fabric, pair->source))
         return NULL;
-    return sy_fabric_place(moe->config.fabric, pair->source, (size_t)(moe->results - moe->rows_in) + offset,
-                           moe->rows.row_bytes);
+    return sy_fabric_place(moe->config.fabric, pair->source, SY_LANE_COMBINE,
+                           (size_t)(moe->results - moe->rows_in) + offset, moe->rows.row_bytes);
 }
 
 enum sy_status sy_combine_return(struct sy_moe *moe, const struct sy_pair *pair, const uint8_t *row)
@@ -66,7 +66,8 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     moe->iov[1] = (struct iovec){moe->staged_index + place, n * sizeof(uint32_t)};
     for (size_t i = 0; i < n_rows; i++)
         moe->iov[2 + i] = (struct iovec){(void *)moe->staged_from[place + i], moe->rows.row_bytes};
-    enum sy_status st = sy_fabric_put(moe->config.fabric, p, SY_LANE_COMBINE, moe->iov, 2 + (int)n_rows, err);
+    enum sy_status st = sy_fabric_put_rows(moe->config.fabric, p, SY_LANE_COMBINE, moe->iov, 2 + (int)n_rows, (int)n,
+                                           err);
     if (!st)
         peer->n_staged = 0;
     return st;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/range.h"
 #include "base/stream.h"
+#include "moe/batch.h"
 #include "moe/moe.h"
 #include "moe/wire.h"
 
@@ -100,7 +101,7 @@ static void write_rows(struct sy_moe *moe, int p, int n)
     bool stream = (size_t)(plan->row_first[p + 1] - first) * row_bytes >= STREAM_BYTES;
 
     for (int i = 0; i < n; i++, place += row_bytes) {
-        void *to = sy_fabric_place(moe->config.fabric, p, place, row_bytes);
+        void *to = sy_fabric_place(moe->config.fabric, p, SY_LANE_DISPATCH, place, row_bytes);
         const void *from = sy_dispatch_own(moe, (int)plan->row_token[next + i]);
         if (stream)
             sy_stream_copy(to, from, row_bytes);
@@ -119,22 +120,42 @@ static int next_rows(const struct sy_moe *moe, int p)
     return left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
 }
 
-/* The same between devices, of a chunk for each peer that may get one: all copies run, then the host waits for them once. */
+/* Rows of the plan from `next` on, to where they are to be stored for peer p. */
+static void copy_to(struct sy_moe *moe, int p, int next, int n)
+{
+    const struct sy_moe_config *config = &moe->config;
+    size_t row_bytes = moe->rows.row_bytes;
+    int together = n;
+
+    for (; n; n -= together, next += together) {
+        size_t place = (size_t)(first_row(moe, moe->rank) + next - moe->plan.row_first[p]) * row_bytes;
+        sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
+        together = n < together ? n : together;
+        config->kernels->copy_rows(
+            config->queue, sy_fabric_place(config->fabric, p, SY_LANE_DISPATCH, place, (size_t)together * row_bytes),
+            NULL, sy_dispatch_own(moe, 0), moe->plan.row_token + next, together, row_bytes);
+    }
+}
+
+/* The same between devices, for each peer that has been told of all that was written: all copies run, then the host waits for
+ * them once. Credit is for chunks; rows have their places, which are free. What there is room for is whole chunks, or all. */
 static enum sy_status write_on_device(struct sy_moe *moe, struct sy_error *err)
 {
     const struct sy_plan *plan = &moe->plan;
     const struct sy_moe_config *config = &moe->config;
-    size_t row_bytes = moe->rows.row_bytes;
     bool any = false;
 
     for (int p = 0; p < moe->n_ranks; p++) {
-        int n = next_rows(moe, p), next = moe->peers[p].next_row;
-        size_t place = (size_t)(first_row(moe, moe->rank) + next - plan->row_first[p]) * row_bytes;
-        if (!moe->peers[p].may_send || !n)
+        struct sy_peer_state *peer = &moe->peers[p];
+        int n = plan->row_first[p + 1] - peer->next_row, most, together;
+        if (p == moe->rank || !n || peer->next_row < peer->written)
             continue;
-        config->kernels->copy_rows(config->queue, sy_fabric_place(config->fabric, p, place, (size_t)n * row_bytes),
-                                   NULL, sy_dispatch_own(moe, 0), plan->row_token + next, n, row_bytes);
-        any = true;
+        most = sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
+        most = most < sy_ahead_rows(config) ? most : sy_ahead_rows(config);
+        n = n <= most ? n : most / config->chunk_rows * config->chunk_rows;
+        copy_to(moe, p, peer->next_row, n);
+        peer->written = peer->next_row + n;
+        any = any || n;
     }
     return any ? config->kernels->queue_sync(config->queue, err) : SY_OK;
 }
@@ -166,12 +187,20 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
         pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};
     moe->iov[0] = (struct iovec){&header, sizeof header};
     moe->iov[1] = (struct iovec){moe->meta, (size_t)n_rows * sizeof(uint32_t) + (size_t)n_pairs * sizeof *pairs};
-    enum sy_status st = sy_fabric_put(fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + (write ? 0 : n_rows), err);
+    enum sy_status st = sy_fabric_put_rows(fabric, p, SY_LANE_DISPATCH, moe->iov, 2 + (write ? 0 : n_rows), n_rows,
+                                           err);
     if (st)
         return st;
     peer->next_row += n_rows;
     peer->sent_last = header.last;
     return SY_OK;
+}
+
+/* Whether the rows of the next chunk for peer p are where they are to be stored, if that is before it is put. */
+static bool stored(const struct sy_moe *moe, int p)
+{
+    return !sy_fabric_on_device(moe->config.fabric) || !next_rows(moe, p) ||
+           moe->peers[p].next_row < moe->peers[p].written;
 }
 
 /* A chunk to each peer that has one to get and gives credit. */
@@ -190,7 +219,7 @@ static enum sy_status push(struct sy_moe *moe, bool *pushed, struct sy_error *er
     /* Each rank starts with its right neighbour, so that not all send to rank 0 first. */
     for (int i = 1; i < moe->n_ranks; i++) {
         int p = (moe->rank + i) % moe->n_ranks;
-        if (!moe->peers[p].may_send)
+        if (!moe->peers[p].may_send || !stored(moe, p))
             continue;
         st = push_chunk(moe, p, err);
         if (st && st != SY_AGAIN)

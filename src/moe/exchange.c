@@ -46,30 +46,52 @@ enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err)
     return st;
 }
 
-/* All pairs' rows to their places at the sources, between devices. */
-static enum sy_status write_on_device(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err)
+/* n rows to their places at rank p, between devices. */
+static void copy_back(struct sy_moe *moe, int p, const uint8_t *rows, const uint32_t *from, const uint32_t *to, int n)
 {
     const struct sy_moe_config *config = &moe->config;
-    size_t row_bytes = moe->rows.row_bytes;
-    uint32_t *from = moe->back_from, *to = moe->back_to;
+    size_t row_bytes = moe->rows.row_bytes, results = (size_t)(moe->results - moe->rows_in);
+    bool stores = sy_fabric_stores(config->fabric);
 
+    while (n > 0) {
+        int together;
+        sy_fabric_room(config->fabric, p, SY_LANE_COMBINE, &together);
+        together = n < together ? n : together;
+        /* Those that are stored here first are one behind the other; their own places are asked for one by one. */
+        void *base = sy_fabric_place(config->fabric, p, SY_LANE_COMBINE, results + (stores ? to[0] * row_bytes : 0),
+                                     stores ? row_bytes : (size_t)together * row_bytes);
+        for (int i = 1; i < together && stores; i++)
+            sy_fabric_place(config->fabric, p, SY_LANE_COMBINE, results + to[i] * row_bytes, row_bytes);
+        config->kernels->copy_rows(config->queue, base, stores ? NULL : to, rows, from, together, row_bytes);
+        from += together;
+        to += together;
+        n -= together;
+    }
+}
+
+/* Rows of pairs from begin on to their places at the sources, between devices, as far as there is room. Returns how many. */
+static int write_on_device(struct sy_moe *moe, int begin, const uint8_t *rows)
+{
+    uint32_t *from = moe->back_from, *to = moe->back_to;
+    int end = begin, room[moe->n_ranks], together;
+
+    for (int p = 0; p < moe->n_ranks; p++)
+        room[p] = sy_fabric_room(moe->config.fabric, p, SY_LANE_COMBINE, &together);
+    while (end < moe->n_pairs && room[moe->pairs[end].source]-- > 0)
+        end++;
     for (int p = 0; p < moe->n_ranks; p++) {
         int n = 0;
-        for (int i = 0; i < moe->n_pairs && p != moe->rank; i++) {
+        for (int i = begin; i < end && p != moe->rank; i++) {
             if (moe->pairs[i].source != p)
                 continue;
             from[n] = moe->pairs[i].row;
             to[n++] = moe->pairs[i].index;
         }
-        if (!n)
-            continue;
-        void *results = sy_fabric_place(config->fabric, p, (size_t)(moe->results - moe->rows_in),
-                                        (size_t)n * row_bytes);
-        config->kernels->copy_rows(config->queue, results, to, rows, from, n, row_bytes);
+        copy_back(moe, p, rows, from, to, n);
         from += n;
         to += n;
     }
-    return config->kernels->queue_sync(config->queue, err);
+    return end - begin;
 }
 
 /* Send a pair's row back to its source, or straight to its place there; own results are in place. */
@@ -88,17 +110,31 @@ static enum sy_status give_back(struct sy_moe *moe, const struct sy_pair *pair, 
     return st;
 }
 
+/* Some pairs' rows from begin on, none when there is no room. Returns how many through n. */
+static enum sy_status give_some_back(struct sy_moe *moe, int begin, const uint8_t *rows, int *n, struct sy_wait *wait,
+                                     struct sy_error *err)
+{
+    enum sy_status st = SY_OK;
+
+    *n = moe->n_pairs - begin;
+    if (sy_fabric_on_device(moe->config.fabric)) {
+        *n = write_on_device(moe, begin, rows);
+        st = *n ? moe->config.kernels->queue_sync(moe->config.queue, err) : turn(moe, wait, true, err);
+    }
+    for (int i = begin; i < begin + *n && !st; i++)
+        st = give_back(moe, &moe->pairs[i], rows + moe->pairs[i].row * moe->rows.row_bytes, wait, err);
+    return st;
+}
+
 enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err)
 {
     enum sy_status st = SY_OK;
     struct sy_wait wait;
 
     SY_RANGE("combine");
-    if (sy_fabric_on_device(moe->config.fabric))
-        st = write_on_device(moe, rows, err);
     sy_wait_begin(&wait, sy_group_timeout_ms(sy_fabric_group(moe->config.fabric)));
-    for (int i = 0; i < moe->n_pairs && !st; i++)
-        st = give_back(moe, &moe->pairs[i], rows + moe->pairs[i].row * moe->rows.row_bytes, &wait, err);
+    for (int i = 0, n; i < moe->n_pairs && !st; i += n)
+        st = give_some_back(moe, i, rows, &n, &wait, err);
     while (!st && !sy_combine_done(moe))
         st = turn(moe, &wait, true, err);
     return st;

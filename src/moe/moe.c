@@ -24,6 +24,13 @@ void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy
     transport->brief_bytes[SY_LANE_DISPATCH] = sy_dispatch_chunk_bytes(rows, pairs, 0);
     transport->brief_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, 0);
     transport->lender = config->kernels->lender;
+    transport->courier = config->kernels->courier;
+    transport->row_bytes = row;
+    transport->chunk_rows = config->chunk_rows;
+    /* Beside what is stored, of which chunks do not tell yet, that of chunks on their way and of one that fills. */
+    rows *= (size_t)transport->n_slots + 1;
+    transport->ahead_rows[SY_LANE_DISPATCH] = (size_t)sy_ahead_rows(config) + rows;
+    transport->ahead_rows[SY_LANE_COMBINE] = SY_WAITING_ROWS + rows;
     transport->window_bytes = ((size_t)n_ranks * T + T * (size_t)config->rule.top_k) * row;
 }
 

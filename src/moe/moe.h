@@ -73,6 +73,7 @@ enum sy_whose { SY_OTHERS, SY_OWN, SY_N_WHOSE };
 /* Where one peer stands in this layer. */
 struct sy_peer_state {
     int next_row;       /* next row of the plan to send */
+    int written;        /* between devices: rows of the plan before this one are in its memory */
     bool may_send;      /* it gave credit for the next one */
     bool sent_last;     /* my last dispatch chunk is on its way */
     bool received_last; /* its last dispatch chunk is here */
@@ -160,7 +161,7 @@ struct sy_moe {
     uint64_t wire_bytes_planned;
 };
 
-/* What the transports need to know: the largest chunks, and the window. */
+/* What the transports need to know, beside their slots, which are set: the largest chunks, and the window. */
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport);
 
 /* Bytes of buffers that sy_moe_create() will take beside the window. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "courier.h"
 #include "lender.h"
 #include "tap.h"
 #include "tap_mpi.h"
@@ -29,8 +30,9 @@ static bool exchange_lent(struct sy_group *group, struct sy_fabric *fabric, int 
     memset(row, 1 + rank + round, sizeof row);
     for (int r = 0; r < size && held; r++) {
         struct iovec iov = {&round, sizeof round};
-        void *there = sy_fabric_place(fabric, r, (size_t)rank * ROW, ROW);
-        held = there && memcpy(there, row, ROW) && sy_fabric_put(fabric, r, SY_LANE_COMBINE, &iov, 1, &err) == SY_OK;
+        void *there = sy_fabric_place(fabric, r, SY_LANE_COMBINE, (size_t)rank * ROW, ROW);
+        held = there && memcpy(there, row, ROW) &&
+               sy_fabric_put_rows(fabric, r, SY_LANE_COMBINE, &iov, 1, 1, &err) == SY_OK;
     }
     sy_wait_begin(&wait, 20000);
     for (int r = 0; r < size && held; r++) {
@@ -78,8 +80,9 @@ static void test_lent(struct sy_group *group)
     ok_all(held, "ipc: rows are in windows with the chunks that tell of them");
     ok_all(sy_fabric_wire_bytes(fabric) == (uint64_t)(9 * (size - 1)) * (ROW + sizeof(int)),
            "ipc: bytes to other ranks");
-    ok_all(!sy_fabric_place(fabric, other, (size_t)(size - 1) * ROW + 1, ROW) &&
-               !sy_fabric_place(fabric, other, (size_t)size * ROW + 1, 0) && !sy_fabric_place(fabric, size, 0, 1),
+    ok_all(!sy_fabric_place(fabric, other, SY_LANE_COMBINE, (size_t)(size - 1) * ROW + 1, ROW) &&
+               !sy_fabric_place(fabric, other, SY_LANE_COMBINE, (size_t)size * ROW + 1, 0) &&
+               !sy_fabric_place(fabric, size, SY_LANE_COMBINE, 0, 1),
            "ipc: there is no place behind a window, nor of a rank that there is not");
     sy_fabric_close(fabric);
     ok_all(n_lent == 0 && n_borrowed == 0, "ipc: all that was lent is back");
@@ -132,6 +135,207 @@ static void test_auto_lent(struct sy_group *group)
     }
 }
 
+/* ---- rows by a courier ---- */
+
+#define CHUNK_ROWS 5
+#define N_SLOTS    2
+#define N_CHUNKS   60
+#define SPAN       64 /* rows of a window for each rank and lane, in turn: more than can be on their way */
+
+static uint64_t random_state;
+
+static unsigned roll(unsigned n)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(random_state >> 33) % n;
+}
+
+/* One direction of a lane with a peer. */
+struct stream {
+    uint64_t n_placed, n_told; /* rows stored, rows that chunks told of */
+    int n_chunks;
+};
+
+struct telling {
+    uint64_t first;
+    int chunk, n_rows;
+};
+
+static size_t place_of(int from, int lane, uint64_t row)
+{
+    /* Not in order. */
+    return ((size_t)(from * SY_N_LANES + lane) * SPAN + (size_t)(row * 29 % SPAN)) * ROW;
+}
+
+static void name_row(int from, int to, int lane, uint64_t number, uint8_t row[ROW])
+{
+    for (int i = 0; i < ROW; i++)
+        row[i] = (uint8_t)((unsigned)from * 61 + (unsigned)to * 17 + (unsigned)lane * 101 + (unsigned)number * 7 +
+                           (unsigned)(number >> 8) * 13 + (unsigned)i * 3);
+}
+
+/* Store up to as many rows as a chunk can tell of, and sometimes put the chunk. Returns whether all went well. */
+static bool send_some(struct sy_fabric *fabric, int to, int lane, struct stream *s, struct sy_error *err)
+{
+    uint8_t row[ROW];
+    int together, most = s->n_chunks == N_CHUNKS ? 0 : (int)roll(CHUNK_ROWS + 1);
+
+    while (s->n_placed - s->n_told < (uint64_t)most && sy_fabric_room(fabric, to, (enum sy_lane)lane, &together) > 0) {
+        void *there = sy_fabric_place(fabric, to, (enum sy_lane)lane, place_of(rank, lane, s->n_placed), ROW);
+        if (!there)
+            return false;
+        name_row(rank, to, lane, s->n_placed++, row);
+        memcpy(there, row, ROW);
+    }
+    if (s->n_chunks == N_CHUNKS || roll(2))
+        return true;
+    int waiting = (int)(s->n_placed - s->n_told), n = s->n_chunks == N_CHUNKS - 1 ? waiting : waiting - (int)roll(2);
+    struct telling telling = {s->n_told, s->n_chunks, n < 0 ? 0 : n};
+    struct iovec iov[2] = {{&telling, 3}, {(uint8_t *)&telling + 3, sizeof telling - 3}};
+    enum sy_status st = sy_fabric_put_rows(fabric, to, (enum sy_lane)lane, iov, 2, telling.n_rows, err);
+    if (st)
+        return st == SY_AGAIN;
+    s->n_told += (uint64_t)telling.n_rows;
+    s->n_chunks++;
+    return true;
+}
+
+static bool take_some(struct sy_fabric *fabric, int from, int lane, struct stream *s, struct sy_error *err)
+{
+    struct telling telling;
+    const void *data;
+    size_t bytes;
+    enum sy_status st = sy_fabric_poll(fabric, from, (enum sy_lane)lane, &data, &bytes, err);
+
+    if (st)
+        return st == SY_AGAIN;
+    if (bytes != sizeof telling)
+        return false;
+    memcpy(&telling, data, sizeof telling);
+    bool held = telling.chunk == s->n_chunks && telling.first == s->n_told && telling.n_rows <= CHUNK_ROWS;
+    for (int i = 0; i < telling.n_rows && held; i++) {
+        uint8_t row[ROW];
+        name_row(from, rank, lane, s->n_told + (uint64_t)i, row);
+        held = memcmp((uint8_t *)sy_fabric_window(fabric) + place_of(from, lane, s->n_told + (uint64_t)i), row, ROW) ==
+               0;
+    }
+    s->n_told += (uint64_t)telling.n_rows;
+    s->n_chunks++;
+    return held && sy_fabric_release(fabric, from, (enum sy_lane)lane, 1, err) == SY_OK;
+}
+
+static bool exchange_carried(struct sy_fabric *fabric, uint64_t *others_bytes, struct sy_error *err)
+{
+    struct stream out[64][SY_N_LANES] = {0}, in[64][SY_N_LANES] = {0};
+    int left = 2 * size * SY_N_LANES * N_CHUNKS;
+    struct sy_wait wait;
+    bool held = true;
+
+    sy_wait_begin(&wait, 30000);
+    while (held && left && sy_wait_pause(&wait)) {
+        left = 0;
+        for (int i = 0; i < size && held; i++) {
+            int r = (rank + i) % size;
+            for (int lane = 0; lane < SY_N_LANES && held; lane++) {
+                held = send_some(fabric, r, lane, &out[r][lane], err) && take_some(fabric, r, lane, &in[r][lane], err);
+                left += 2 * N_CHUNKS - out[r][lane].n_chunks - in[r][lane].n_chunks;
+            }
+        }
+        held = held && sy_fabric_progress(fabric, err) == SY_OK;
+    }
+    *others_bytes = 0;
+    for (int r = 0; r < size; r++)
+        for (int lane = 0; lane < SY_N_LANES && r != rank; lane++)
+            *others_bytes += out[r][lane].n_placed * (ROW + sizeof(uint32_t));
+    return held && !left;
+}
+
+static struct sy_transport_config carried_config(void)
+{
+    return (struct sy_transport_config){.chunk_bytes = {sizeof(struct telling), sizeof(struct telling)},
+                                        .n_slots = N_SLOTS,
+                                        .window_bytes = (size_t)size * SY_N_LANES * SPAN * ROW,
+                                        .choice = SY_TRANSPORT_NCCL,
+                                        .lender = &file_lender,
+                                        .courier = &test_courier,
+                                        .row_bytes = ROW,
+                                        .ahead_rows = {17, 23},
+                                        .chunk_rows = CHUNK_ROWS};
+}
+
+static void test_carried(struct sy_group *group)
+{
+    struct sy_transport_config config = carried_config();
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+    enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
+    int other = (rank + 1) % size, together;
+    uint64_t bytes;
+
+    if (sy_group_n_nodes(group) > 1) {
+        ok_all(status == SY_ERR_USAGE && strstr(err.text, "--transport nccl cannot reach rank"),
+               "nccl is refused on several nodes: %s", err.text);
+        return;
+    }
+    if (status != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    ok_all(sy_fabric_on_device(fabric) && sy_fabric_stores(fabric) &&
+               !strcmp(sy_fabric_name(fabric, other), size > 1 ? "nccl" : "self"),
+           "nccl: %s", sy_fabric_describe(fabric));
+    ok_all(size == 1 || (sy_fabric_room(fabric, other, SY_LANE_COMBINE, &together) == 23 && together == 23 &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 0, 24 * ROW) &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 1, ROW) &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, config.window_bytes, ROW) &&
+                         sy_fabric_put_rows(fabric, other, SY_LANE_COMBINE, NULL, 0, 1, &err) == SY_ERR_INTERNAL),
+           "nccl: more rows than there is room for, rows at other places, and chunks of rows that are not there");
+    bool held = exchange_carried(fabric, &bytes, &err);
+    if (!held)
+        diag("rank %d: %s", rank, err.text);
+    ok_all(held, "nccl: rows are in windows with the chunks that tell of them");
+    bytes += (uint64_t)(size - 1) * SY_N_LANES * N_CHUNKS * (sizeof(struct telling) + sizeof(uint32_t));
+    ok_all(sy_fabric_wire_bytes(fabric) == bytes, "nccl: bytes to other ranks, with the places of rows");
+    sy_fabric_close(fabric);
+    ok_all(n_links == 0 && n_courier_blocks == 0, "nccl: links and memory are given back");
+}
+
+static bool is_refused(struct sy_group *group, const struct sy_transport_config *config, enum sy_status status,
+                       const char *text, struct sy_error *err)
+{
+    struct sy_fabric *fabric = NULL;
+
+    *err = (struct sy_error)SY_ERROR_INIT;
+    return sy_fabric_open(group, config, &fabric, err) == status && strstr(err->text, text) && !n_links &&
+           !n_courier_blocks;
+}
+
+static void test_carried_refusals(struct sy_group *group)
+{
+    struct sy_transport_config config = carried_config();
+    struct sy_error err;
+
+    courier_is_missing = true;
+    ok_all(is_refused(group, &config, SY_ERR_USAGE, "this test has no courier", &err), "nccl, not installed: %s",
+           err.text);
+    courier_is_missing = false;
+    courier_device = 7;
+    ok_all(size == 1 || is_refused(group, &config, SY_ERR_USAGE, "ranks 0 and 1 share a GPU", &err),
+           "nccl, one GPU for several ranks: %s", size == 1 ? "" : err.text);
+    courier_device = -1;
+    config.courier = NULL;
+    ok_all(is_refused(group, &config, SY_ERR_USAGE, "was built without NCCL", &err), "nccl, left out: %s", err.text);
+    config.lender = NULL;
+    ok_all(is_refused(group, &config, SY_ERR_USAGE, "--transport nccl goes between ranks on GPUs", &err),
+           "nccl, rows in the host's memory: %s", err.text);
+    config = carried_config();
+    courier_is_stuck = size > 1 && rank == 1;
+    sy_group_set_timeout(group, 500);
+    ok_all(size == 1 ||
+               is_refused(group, &config, SY_ERR_PEER, "nccl transport: no row from a peer within 500 ms", &err),
+           "nccl, a rank that exchanges nothing: %s", size == 1 ? "" : err.text);
+    sy_group_set_timeout(group, LONG_MS);
+    courier_is_stuck = false;
+}
+
 int main(int argc, char **argv)
 {
     struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
@@ -140,6 +344,10 @@ int main(int argc, char **argv)
     size = sy_group_size(group);
     test_lent(group);
     test_auto_lent(group);
+    random_state = (uint64_t)rank * 977 + 5;
+    test_carried(group);
+    if (sy_group_n_nodes(group) == 1)
+        test_carried_refusals(group);
     done();
     return tap_mpi_end(group);
 }
