@@ -266,14 +266,27 @@ void sy_cuda_split(struct sy_queue *q, const float *x, size_t x_stride, int T, i
 
 /* ---- rows ---- */
 
+#define PIECE 8 /* units of a row that a thread has on the way at a time */
+
+/* A warp takes a piece of a row: it reads the row's numbers, which may be in the host's memory, once for all of it. */
 template <class U>
 static __global__ void copy_rows_kernel(U *dst, const uint32_t *dst_rows, const U *src, const uint32_t *src_rows,
-                                        size_t n, size_t units)
+                                        size_t n, size_t units, size_t n_pieces)
 {
-    EACH(i, n)
-    {
-        size_t row = i / units, at = i % units;
-        dst[(dst_rows ? dst_rows[row] : row) * units + at] = src[(src_rows ? src_rows[row] : row) * units + at];
+    size_t warp = ((size_t)blockIdx.x * THREADS + threadIdx.x) / 32, lane = threadIdx.x % 32;
+
+    for (; warp < n * n_pieces; warp += (size_t)gridDim.x * (THREADS / 32)) {
+        size_t row = warp / n_pieces, at = warp % n_pieces * (32 * PIECE) + lane;
+        const U *from = src + (src_rows ? src_rows[row] : row) * units;
+        U *to = dst + (dst_rows ? dst_rows[row] : row) * units, held[PIECE];
+#pragma unroll
+        for (int i = 0; i < PIECE; i++)
+            if (at + 32 * i < units)
+                held[i] = from[at + 32 * i];
+#pragma unroll
+        for (int i = 0; i < PIECE; i++)
+            if (at + 32 * i < units)
+                to[at + 32 * i] = held[i];
     }
 }
 
@@ -281,10 +294,10 @@ template <class U>
 static void copy_units(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
                        const uint32_t *src_rows, int n, size_t row_bytes)
 {
-    size_t units = row_bytes / sizeof(U), all = (size_t)n * units;
+    size_t units = row_bytes / sizeof(U), n_pieces = (units + 32 * PIECE - 1) / (32 * PIECE);
 
-    copy_rows_kernel<U>
-        <<<blocks_for(q, all), THREADS, 0, q->stream>>>((U *)dst, dst_rows, (const U *)src, src_rows, all, units);
+    copy_rows_kernel<U><<<blocks_for(q, (size_t)n * n_pieces * 32), THREADS, 0, q->stream>>>(
+        (U *)dst, dst_rows, (const U *)src, src_rows, (size_t)n, units, n_pieces);
 }
 
 void sy_cuda_copy_rows(struct sy_queue *q, void *dst, const uint32_t *dst_rows, const void *src,
