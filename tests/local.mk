@@ -120,10 +120,10 @@ tests_kernels_sequence_t_SOURCES = %D%/kernels/sequence.c %D%/kernels/cache.h %D
 
 # Discovery.
 sy_unit_tests += %D%/topo/imports.t %D%/topo/nvml.t %D%/topo/show.t %D%/topo/view.t
-tests_topo_imports_t_SOURCES = %D%/topo/imports.c
+tests_topo_imports_t_SOURCES = %D%/topo/imports.c %D%/topo/redump.h
 tests_topo_nvml_t_SOURCES = %D%/topo/nvml.c
 tests_topo_show_t_SOURCES = %D%/topo/show.c
-tests_topo_view_t_SOURCES = %D%/topo/view.c
+tests_topo_view_t_SOURCES = %D%/topo/view.c %D%/topo/redump.h
 # Libraries that replay the machines of data/nvml; the second one has the oldest functions only.
 check_PROGRAMS += %D%/topo/fake/libnvidia-ml.so.1 %D%/topo/fake/libnvidia-ml-bare.so.1
 tests_topo_fake_libnvidia_ml_so_1_SOURCES = %D%/topo/fake/nvml.c

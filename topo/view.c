@@ -54,8 +54,8 @@ static const char *skip_words(const char *at)
     return at;
 }
 
-/* "NVIDIA H200" -> "h200", "Intel(R) Xeon(R) Platinum 8174 CPU @ 3.10GHz" -> "intel-xeon-platinum-8174": as cluster files can call
- * it. */
+/* "NVIDIA H200" -> "h200", "Intel(R) Xeon(R) Platinum 8174 CPU @ 3.10GHz" -> "intel-xeon-platinum-8174": as cluster files can
+ * call it. */
 static uint32_t type_name(struct build *b, const char *model, const char *otherwise)
 {
     char out[48];

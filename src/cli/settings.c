@@ -72,6 +72,8 @@ const struct sy_option sy_settings_table[] = {
      "nothing else is printed there then."},
     {"nccl-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(nccl_xml), "Topology",
      "Write this or the imported machine as NCCL_TOPO_FILE has it."},
+    {"yaml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(yaml), "Topology",
+     "Write it as a cluster file, with a comment on each value that says where it comes from."},
     {"svg", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(svg), "Topology",
      "Draw it: nodes, GPUs, switches, NICs, links and their rates."},
 

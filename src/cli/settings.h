@@ -27,7 +27,7 @@ struct sy_settings {
     bool resume, chat;
     int64_t truncate;
     /* topology */
-    const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml, *svg;
+    const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml, *svg, *yaml;
     /* measurements */
     const char *measure, *shape, *prefill, *decode, *tokens, *json, *routing;
     int64_t layers, vocab, generate, context, reps, hidden, experts, active;

@@ -153,10 +153,10 @@ static enum sy_status write_nccl(const struct topo *t, const char *path, struct 
     return st;
 }
 
-static enum sy_status write_svg(const struct topo *t, const char *path, struct sy_error *err)
+static enum sy_status write_model(const struct topo *t, const char *path, bool yaml, struct sy_error *err)
 {
     struct sy_buf text = SY_BUF_INIT;
-    enum sy_status st = sy_svg_write(t->cluster, &text, err);
+    enum sy_status st = yaml ? sy_cluster_dump(t->cluster, true, &text, err) : sy_svg_write(t->cluster, &text, err);
 
     if (!st)
         st = write_file(path, &text, err);
@@ -194,9 +194,11 @@ static enum sy_status put_out(const struct topo *t, struct sy_error *err)
         st = sy_hwloc_xml_write(t->topology, s->hwloc_xml, err);
     if (!st && s->nccl_xml)
         st = write_nccl(t, s->nccl_xml, err);
+    if (!st && s->yaml)
+        st = write_model(t, s->yaml, true, err);
     if (!st && s->svg)
-        st = write_svg(t, s->svg, err);
-    if (!st && !is_stdout(s->hwloc_xml) && !is_stdout(s->nccl_xml) && !is_stdout(s->svg))
+        st = write_model(t, s->svg, false, err);
+    if (!st && !is_stdout(s->hwloc_xml) && !is_stdout(s->nccl_xml) && !is_stdout(s->yaml) && !is_stdout(s->svg))
         st = write_text(t, err);
     return st;
 }

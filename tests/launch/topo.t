@@ -74,6 +74,14 @@ switchyard topo --import-hwloc "$SY_TMP/here.xml"
 is "it is read again: exit code" "$rc" 0
 has "as the same machine" "$(cat "$SY_TMP/out")" "node $(hostname | cut -d . -f 1)"
 
+as hgx-h200 topo --yaml "$SY_TMP/hgx.yaml"
+is "a cluster file is written: exit code" "$rc" 0
+has "with sources" "$(cat "$SY_TMP/hgx.yaml")" "# discovered"
+cp "$SY_TMP/out" "$SY_TMP/shown"
+switchyard topo --cluster "$SY_TMP/hgx.yaml"
+is "and read again: exit code" "$rc" 0
+is "as the same tree" "$(sed -n '/^  numa0/,/^$/p' "$SY_TMP/out")" "$(sed -n '/^  numa0/,/^$/p' "$SY_TMP/shown")"
+
 # ---- a cluster file ----
 
 switchyard topo --cluster "$SY_SRCDIR/topo/clusters/h200-4x8.yaml"

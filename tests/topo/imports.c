@@ -13,6 +13,7 @@
 #include "hwloc_view.h"
 #include "nccl_xml.h"
 #include "path.h"
+#include "redump.h"
 #include "tap.h"
 
 static struct sy_findings findings = SY_FINDINGS_INIT;
@@ -164,6 +165,7 @@ static void test_hgx(struct sy_buf *text)
     ok(found(SY_FINDING_NOTE, "hgx.xml:", "eth0 stands under a second <cpu>"), "and that is said");
     struct sy_cluster *c = cluster_of(view);
     is_int(count(c, SY_VERTEX_NVSWITCH), 4, "4 NVSwitches");
+    redump(c, "HGX H200");
     ok(every_pair(c, 450e9), "the graph's paths have 450 GB/s");
     is_int(c->n_domains, 1, "in one NVLink domain");
     is_str(sy_cluster_text(c, c->vertices[sy_cluster_find(c, "n.cpu0")].cpus.value), "0-95", "CPUs of the first node");
@@ -183,6 +185,7 @@ static void test_perlmutter(struct sy_buf *text)
     ok(view->nvml.n_gpus == 4 && pairs_of(&view->nvml, 4, 100e9), "4 GPUs, 4 links and 100 GB/s a pair");
     struct sy_cluster *c = cluster_of(view);
     is_int(count(c, SY_VERTEX_NVSWITCH), 0, "no switch");
+    redump(c, "Perlmutter");
     ok(every_pair(c, 100e9), "the graph's paths too");
     bool reversed = true, rated = true;
     for (int i = 0; i < 4; i++) {
@@ -220,6 +223,9 @@ static void test_static(struct sy_buf *text)
         }
         ok(placed, "each at its NUMA node; NVLinks and compute capability unknown, not none");
         ok(view->gpus[0].bw > 31e9 && view->gpus[0].bw < 32e9, "ports of 16 GT/s x16");
+        struct sy_cluster *c = cluster_of(view);
+        redump(c, "Azure ND A100 v4");
+        sy_cluster_destroy(c);
         test_round_trip("Azure ND A100 v4");
     }
     if (published("aws-p4d-24xl-topo.xml", text)) {
@@ -279,6 +285,7 @@ static void test_dgx2(struct sy_buf *text)
     struct sy_cluster *c = cluster_of(view);
     is_int(count(c, SY_VERTEX_NVSWITCH), 12, "12 NVSwitches, the one without a readable id too");
     ok(pairs_of(&view->nvml, 6, 150e9), "6 links and 150 GB/s between any two, on both boards");
+    redump(c, "DGX-2");
     is_int(c->n_domains, 1, "one NVLink domain");
     ok(found(SY_FINDING_NOTE, "dgx2.xml", "reach different switches"),
        "what the boards have between them is said to be unknown");
@@ -297,6 +304,7 @@ static void test_power(struct sy_buf *text)
            "40 GB/s in each pair");
         is_int(sy_nvml_links(&view->nvml, 0, 2, &bw), 0, "none between pairs");
         struct sy_cluster *c = cluster_of(view);
+        redump(c, "POWER8");
         is_int(count(c, SY_VERTEX_NVSWITCH), 0, "no switch");
         is_int(c->n_domains >= 1 ? c->domain_of[sy_cluster_find(c, "n.gpu0")] : -1, 0, "a domain");
         int gpu = sy_cluster_find(c, "n.gpu0"), cpu = sy_cluster_find(c, "n.cpu0");
@@ -316,6 +324,9 @@ static void test_power(struct sy_buf *text)
             if (!strncmp(view->nics[i].device, "mlx5", 4))
                 m[view->nics[i].at.numa == 1]++;
         ok(n[0] == 2 && n[1] == 2 && m[0] == 2 && m[1] == 2, "2 V100 and 2 mlx5 beside each CPU");
+        struct sy_cluster *c = cluster_of(view);
+        redump(c, "Lassen");
+        sy_cluster_destroy(c);
         ok(view->nvml.gpus[0].n_up == -1 && sy_nvml_links(&view->nvml, 0, 1, NULL) == -1, "NVLinks are unknown");
         ok(found(SY_FINDING_NOTE, "lassen.xml", "no matrix NVLinkBandwidth"), "and that is said");
     }
@@ -337,6 +348,9 @@ static void test_tioga(struct sy_buf *text)
     for (int i = 0; i < view->n_nics; i++)
         n_hsi += !strncmp(view->nics[i].device, "hsi", 3);
     is_int(n_hsi, 4, "4 NICs of the Slingshot network");
+    struct sy_cluster *c = cluster_of(view);
+    redump(c, "Tioga");
+    sy_cluster_destroy(c);
     ok(view->xgmi && view->nvml.gpus[0].n_up > 0, "joined by xGMI");
 }
 
@@ -385,7 +399,7 @@ static void test_wrong(void)
     static const char odd[] = CPU GPU("0000:01:00.0") "\n<nvlink count=\"2\" target=\"0000:02:00.0\"/>" END GPU(
         "0000:02:00.0") "\n<nvlink count=\"2\" target=\"0000:01:00.0\"/>\n<nvlink count=\"1\" "
                         "target=\"0000:c1:00.0\"/>" END "<pci busid=\"0000:03:00.0\" class=\"0x020000\" "
-                                                        "link_speed=\"2.5 GT/s\" link_width=\"1\"><nic><net name=\"e\" "
+                        "link_speed=\"2.5 GT/s\" link_width=\"1\"><nic><net name=\"e\" "
                         "speed=\"-1\"/></nic></pci></cpu></system>";
     struct sy_buf text = {(uint8_t *)(uintptr_t)odd, strlen(odd), 0};
     is_int(read_nccl("odd", &text), SY_OK, "a file that is only odd is read");

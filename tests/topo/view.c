@@ -13,6 +13,7 @@
 #include "fixture.h"
 #include "hwloc_view.h"
 #include "path.h"
+#include "redump.h"
 #include "tap.h"
 
 static struct sy_error err = SY_ERROR_INIT;
@@ -66,6 +67,7 @@ static void test_here(void)
     ok(cpu >= 0 && SY_KNOWN(c->device_types[c->vertices[cpu].type].cores) &&
            c->vertices[cpu].cpus.from.origin == SY_ORIGIN_DISCOVERED,
        "what was discovered says so");
+    redump(c, "this machine");
     sy_cluster_destroy(c);
     sy_view_destroy(view);
 }
@@ -85,6 +87,7 @@ static void test_gpus(void)
     ok(!sy_path_find(c, gpu, sy_cluster_find(c, "n.gpu0"), &path, NULL, 0, &err) && path.cls == SY_PATH_NVLINK &&
            path.n_lanes == 18 && path.bw.value == 450e9,
        "18 links and 450 GB/s to another");
+    redump(c, "HGX H200");
     ok(view->gpus[5].bw > 63e9 && view->gpus[5].bw < 63.1e9, "its port has 63 GB/s");
     sy_cluster_destroy(c);
     sy_view_destroy(view);
@@ -97,6 +100,7 @@ static void test_gpus(void)
     finish(c);
     ok(sy_cluster_find(c, "n.nvs0") >= 0 && sy_cluster_find(c, "n.nvs1") < 0 && c->n_domains == 1,
        "hidden switches are one");
+    redump(c, "8 B200");
     sy_cluster_destroy(c);
     sy_view_destroy(view);
 }
@@ -146,6 +150,7 @@ static void test_rack(void)
     for (int l = 0; l < rack->n_links; l++)
         c2c |= rack->link_types[rack->links[l].type].cls == SY_LINK_C2C &&
                sy_link_capacity(rack, l).value == 5 * 44.712e9;
+    redump(rack, "four trays");
     ok(c2c, "223.56 GB/s from a GPU to its CPU");
     sy_cluster_destroy(rack);
 }
@@ -182,6 +187,7 @@ static void test_network(void)
     ok(!sy_path_find(all, sy_cluster_find(all, "a.cpu0"), sy_cluster_find(all, "b.cpu0"), &path, NULL, 0, &err) &&
            path.cls == SY_PATH_NETWORK,
        "and a path goes through it");
+    redump(all, "two nodes");
     sy_cluster_add_network(all);
     is_int(all->n_fabrics, 1, "asked again it stays one");
     sy_cluster_destroy(all);
