@@ -13,4 +13,8 @@ EXTRA_DIST += \
 	%D%/setup \
 	%D%/demo \
 	%D%/check \
-	%D%/measure-load
+	%D%/measure-load \
+	%D%/container-build \
+	%D%/Dockerfile \
+	%D%/Dockerfile.dockerignore \
+	%D%/switchyard.def

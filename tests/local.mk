@@ -227,7 +227,7 @@ check_PROGRAMS += %D%/launch/hollow %D%/launch/jsonl %D%/launch/tensors
 tests_launch_hollow_SOURCES = %D%/launch/hollow.c
 tests_launch_jsonl_SOURCES = %D%/launch/jsonl.c
 tests_launch_tensors_SOURCES = %D%/launch/tensors.c
-EXTRA_DIST += %D%/launch/job.sh %D%/launch/slurm.sh
+EXTRA_DIST += %D%/launch/job.sh %D%/launch/recipes.sh %D%/launch/slurm.sh
 
 # Several nodes on this machine.
 sy_shell_tests += %D%/net/faults.t %D%/net/launcher.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
