@@ -55,15 +55,28 @@ question() { # NAME COMMAND ARGUMENT...
     printf '%s' 'echo "sy $h end"'
 }
 
-ask_by_ssh() { # NODE COMMAND ARGUMENT...
+ask_node() { # NODE COMMAND ARGUMENT...: by ssh
     node=$1
     shift
     agent=${OMPI_MCA_plm_rsh_agent:-ssh}
     [ "${agent##*/}" != ssh ] || agent="$agent -o BatchMode=yes -o ConnectTimeout=10"
     lines=$(question "$node" "$@")
-    # shellcheck disable=SC2086 # a command with arguments
-    timeout "$check_seconds" $agent "$node" "sh -c $(quote "$lines")" </dev/null >"$work/$node.out" 2>"$work/$node.err"
+    if is_here "$node"; then
+        set -- sh -c "$lines"
+    else
+        # shellcheck disable=SC2086 # a command with arguments
+        set -- $agent "$node" "sh -c $(quote "$lines")"
+    fi
+    timeout "$check_seconds" "$@" </dev/null >"$work/$node.out" 2>"$work/$node.err"
     echo $? >"$work/$node.rc"
+}
+
+# mpirun starts ranks on its own host without ssh.
+is_here() { # NODE
+    case $1 in
+    localhost | "$(uname -n)" | "$(uname -n | cut -d . -f 1)") ;;
+    *) return 1 ;;
+    esac
 }
 
 ask_by_slurm() { # COMMAND ARGUMENT...
@@ -85,11 +98,13 @@ ask_all() { # COMMAND ARGUMENT...
         return
     fi
     agent=${OMPI_MCA_plm_rsh_agent:-ssh}
-    command -v "${agent%% *}" >/dev/null || fail 69 "${agent%% *} is not in the PATH, and nodes are reached by it" \
-        "install it (Debian, Ubuntu: openssh-client), name another with OMPI_MCA_plm_rsh_agent, or use Slurm"
+    if [ "$n_nodes" -gt 1 ] || ! is_here "$(cat "$work/nodes")"; then
+        command -v "${agent%% *}" >/dev/null || fail 69 "${agent%% *} is not in the PATH, and nodes are reached by it" \
+            "install it (Debian, Ubuntu: openssh-client), name another with OMPI_MCA_plm_rsh_agent, or use Slurm"
+    fi
     n_asked=0
     while read -r node; do
-        ask_by_ssh "$node" "$@" &
+        ask_node "$node" "$@" &
         n_asked=$((n_asked + 1))
         [ $((n_asked % check_width)) -ne 0 ] || wait
     done <"$work/nodes"

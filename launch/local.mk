@@ -4,7 +4,7 @@
 dist_bin_SCRIPTS += %D%/switchyard-run
 # Where switchyard-run looks: ../share/switchyard beside its folder.
 sourceddir = $(bindir)/../share/switchyard
-dist_sourced_DATA = %D%/check-nodes.sh %D%/mpi-env.sh
+dist_sourced_DATA = %D%/check-nodes.sh %D%/find-places.sh %D%/mpi-env.sh
 # Batch scripts, to be used as they are or copied and changed.
 slurmdir = $(sourceddir)/slurm
 dist_slurm_SCRIPTS = %D%/slurm/single.sh %D%/slurm/array.sh %D%/slurm/requeue.sh

@@ -91,7 +91,7 @@ tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c %D%/mpi/courier.h %D%/mpi/le
 
 # Machines and placement.
 sy_unit_tests += %D%/topo/cgroup.t %D%/topo/cluster.t %D%/topo/discover.t %D%/topo/gpu.t %D%/topo/model.t \
-	%D%/topo/placement.t
+	%D%/topo/placement.t %D%/topo/places.t
 sy_unit_tests += %D%/topo/dump.t %D%/topo/mutations.t
 tests_topo_cgroup_t_SOURCES = %D%/topo/cgroup.c
 tests_topo_cluster_t_SOURCES = %D%/topo/cluster.c %D%/topo/cluster_mistakes.h
@@ -101,6 +101,7 @@ tests_topo_mutations_t_SOURCES = %D%/topo/mutations.c
 tests_topo_gpu_t_SOURCES = %D%/topo/gpu.c
 tests_topo_model_t_SOURCES = %D%/topo/model.c
 tests_topo_placement_t_SOURCES = %D%/topo/placement.c
+tests_topo_places_t_SOURCES = %D%/topo/places.c
 
 # Kernels of every instruction set against the reference and against sums in double.
 sy_unit_tests += %D%/kernels/attention.t %D%/kernels/combine.t %D%/kernels/experts.t %D%/kernels/gemm.t \

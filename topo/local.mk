@@ -10,6 +10,7 @@ libtopo_a_SOURCES = \
 	%D%/model.c %D%/model.h %D%/model_private.h \
 	%D%/model_equal.c %D%/model_finish.c %D%/model_pack.c %D%/model_types.c \
 	%D%/path.c %D%/path.h \
+	%D%/places.c %D%/places.h \
 	%D%/placement.c %D%/placement.h
 
 # Discovery, and what other programs' files say of machines.

@@ -76,6 +76,10 @@ const struct sy_option sy_settings_table[] = {
      "Write it as a cluster file, with a comment on each value that says where it comes from."},
     {"svg", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(svg), "Topology",
      "Draw it: nodes, GPUs, switches, NICs, links and their rates."},
+    {"places", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, TOPO, AT(places), "Topology",
+     "Print a line for each rank that there would be, in place of the text: its host, and cores=LIST (of the host, "
+     "counted from 0), cpus=LIST (by the system's numbers) or - where that is not told of all. switchyard-run starts "
+     "jobs by it."},
 
     {"measure", 0, SY_OPTION_CHOICE, NULL, NULL, "ceilings|layer|model|dispatch|tokenizer", 0, 0, BENCH, AT(measure),
      "Measurement", "What to measure; the word after bench says the same."},

@@ -28,6 +28,7 @@ struct sy_settings {
     int64_t truncate;
     /* topology */
     const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml, *svg, *yaml;
+    bool places;
     /* measurements */
     const char *measure, *shape, *prefill, *decode, *tokens, *json, *routing;
     int64_t layers, vocab, generate, context, reps, hidden, experts, active;

@@ -13,6 +13,7 @@
 #include "cluster.h"
 #include "hwloc_view.h"
 #include "nccl_xml.h"
+#include "places.h"
 #include "show.h"
 #include "svg.h"
 
@@ -164,6 +165,17 @@ static enum sy_status write_model(const struct topo *t, const char *path, bool y
     return st;
 }
 
+/* For switchyard-run. */
+static enum sy_status write_places(const struct topo *t, struct sy_error *err)
+{
+    struct sy_buf text = SY_BUF_INIT;
+    enum sy_status st = sy_places_write(t->cluster, &text) ? write_file("-", &text, err)
+                                                           : sy_error_set(err, SY_ERR_SYSTEM, "no memory for the text");
+
+    sy_buf_fini(&text);
+    return st;
+}
+
 static enum sy_status write_text(const struct topo *t, struct sy_error *err)
 {
     struct sy_buf text = SY_BUF_INIT;
@@ -199,7 +211,7 @@ static enum sy_status put_out(const struct topo *t, struct sy_error *err)
     if (!st && s->svg)
         st = write_model(t, s->svg, false, err);
     if (!st && !is_stdout(s->hwloc_xml) && !is_stdout(s->nccl_xml) && !is_stdout(s->yaml) && !is_stdout(s->svg))
-        st = write_text(t, err);
+        st = s->places ? write_places(t, err) : write_text(t, err);
     return st;
 }
 

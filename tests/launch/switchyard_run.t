@@ -28,6 +28,7 @@ stand_in program <<'END'
 case $1 in
 --version) printf 'switchyard %s\n  MPI            %s\n' "${FAKE_VERSION-9.9}" "${FAKE_MPI-Open MPI v4.1.4}" ;;
 doctor) echo "verdict: ready" ;;
+topo) [ "$3" != wrong ] && [ "$*" = "topo --cluster $3 --places" ] && cat "$3" || exit 65 ;;
 esac
 END
 PATH=$SY_TMP/bin:$PATH
@@ -88,6 +89,7 @@ nd2
 END
 dry "a host file" "# ranks of each node: nd0 2, nd1 3, nd2 1
 mpirun -n 6 --host nd0:2,nd1:3,nd2:1 program doctor" --hostfile hostfile doctor
+: >empty
 cat >cores <<'END'
 nd0 cores=0-3
 nd1 slots=2 cores=0-1,4
@@ -101,6 +103,28 @@ rank 2=nd1 slot=0-1,4
 rank 3=nd0 slot=4-7
 END
 mpirun -n 4 --rankfile switchyard.ranks program doctor" --hostfile cores doctor
+
+printf '%s\n' "nd1 cores=1-1" "nd0 cores=0-3" "nd1 cores=0-0" >places
+dry "a cluster file whose devices say how many cores" "# ranks of each node: nd1 2, nd0 1
+cat >switchyard.ranks <<'END'
+rank 0=nd1 slot=1-1
+rank 1=nd0 slot=0-3
+rank 2=nd1 slot=0-0
+END
+mpirun -n 3 --rankfile switchyard.ranks program doctor" --cluster places doctor
+printf '%s\n' "nd0 cpus=0,2" "nd1 cpus=1,3" >places
+dry "a cluster file whose devices say their CPUs" "# ranks of each node: nd0 1
+cat >switchyard.ranks <<'END'
+rank 0=nd0 slot=0,2
+END
+mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor" --cluster places -n 1 doctor
+printf '%s\n' "nd0 -" "nd0 -" "nd1 -" >places
+dry "a cluster file that says nothing of cores" "# ranks of each node: nd0 2, nd1 1
+mpirun -n 3 --host nd0:2,nd1:1 program doctor" --cluster places doctor
+launch --cluster wrong doctor
+is "a cluster file that is wrong: exit code" "$rc" 65
+refused "a cluster file without devices" 65 "no hosts: empty has no device" --cluster empty doctor
+refused "a cluster file and --per-node" 64 "--per-node: a cluster file says itself" --cluster places --per-node 2 doctor
 
 dry "an interface" "# ranks of each node: nd0 1, nd1 1
 export UCX_NET_DEVICES=eth0,ib0
@@ -223,7 +247,6 @@ OMPI_MCA_plm_rsh_agent=absent refused "no ssh" 69 "absent is not in the PATH" --
 
 # ---- wrong usage ----
 
-: >empty
 refused "a host file without hosts" 64 "no hosts: empty names none" --hostfile empty doctor
 refused "a host file that is not there" 74 "--hostfile absent: cannot read it" --hostfile absent doctor
 printf 'nd0\nnd1 slot=2\n' >wrong
@@ -248,7 +271,7 @@ refused "a name of a variable" 64 "--env 1=2: 1 is no name of a variable" --env 
 MPIRUN=absent refused "no mpirun" 71 "absent is not in the PATH" doctor
 launch --help
 is "--help: exit code" "$rc" 0
-for option in --hosts --hostfile --slurm "-n, --ranks" --per-node --srun --interface --env --program --check \
+for option in --hosts --hostfile --cluster --slurm "-n, --ranks" --per-node --srun --interface --env --program --check \
     --no-check --dry-run; do
     has "--help: $option" "$(cat out)" "  $option"
 done

@@ -49,6 +49,19 @@ launch --hosts nd1,nd0,nd1,nd2 doctor
 is "hosts in turn: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
 is "hosts in turn: where ranks are" "$(nodes_of_ranks)" "nd1 nd0 nd1 nd2"
 
+cluster() { # NODES RANKS: a cluster file of nodes with one and with two devices, each one core
+    cat <<END
+switchyard_cluster: 1
+name: nodes
+device_types: {core: {kind: cpu, cores: 1}}
+node_types:
+  one: {devices: [{id: cpu0, type: core}]}
+  two: {devices: [{id: "cpu[0-1]", type: core}]}
+nodes: [$1]
+ranks: {$2}
+END
+}
+
 if [ -n "$(cpu 1)" ]; then
     cat >"$SY_TMP/two" <<END
 nd0 cores=1
@@ -72,6 +85,18 @@ END
     is "cores on 4 nodes: which they are" "$(cpus_of_ranks)" \
         "0: $(cpu 1);1: $(cpu 0);2: $(cpu 1);3: $(cpu 1);4: $(cpu 0);5: $(cpu 0)"
     file="--hostfile $SY_TMP/four"
+    cluster "{name: nd0, type: one}, {name: nd1, type: two}" "order: node" >"$SY_TMP/two.yaml"
+    launch --cluster "$SY_TMP/two.yaml" doctor
+    is "a cluster file of 2 nodes: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    is "a cluster file of 2 nodes: where ranks are" "$(nodes_of_ranks)" "nd0 nd1 nd1"
+    is "a cluster file of 2 nodes: which cores" "$(cpus_of_ranks)" "0: $(cpu 0);1: $(cpu 0);2: $(cpu 1)"
+    cluster '{name: "nd[0-3]", type: two}' "map: [nd2.cpu1, nd0.cpu0, nd1.cpu1, nd0.cpu1, nd3.cpu0, nd1.cpu0]" \
+        >"$SY_TMP/four.yaml"
+    launch --cluster "$SY_TMP/four.yaml" doctor
+    is "a cluster file of 4 nodes: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    is "a cluster file of 4 nodes: where ranks are" "$(nodes_of_ranks)" "nd2 nd0 nd1 nd0 nd3 nd1"
+    is "a cluster file of 4 nodes: which cores" "$(cpus_of_ranks)" \
+        "0: $(cpu 1);1: $(cpu 0);2: $(cpu 1);3: $(cpu 1);4: $(cpu 0);5: $(cpu 0)"
 else
     skip "cores" "two cores are needed"
     file="--hosts nd2,nd0,nd1,nd0,nd3,nd1"
@@ -106,5 +131,61 @@ is "no model on a node: exit code" "$rc" 69
 has "no model on a node: is said" "$(cat "$SY_TMP/err")" "switchyard-run: nd2: does not have $demo"
 is "no model on a node: and nothing else" "$(grep -c '^switchyard-run: ' "$SY_TMP/err")" 1
 net_on 2 umount "$SY_SRCDIR/tests/data"
+
+# ---- through ssh, where everything above went through net.sh's agent ----
+
+keys=$SY_TMP/ssh
+start_sshd() { # NODE
+    net_on "$1" sh -c 'mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec "$0" -f "$1"' "$sshd" "$keys/sshd"
+}
+
+through_ssh() {
+    mkdir -m 700 "$keys" && ssh-keygen -q -t ed25519 -N "" -f "$keys/host" &&
+        ssh-keygen -q -t ed25519 -N "" -f "$keys/user" && cp "$keys/user.pub" "$keys/allowed" || return
+    cat >"$keys/sshd" <<END
+HostKey $keys/host
+AuthorizedKeysFile $keys/allowed
+PidFile none
+StrictModes no
+PermitRootLogin yes
+END
+    cat >"$keys/config" <<END
+Host *
+    IdentityFile $keys/user
+    IdentitiesOnly yes
+    UserKnownHostsFile $keys/known
+END
+    cat >"$keys/ssh" <<END
+#!/bin/sh
+exec $(command -v ssh) -F $keys/config "\$@"
+END
+    chmod +x "$keys/ssh"
+    for node in 0 1 2; do
+        echo "nd$node $(cat "$keys/host.pub")"
+    done >"$keys/known"
+    start_sshd 1
+}
+
+sshd=$(command -v sshd)
+if [ -n "$sshd" ] && command -v ssh-keygen >/dev/null && through_ssh >"$SY_TMP/ssh.log" 2>&1; then
+    unset OMPI_MCA_plm_rsh_agent
+    PATH=$keys:$PATH
+    launch --hosts nd0,nd1:2 doctor
+    is "ssh: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    is "ssh: where ranks are" "$(nodes_of_ranks)" "nd0 nd1 nd1"
+    launch --hosts nd0,nd1,nd2 doctor
+    is "ssh: a node without sshd: exit code" "$rc" 69
+    has "ssh: a node without sshd" "$(cat "$SY_TMP/err")" "switchyard-run: nd2: ssh is refused"
+    : >"$keys/allowed"
+    launch --hosts nd0,nd1 doctor
+    has "ssh: a key that is not known there" "$(cat "$SY_TMP/err")" "switchyard-run: nd1: ssh asks for a password"
+    sed -i 's/nd1/nd9/' "$keys/known"
+    launch --hosts nd0,nd1 doctor
+    has "ssh: a host that is not known here" "$(cat "$SY_TMP/err")" "switchyard-run: nd1: ssh does not know the key"
+    launch --hosts nd0,nd8 doctor
+    has "ssh: no such host" "$(cat "$SY_TMP/err")" "switchyard-run: nd8: there is no host of this name"
+else
+    skip "ssh" "sshd is not installed or does not start: $(tail -n 1 "$SY_TMP/ssh.log" 2>/dev/null)"
+fi
 net_down
 done_testing
