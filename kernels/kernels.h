@@ -205,6 +205,16 @@ struct sy_rotation {
     size_t x_stride, x_head, y_stride, y_head;
 };
 
+/* What stands between the projection of queries, keys and values and attention. turn: of queries' heads and the keys' behind
+ * them, in place. */
+struct sy_heads {
+    struct sy_rotation turn;
+    const float *q_norm, *k_norm; /* [turn.width] rmsnorm() of every head before it turns; NULL: none */
+    float eps;
+    struct sy_kv_layer kv;        /* of k_dim == turn.width; turned keys and values go there as kv_write() takes them */
+    const float *values;          /* [n_rows] at turn.x_stride */
+};
+
 /* One matrix for each head, applied to that head's part of every row: y[t][h][n] = sum over k of x[t][h][k] * w[h][n][k]
  * for heads head_begin .. head_end - 1. Part h of row t is at x + t * x_stride + h * x_head, in elements. */
 struct sy_head_gemm {
@@ -372,6 +382,10 @@ struct sy_kernels {
      * that page is cleared where attention wants it so. */
     void (*kv_write)(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                      const float *k, const float *v, size_t kv_stride);
+
+    /* rmsnorm() of queries and of keys, rope() and kv_write() in one, the same bits; keys outside the cache are unspecified
+     * afterwards. NULL: nothing is won by it. */
+    void (*heads)(struct sy_queue *q, const struct sy_heads *heads);
 
     /* Causal attention of every row over its own sequence's pages, a sink first, then keys in order of position, online
      * softmax over blocks of keys that start at multiples of a fixed number. What a page holds behind the positions that

@@ -37,6 +37,7 @@ sy_cuda_sources = \
 	%D%/cuda/gemm.cuh \
 	%D%/cuda/gemm_hopper.cu \
 	%D%/cuda/gemm_mma.cu \
+	%D%/cuda/heads.cu \
 	%D%/cuda/hopper.cuh \
 	%D%/cuda/kv.cu \
 	%D%/cuda/launch.cuh \
@@ -56,6 +57,7 @@ sy_cuda_sources = \
 	%D%/cuda/router.cu %D%/cuda/router.cuh \
 	%D%/cuda/rows.cu \
 	%D%/cuda/table.cu \
+	%D%/cuda/warp.cuh \
 	%D%/cuda/widen.cuh
 if HAVE_CUDA
 noinst_LIBRARIES += libcuda.a

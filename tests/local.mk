@@ -105,12 +105,13 @@ tests_topo_places_t_SOURCES = %D%/topo/places.c
 
 # Kernels of every instruction set against the reference and against sums in double.
 sy_unit_tests += %D%/kernels/attention.t %D%/kernels/combine.t %D%/kernels/experts.t %D%/kernels/gemm.t \
-	%D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t %D%/kernels/probe.t %D%/kernels/router.t %D%/kernels/rows.t \
-	%D%/kernels/sequence.t
+	%D%/kernels/heads.t %D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t %D%/kernels/probe.t \
+	%D%/kernels/router.t %D%/kernels/rows.t %D%/kernels/sequence.t
 tests_kernels_attention_t_SOURCES = %D%/kernels/attention.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_combine_t_SOURCES = %D%/kernels/combine.c %D%/kernels/common.h
 tests_kernels_experts_t_SOURCES = %D%/kernels/experts.c %D%/kernels/common.h
 tests_kernels_gemm_t_SOURCES = %D%/kernels/gemm.c %D%/kernels/common.h
+tests_kernels_heads_t_SOURCES = %D%/kernels/heads.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_kv_t_SOURCES = %D%/kernels/kv.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_logits_t_SOURCES = %D%/kernels/logits.c %D%/kernels/common.h
 tests_kernels_moe_t_SOURCES = %D%/kernels/moe.c %D%/kernels/common.h

@@ -121,6 +121,7 @@ void sy_cuda_gemm_heads(struct sy_queue *q, const struct sy_head_gemm *h);
 
 /* kv.cu */
 size_t sy_cuda_kv_page_bytes(const struct sy_kv_layer *kv);
+void sy_cuda_heads(struct sy_queue *q, const struct sy_heads *heads);
 void sy_cuda_kv_write(struct sy_queue *q, const struct sy_kv_layer *kv, const struct sy_attention_row *rows, int T,
                       const float *k, const float *v, size_t kv_stride);
 

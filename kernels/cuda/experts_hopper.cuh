@@ -12,7 +12,6 @@
 #define STAGING_ROWS  32
 #define STAGING_PITCH 144 /* 64 outputs of BF16, and 16 bytes against bank conflicts */
 #define STAGING_BYTES (STAGING_ROWS * STAGING_PITCH)
-#define BOX_BYTES     (SY_CUDA_MAP_PANELS * 1024) /* of weights */
 
 /* What is multiplied, found by the warp that brings it and left beside an item's first stage. */
 struct item {
@@ -57,14 +56,19 @@ template <class T> static __device__ __forceinline__ T load_table(const T *at)
 
 /* A launch's part of the schedule. */
 struct plan {
-    int panels, n_chunks, n_items;
+    int panels, each, n_chunks, n_items; /* each: panels of an item at most */
 };
 
+/* Where gate and up have not an item for every block, half ones keep multiprocessors equally busy: what is multiplied beside
+ * their panels is whatever lies there, and goes nowhere. Down's blocks rather begin while those are at work. */
 template <bool MANY> static __device__ __forceinline__ struct plan load_plan(const struct sy_cuda_group &g)
 {
-    int panels = sy_cuda_group_panels(&g), n_chunks = (panels + kind<MANY>::PANELS - 1) / kind<MANY>::PANELS;
+    int panels = sy_cuda_group_panels(&g), n_tiles = __ldcg(g.n_tiles), each = kind<MANY>::PANELS;
 
-    return {panels, n_chunks, __ldcg(g.n_tiles) * n_chunks};
+    if (!MANY && g.half == SY_GATE_UP && n_tiles * ((panels + each - 1) / each) < (int)gridDim.x)
+        each /= 2;
+    int n_chunks = (panels + each - 1) / each;
+    return {panels, each, n_chunks, n_tiles * n_chunks};
 }
 
 /* Chunks of panels one after the other, and for each of them the tiles that go together. */
@@ -79,8 +83,8 @@ static __device__ __forceinline__ struct item find_item(const struct sy_cuda_gro
         chunk = local / tile.n_together;
         tile = load_table(g.tiles + tile.first + local % tile.n_together);
     }
-    int panel = chunk * kind<MANY>::PANELS, left = p.panels - panel;
-    return {tile.expert, tile.row, tile.n_rows, panel, left < kind<MANY>::PANELS ? left : kind<MANY>::PANELS};
+    int panel = chunk * p.each, left = p.panels - panel;
+    return {tile.expert, tile.row, tile.n_rows, panel, left < p.each ? left : p.each};
 }
 
 /* A place in the ring of stages. */
@@ -104,6 +108,12 @@ static __device__ __forceinline__ int n_boxes(const struct sy_cuda_group &g, con
     return g.x_rows ? item.n_rows : (item.n_rows + kind<MANY>::BOX_ROWS - 1) / kind<MANY>::BOX_ROWS;
 }
 
+/* Bytes of weights of a stage: whole boxes. */
+static __device__ __forceinline__ int weight_bytes(const struct item &item)
+{
+    return (item.n_panels + SY_CUDA_MAP_PANELS - 1) / SY_CUDA_MAP_PANELS * (SY_CUDA_MAP_PANELS * 2048);
+}
+
 template <bool MANY>
 static __device__ __forceinline__ void load_weights(const struct sy_cuda_group &g, const struct item &item, int block,
                                                     uint8_t *stage, uint64_t *full)
@@ -112,8 +122,9 @@ static __device__ __forceinline__ void load_weights(const struct sy_cuda_group &
     for (int atom = 0; atom < 2; atom++)
 #pragma unroll
         for (int p = 0; p < kind<MANY>::PANELS; p += SY_CUDA_MAP_PANELS)
-            sy_load_box(sy_shared(stage + (atom * kind<MANY>::PANELS + p) * 1024), &g.experts[item.expert].maps[g.half],
-                        full, 0, 0, atom, block, item.panel + p);
+            if (p < item.n_panels)
+                sy_load_box(sy_shared(stage + (atom * kind<MANY>::PANELS + p) * 1024),
+                            &g.experts[item.expert].maps[g.half], full, 0, 0, atom, block, item.panel + p);
 }
 
 /* One warp. What is multiplied is known before the rows are: so many weights as there is room for go first. */
@@ -132,7 +143,7 @@ static __device__ void bring(const struct sy_cuda_group &g, const struct ring &r
     for (int i = (int)blockIdx.x; i < plan.n_items; i += (int)gridDim.x) {
         struct item item = find_item<MANY>(g, plan, i);
         int boxes = n_boxes<MANY>(g, item), box_rows = g.x_rows ? 1 : K::BOX_ROWS;
-        uint32_t bytes = (uint32_t)(K::WEIGHTS + boxes * box_rows * 128);
+        uint32_t bytes = (uint32_t)(weight_bytes(item) + boxes * box_rows * 128);
         int from = item.row + lane * box_rows;
         if (g.x_rows && lane < item.n_rows)
             from = (int)g.x_rows[from];

@@ -24,7 +24,7 @@ bool sy_cuda_make_map(struct sy_queue *q, CUtensorMap *map, const void *data, co
 
 /* The map of an expert's packed BF16 matrix, of which a box is one block of inputs of 8 outputs of each of 4 panels:
  * dimensions are numbers of half an atom, halves, atoms of a panel, blocks and panels. They are kept in q. */
-#define SY_CUDA_MAP_PANELS 4
+#define SY_CUDA_MAP_PANELS 2
 
 bool sy_cuda_panel_map(struct sy_queue *q, CUtensorMap *map, const void *data, int n_panels, int k);
 void sy_cuda_maps_free(struct sy_queue *q);

@@ -13,10 +13,11 @@
 #include "cuda/router.cuh"
 #include "cuda/widen.cuh"
 
-#define CHUNK    64 /* tokens; bits of a word */
-#define THREADS  1024
-#define FEW      8 /* tokens that a smaller block chooses for */
-#define TOGETHER 4 /* loads that a thread has on the way at once */
+#define CHUNK       64 /* tokens; bits of a word */
+#define THREADS     1024
+#define ONE_THREADS 256
+#define FEW         8 /* tokens that a smaller block chooses for */
+#define TOGETHER    8 /* loads that a thread has on the way at once */
 
 /* Where things are in the workspace. */
 struct moe {
@@ -257,19 +258,7 @@ static __device__ void choose_chunk(const struct moe &m, const struct sy_router_
 
     for (int t = chunk * CHUNK + warp; t < end && warp < n_warps; t += n_warps) {
         size_t row = (size_t)t;
-        const float *logits = m.logits + row * (size_t)m.E;
-        for (int e = lane; e < m.E; e += 32 * TOGETHER) {
-            float some[TOGETHER];
-#pragma unroll
-            for (int i = 0; i < TOGETHER; i++)
-                some[i] = e + i * 32 < m.E ? logits[e + i * 32] : 0.0f;
-#pragma unroll
-            for (int i = 0; i < TOGETHER; i++)
-                if (e + i * 32 < m.E)
-                    scratch[e + i * 32] = some[i];
-        }
-        __syncwarp();
-        sy_router_choose(rule, scratch, ids, weights);
+        sy_router_choose(rule, m.logits + row * (size_t)m.E, scratch, ids, weights);
         __syncwarp();
         for (int k = lane; k < m.K; k += 32) {
             m.ids[row * (size_t)m.K + (size_t)k] = ids[k];
@@ -300,6 +289,64 @@ static __global__ void __launch_bounds__(THREADS)
     }
     for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
         m.counts[(size_t)chunk * (size_t)m.E + (size_t)e] = __popcll(masks[e]);
+}
+
+/* ---- choose and place for one token: little code, by one warp ---- */
+
+/* Lane k has choice k. */
+static __device__ __forceinline__ void place_one(const struct moe &m, int id)
+{
+    int lane = (int)threadIdx.x, row = 0;
+
+    for (int k = 0; k < m.K; k++) {
+        int other = __shfl_sync(0xffffffffu, id, k);
+        row += other < id || (other == id && k < lane);
+    }
+    if (lane < m.K) {
+        m.tiles[row] = {id, row, 1, row, 1};
+        m.x_rows[row] = 0;
+        m.y_index[row] = (uint32_t)lane;
+    }
+    if (lane == 0) {
+        *m.n_tiles = m.K;
+        if (m.n_active)
+            atomicAdd(m.n_active, (unsigned long long)m.K);
+    }
+}
+
+template <int N>
+static __global__ void __launch_bounds__(ONE_THREADS)
+    choose_one_kernel(const struct moe m, const struct sy_router_rule rule)
+{
+    extern __shared__ float groups[];
+    int lane = (int)threadIdx.x, id = 0;
+
+    sy_begin();
+    if (blockIdx.x) {
+        round_rows(m, (int)blockIdx.x - 1, (int)gridDim.x - 1);
+        return;
+    }
+    if (lane >= 32)
+        return;
+    if (m.from == SY_MOE_FROM_CHOSEN) {
+        id = lane < m.K ? m.ids[lane] : 0;
+    } else {
+        float weight = sy_choose_here<N>(rule, m.logits, groups, &id);
+        if (lane < m.K) {
+            m.ids[lane] = id;
+            m.weights[lane] = weight;
+        }
+    }
+    place_one(m, id);
+}
+
+static void run_choose_one(struct sy_queue *q, const struct moe *m, const struct sy_router_rule &rule)
+{
+    unsigned n_round = (unsigned)((m->D + ONE_THREADS * 4 - 1) / (ONE_THREADS * 4));
+    size_t shared = rule.n_groups > 1 ? (size_t)(m->E + rule.n_groups) * sizeof(float) : 0;
+
+    sy_launch(q, "choice of experts", m->E <= 128 ? choose_one_kernel<4> : choose_one_kernel<8>, 1 + n_round,
+              ONE_THREADS, shared, *m, rule);
 }
 
 /* ---- scatter ---- */
@@ -345,7 +392,11 @@ static __global__ void __launch_bounds__(256) combine_kernel(const struct moe m)
     sy_begin();
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
         size_t t = i / each, at = i % each;
+        __align__(16) float x[8];
         float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+#pragma unroll
+        for (int j = 0; j < 8; j += 4)
+            *(float4 *)(x + j) = *(const float4 *)(m.x + i * 8 + j);
         for (int k = 0; k < m.K; k += TOGETHER) {
             float weight[TOGETHER];
             uint4 y[TOGETHER];
@@ -359,10 +410,12 @@ static __global__ void __launch_bounds__(256) combine_kernel(const struct moe m)
             for (int j = 0; j < TOGETHER && k + j < m.K; j++)
                 add_weighted(sum, weight[j], y[j]);
         }
-        for (int j = 0; j < 8; j++) {
-            float s = m.shared ? __fadd_rn(sum[j], m.shared[i * 8 + (size_t)j]) : sum[j];
-            m.x[i * 8 + (size_t)j] = __fadd_rn(m.x[i * 8 + (size_t)j], s);
-        }
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            x[j] = __fadd_rn(x[j], m.shared ? __fadd_rn(sum[j], m.shared[i * 8 + (size_t)j]) : sum[j]);
+#pragma unroll
+        for (int j = 0; j < 8; j += 4)
+            *(float4 *)(m.x + i * 8 + j) = make_float4(x[j], x[j + 1], x[j + 2], x[j + 3]);
     }
 }
 
@@ -390,6 +443,10 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
     struct sy_router_rule rule = {};
     if (given)
         rule = *given;
+    if (m->T == 1 && m->K <= 32 && m->E <= SY_IN_REGISTERS && (!given || sy_router_in_registers(rule))) {
+        run_choose_one(q, m, rule);
+        return;
+    }
     size_t masks = (size_t)m->E * (sizeof(unsigned long long) + sizeof(int)), each = choice_bytes(rule), shared = 0;
     int n_warps = 0, n_threads = m->T <= FEW ? 256 : THREADS;
     int n_round = m->scattered ? 0 : (int)((size_t)m->T * (size_t)m->D / (size_t)(n_threads * 8)) + 1;
@@ -459,9 +516,9 @@ static void run_combine(struct sy_queue *q, const struct moe *m)
         sy_cuda_combine(q, m->results, SY_BF16, m->weights, m->T, m->K, m->D, m->shared, false, m->x);
         return;
     }
-    int n_blocks = (int)((size_t)m->T * (size_t)m->D / 8 / 256) + 1;
-    sy_launch(q, "combining", combine_kernel, dim3((unsigned)(n_blocks < 8 * q->n_sms ? n_blocks : 8 * q->n_sms)), 256,
-              0, *m);
+    unsigned n_threads = m->T <= FEW ? 64 : 256, most = 8 * (unsigned)q->n_sms;
+    unsigned n_blocks = (unsigned)(((size_t)m->T * (size_t)m->D / 8 + n_threads - 1) / n_threads);
+    sy_launch(q, "combining", combine_kernel, n_blocks < most ? n_blocks : most, n_threads, 0, *m);
 }
 
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)

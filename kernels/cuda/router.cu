@@ -172,10 +172,7 @@ static __global__ void choose_kernel(struct sy_router_rule rule, const float *lo
     extern __shared__ float shared[];
     size_t t = blockIdx.x, E = (size_t)rule.n_experts, K = (size_t)rule.top_k;
 
-    for (size_t e = threadIdx.x; e < E; e += 32)
-        shared[e] = logits[t * E + e];
-    __syncwarp();
-    sy_router_choose(rule, shared, ids + t * K, weights + t * K);
+    sy_router_choose(rule, logits + t * E, shared, ids + t * K, weights + t * K);
 }
 
 void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const struct sy_weight *w, const float *x,

@@ -7,6 +7,7 @@
 #include <math_constants.h>
 
 #include "cuda/cuda.h"
+#include "cuda/warp.cuh"
 
 /* Floats of shared memory that a warp needs: scores, what is chosen by, and scores of groups. */
 static __host__ __device__ __forceinline__ int sy_router_floats(const struct sy_router_rule &rule)
@@ -44,20 +45,6 @@ static __device__ __forceinline__ int sy_best_left(const float *scores, int n)
     }
     uint32_t best = __reduce_max_sync(0xffffffffu, most);
     return (int)__reduce_min_sync(0xffffffffu, most == best ? id : 0xffffffffu);
-}
-
-static __device__ __forceinline__ float sy_warp_sum(float f)
-{
-    for (int i = 16; i; i /= 2)
-        f = __fadd_rn(f, __shfl_xor_sync(0xffffffffu, f, i));
-    return f;
-}
-
-static __device__ __forceinline__ float sy_warp_largest(float f)
-{
-    for (int i = 16; i; i /= 2)
-        f = fmaxf(f, __shfl_xor_sync(0xffffffffu, f, i));
-    return f;
 }
 
 /* Take experts of groups that are not kept. groups: [n_groups] of shared memory. */
@@ -165,58 +152,158 @@ static __device__ float sy_sum_chosen(const float *scores, const int32_t *ids, i
     return sum;
 }
 
-/* The K best of E <= 32 N experts with the scores in registers: lane l has those of experts l, l + 32, .. */
-template <int N>
-static __device__ __forceinline__ void sy_take_best(const float *choice, int E, int K, int32_t *ids)
+/* ---- with the scores in registers: lane l has those of experts l, l + 32, .. ---- */
+
+#define SY_IN_REGISTERS 256 /* experts at most */
+
+static inline __host__ __device__ bool sy_router_in_registers(const struct sy_router_rule &rule)
 {
-    int lane = (int)threadIdx.x % 32;
-    uint32_t orders[N];
+    return rule.n_experts <= SY_IN_REGISTERS && rule.top_k <= 32 && rule.kind != SY_ROUTER_SPARSEMIXER;
+}
+
+/* Scores as sy_router_scores() makes them, of E <= 32 N experts. */
+template <int N>
+static __device__ __forceinline__ void sy_scores_here(const struct sy_router_rule &rule, const float *logits,
+                                                      float (&score)[N])
+{
+    int lane = (int)threadIdx.x % 32, E = rule.n_experts;
+    float largest = -CUDART_INF_F, sum = 0.0f;
 
 #pragma unroll
     for (int i = 0; i < N; i++)
-        orders[i] = lane + i * 32 < E ? sy_order_of(choice[lane + i * 32]) : 0;
+        score[i] = lane + i * 32 < E ? logits[lane + i * 32] : -CUDART_INF_F;
+    if (rule.kind == SY_ROUTER_SIGMOID) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            score[i] = __fdiv_rn(1.0f, __fadd_rn(1.0f, expf(-score[i])));
+    }
+    if (rule.kind != SY_ROUTER_SOFTMAX)
+        return;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        largest = fmaxf(largest, score[i]);
+    largest = sy_warp_largest(largest);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        score[i] = expf(__fsub_rn(score[i], largest));
+        sum = lane + i * 32 < E ? __fadd_rn(sum, score[i]) : sum;
+    }
+    sum = sy_warp_sum(sum);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        score[i] = __fdiv_rn(score[i], sum);
+}
+
+/* The sum over lanes 0 .. n - 1, in order. */
+static __device__ __forceinline__ float sy_sum_lanes(float f, int n)
+{
+    float sum = 0.0f;
+
+    for (int i = 0; i < n; i++)
+        sum = __fadd_rn(sum, __shfl_sync(0xffffffffu, f, i));
+    return sum;
+}
+
+/* Returns the score of choice number `lane`, and its expert; 0 for lanes that have none. */
+template <int N>
+static __device__ __forceinline__ float sy_take_best(const float (&score)[N], uint32_t (&order)[N], int K, int *id)
+{
+    int lane = (int)threadIdx.x % 32;
+    float chosen = 0.0f;
+
+    *id = 0;
+#pragma unroll 1
     for (int k = 0; k < K; k++) {
-        uint32_t most = 0, id = 0xffffffffu;
+        uint32_t most = 0, at = 0xffffffffu;
+        float its_score = 0.0f;
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            if (orders[i] > most) {
-                most = orders[i];
-                id = (uint32_t)(lane + i * 32);
+            if (order[i] > most) {
+                most = order[i];
+                at = (uint32_t)(lane + i * 32);
+                its_score = score[i];
             }
         }
         uint32_t best = __reduce_max_sync(0xffffffffu, most);
-        uint32_t taken = __reduce_min_sync(0xffffffffu, most == best ? id : 0xffffffffu);
+        uint32_t taken = __reduce_min_sync(0xffffffffu, most == best ? at : 0xffffffffu);
+        its_score = __shfl_sync(0xffffffffu, its_score, (int)(taken % 32));
 #pragma unroll
         for (int i = 0; i < N; i++)
-            orders[i] = taken == (uint32_t)(lane + i * 32) ? 0 : orders[i];
-        if (!lane)
-            ids[k] = (int32_t)taken;
+            order[i] = taken == (uint32_t)(lane + i * 32) ? 0 : order[i];
+        if (k == lane) {
+            *id = (int)taken;
+            chosen = its_score;
+        }
     }
-    __syncwarp();
+    return chosen;
 }
 
-/* One warp: the experts of a token whose logits [E] are at the beginning of `shared`, sy_router_floats() of this warp's
- * shared memory; K ids and weights in order of falling score. */
-static __device__ void sy_router_choose(const struct sy_router_rule &rule, float *shared, int32_t *ids, float *weights)
+/* One warp: lane k gets the expert and weight of choice k. logits: [E]. shared: E floats and one for each group, if there are
+ * groups. */
+template <int N>
+static __device__ __forceinline__ float sy_choose_here(const struct sy_router_rule &rule, const float *logits,
+                                                       float *shared, int *id)
+{
+    int lane = (int)threadIdx.x % 32, E = rule.n_experts, K = rule.top_k;
+    float score[N], choice[N];
+    uint32_t order[N];
+
+    sy_scores_here<N>(rule, logits, score);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        choice[i] = rule.correction && lane + i * 32 < E ? __fadd_rn(score[i], rule.correction[lane + i * 32])
+                                                         : score[i];
+    if (rule.n_groups > 1) {
+        for (int i = 0; i < N && lane + i * 32 < E; i++)
+            shared[lane + i * 32] = choice[i];
+        __syncwarp();
+        sy_mask_groups(rule, shared, shared + E);
+        for (int i = 0; i < N && lane + i * 32 < E; i++)
+            choice[i] = shared[lane + i * 32];
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        order[i] = lane + i * 32 < E ? sy_order_of(choice[i]) : 0;
+    float f = sy_take_best<N>(score, order, K, id);
+    if (rule.kind == SY_ROUTER_SOFTMAX_CHOSEN) {
+        float largest = sy_warp_largest(lane < K ? f : -CUDART_INF_F);
+        float e = lane < K ? expf(__fsub_rn(f, largest)) : 0.0f;
+        f = __fdiv_rn(e, sy_sum_lanes(e, K));
+    }
+    if (rule.normalise)
+        f = __fdiv_rn(f, sy_sum_lanes(f, K));
+    return __fmul_rn(f, rule.scale);
+}
+
+/* One warp: the experts of a token with these logits [E]; K ids and weights in order of falling score. shared:
+ * sy_router_floats() of this warp's. */
+static __device__ void sy_router_choose(const struct sy_router_rule &rule, const float *logits, float *shared,
+                                        int32_t *ids, float *weights)
 {
     int lane = (int)threadIdx.x % 32, E = rule.n_experts, K = rule.top_k;
     float *scores = shared, *choice = shared + E, largest = -CUDART_INF_F, sum = 0.0f;
 
+    if (sy_router_in_registers(rule)) {
+        int id;
+        float weight = E <= 128 ? sy_choose_here<4>(rule, logits, shared, &id)
+                                : sy_choose_here<8>(rule, logits, shared, &id);
+        if (lane < K) {
+            ids[lane] = id;
+            weights[lane] = weight;
+        }
+        return;
+    }
+    for (int e = lane; e < E; e += 32)
+        choice[e] = scores[e] = logits[e];
+    __syncwarp();
     if (rule.kind == SY_ROUTER_SPARSEMIXER) {
-        for (int e = lane; e < E; e += 32)
-            choice[e] = scores[e];
-        __syncwarp();
         sy_choose_sparsemixer(rule, scores, choice, ids, weights);
         return;
     }
     sy_router_scores(rule, scores, choice);
     if (rule.n_groups > 1)
         sy_mask_groups(rule, choice, shared + 2 * E);
-    if (E <= 128)
-        sy_take_best<4>(choice, E, K, ids);
-    else if (E <= 256)
-        sy_take_best<8>(choice, E, K, ids);
-    for (int k = 0; k < K && E > 256; k++) {
+    for (int k = 0; k < K; k++) {
         int best = sy_best_left(choice, E);
         __syncwarp();
         if (!lane) {

@@ -2,6 +2,7 @@
  * rows.cu - norms, and what works on one element at a time
  */
 #include "cuda/launch.cuh"
+#include "cuda/warp.cuh"
 #include "cuda/widen.cuh"
 
 #define THREADS 256
@@ -14,8 +15,7 @@ template <int N> static __device__ float sum_all(float mine)
 {
     __shared__ float of_warp[32];
 
-    for (int i = 16; i; i /= 2)
-        mine = __fadd_rn(mine, __shfl_xor_sync(0xffffffffu, mine, i));
+    mine = sy_warp_sum(mine);
     if (N == 32)
         return mine;
     __syncthreads();

@@ -42,6 +42,7 @@ static struct sy_kernels make_table(void)
     t.rope = sy_cuda_rope;
     t.kv_page_bytes = sy_cuda_kv_page_bytes;
     t.kv_write = sy_cuda_kv_write;
+    t.heads = sy_cuda_heads;
     t.attention = sy_cuda_attention;
     t.router = sy_cuda_router;
     t.copy_rows = sy_cuda_copy_rows;

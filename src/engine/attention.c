@@ -22,6 +22,32 @@ static void normalise_qk(struct sy_forward *forward, int T, const struct sy_laye
                model->norm_eps, key, SY_F32, stride);
 }
 
+/* Norms, the rotation, and keys and values to the cache. The heads of the keys follow those of the queries. */
+static void prepare_heads(struct sy_forward *forward, int T, const struct sy_layer_weights *weights,
+                          struct sy_heads *heads)
+{
+    const struct sy_model *model = forward->config.model;
+    const struct sy_kernels *k = forward->config.kernels;
+    struct sy_queue *queue = forward->config.queue;
+    size_t stride = heads->turn.x_stride;
+    bool together = k->heads && model->qk_norm != SY_QK_NORM_FULL && model->clip_qkv <= 0;
+
+    if (together && model->qk_norm != SY_QK_NORM_NONE) {
+        heads->q_norm = weights->q_norm;
+        heads->k_norm = weights->k_norm;
+    }
+    if (together) {
+        k->heads(queue, heads);
+        return;
+    }
+    normalise_qk(forward, T, weights, stride);
+    if (model->clip_qkv > 0)
+        k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
+    k->rope(queue, &heads->turn);
+    k->kv_write(queue, &heads->kv, heads->turn.rows, T, forward->qkv + model->n_heads * model->head_dim, heads->values,
+                stride);
+}
+
 void sy_attention_rows(const struct sy_forward *forward, const struct sy_attention *all, int first)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -72,31 +98,29 @@ void sy_attention_run(struct sy_forward *forward, int l, int head_begin, int hea
     struct sy_queue *queue = config->queue;
     int T = forward->inputs.T, dh = model->head_dim, nq = model->n_heads * dh, nkv = model->n_kv_heads * dh;
     size_t stride = (size_t)(nq + 2 * nkv);
-    float *key = forward->qkv + nq, *value = key + nkv;
+    enum sy_round round = kv.dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
 
     SY_RANGE("attention");
-    enum sy_round round = kv.dtype == SY_BF16 ? SY_ROUND_BF16 : SY_ROUND_NONE;
-    k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride,
-            false, forward->qkv, stride);
-    normalise_qk(forward, T, weights, stride);
-    if (model->clip_qkv > 0)
-        k->clamp(queue, forward->qkv, stride, T, (int)stride, model->clip_qkv);
-    /* The heads of the keys follow those of the queries. */
-    k->rope(queue, &(struct sy_rotation){.n_rows = T,
-                                         .n_heads = model->n_heads + model->n_kv_heads,
-                                         .width = dh,
-                                         .rotary_dim = model->rope.rotary_dim,
-                                         .interleaved = model->rope.interleaved,
-                                         .rows = rows,
-                                         .cos_sin = forward->cos_sin,
-                                         .round = round,
-                                         .x = forward->qkv,
-                                         .y = forward->qkv,
-                                         .x_stride = stride,
-                                         .x_head = (size_t)dh,
-                                         .y_stride = stride,
-                                         .y_head = (size_t)dh});
-    k->kv_write(queue, &kv, rows, T, key, value, stride);
+    k->gemm(queue, &weights->qkv, forward->h_rows, config->rows, (size_t)model->hidden, T, 0, (int)stride, false,
+            forward->qkv, stride);
+    prepare_heads(forward, T, weights,
+                  &(struct sy_heads){.turn = {.n_rows = T,
+                                              .n_heads = model->n_heads + model->n_kv_heads,
+                                              .width = dh,
+                                              .rotary_dim = model->rope.rotary_dim,
+                                              .interleaved = model->rope.interleaved,
+                                              .rows = rows,
+                                              .cos_sin = forward->cos_sin,
+                                              .round = round,
+                                              .x = forward->qkv,
+                                              .y = forward->qkv,
+                                              .x_stride = stride,
+                                              .x_head = (size_t)dh,
+                                              .y_stride = stride,
+                                              .y_head = (size_t)dh},
+                                     .eps = model->norm_eps,
+                                     .kv = kv,
+                                     .values = forward->qkv + nq + nkv});
     struct sy_attention attention = {.n_rows = T,
                                      .n_heads = model->n_heads,
                                      .head_begin = head_begin,
