@@ -8,7 +8,7 @@
  */
 #include "cuda/attention_tasks.cuh"
 
-#define WARPS       4
+#define WARPS       8
 #define HEADS       16
 #define STAGES      3 /* pages on the way to each warp */
 #define N           (SY_KV_PAGE / 8)
@@ -55,7 +55,7 @@ static __device__ __forceinline__ void bring(const struct sy_decode &d, const st
 {
     int lane = (int)threadIdx.x % 32, page = walk->begin + i * WARPS;
 
-    if (i % 32 == 0 && page + lane * WARPS < walk->end)
+    if (i && i % 32 == 0 && page + lane * WARPS < walk->end)
         walk->numbers = task.run.pages[page + lane * WARPS];
     int number = __shfl_sync(0xffffffffu, walk->numbers, i % 32);
     if (page < walk->end)
@@ -63,18 +63,26 @@ static __device__ __forceinline__ void bring(const struct sy_decode &d, const st
     sy_copy_commit();
 }
 
-/* The first pages of a part. */
-template <int D>
-static __device__ __forceinline__ struct walk set_out(const struct sy_decode &d, const struct sy_task &task, int part,
-                                                      uint8_t *stages)
+/* The way through a part. */
+static __device__ __forceinline__ struct walk plan_walk(const struct sy_task &task, int part)
 {
-    int warp = (int)threadIdx.x / 32, first = max(part * task.part_keys, task.first);
-    int last = min((part + 1) * task.part_keys - 1, task.run.position), begin = first / SY_KV_PAGE;
+    int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
+    int first = max(part * task.part_keys, task.first), begin = first / SY_KV_PAGE;
+    int last = min((part + 1) * task.part_keys - 1, task.run.position);
     struct walk walk = {begin + (warp - begin % WARPS + WARPS) % WARPS, last / SY_KV_PAGE + 1, first, last, 0};
 
-    for (int i = 0; i < STAGES - 1; i++)
-        bring<D>(d, task, &walk, i, stages);
+    if (walk.begin + lane * WARPS < walk.end)
+        walk.numbers = task.run.pages[walk.begin + lane * WARPS];
     return walk;
+}
+
+/* Its first pages. */
+template <int D>
+static __device__ __forceinline__ void set_out(const struct sy_decode &d, const struct sy_task &task, struct walk *walk,
+                                               uint8_t *stages)
+{
+    for (int i = 0; i < STAGES - 1; i++)
+        bring<D>(d, task, walk, i, stages);
 }
 
 template <int D>
@@ -147,10 +155,10 @@ static __device__ void put_warps(const struct sy_decode &d, const struct sy_task
             out = __fmaf_rn(f, ((const float *)(shared + w * warp_bytes<D>()))[at], out);
         }
         if (part) {
-            part[HEADS * 2 + i] = out;
+            part[d.heads * 2 + i] = out;
             if (dim == 0) {
                 part[head] = most;
-                part[HEADS + head] = total;
+                part[d.heads + head] = total;
             }
         } else if (dim < d.a.kv.v_dim) {
             sy_put(d.a, sy_out_row(d.a, task.run, head) + dim,
@@ -159,22 +167,27 @@ static __device__ void put_warps(const struct sy_decode &d, const struct sy_task
     }
 }
 
-template <int D> static __global__ void __launch_bounds__(WARPS * 32, 2) decode_kernel(struct sy_decode d)
+template <int D> static __global__ void __launch_bounds__(WARPS * 32, 128 / D) decode_kernel(struct sy_decode d)
 {
     extern __shared__ __align__(128) uint8_t shared[];
     int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
     uint32_t query[D / 16][1][4];
     struct sy_softmax<1, D> s;
-    struct sy_task task;
+    struct sy_task task = {};
 
-    sy_begin();
-    if (!sy_find_task<HEADS, D>(d, &task))
-        return;
+    /* Positions and pages come from the host, so that no kernel before this one writes them. */
+    bool works = sy_find_task<HEADS, D>(d, &task);
     int n = task.part_end - task.part_begin, p = (int)blockIdx.z;
+    struct walk walk = {};
+    if (works)
+        walk = plan_walk(task, task.part_begin + p);
+    sy_begin();
+    if (!works)
+        return;
     /* Queries come through the last stage of the last warp, which set_out() leaves alone. */
     uint8_t *queries = shared + WARPS * warp_bytes<D>() - SY_KV_PAGE * D * 4, *stages = shared + warp * warp_bytes<D>();
     /* Keys are on their way while queries come. */
-    struct walk walk = set_out<D>(d, task, task.part_begin + p, stages);
+    set_out<D>(d, task, &walk, stages);
     sy_load_queries<D, HEADS, WARPS * 32>(d.a, task.run, queries);
     __syncthreads();
 #pragma unroll
@@ -183,12 +196,13 @@ template <int D> static __global__ void __launch_bounds__(WARPS * 32, 2) decode_
     __syncthreads();
     for (;;) {
         attend<D>(d, task, &walk, query, stages, &s);
-        put_warps<D>(d, task, &s, shared, n > 1 ? task.parts + (size_t)p * sy_part_floats<HEADS, D>() : NULL);
+        put_warps<D>(d, task, &s, shared, n > 1 ? task.parts + (size_t)p * sy_part_floats<D>(d.heads) : NULL);
         p += (int)gridDim.z;
         if (p >= n)
             break;
         __syncthreads();
-        walk = set_out<D>(d, task, task.part_begin + p, stages);
+        walk = plan_walk(task, task.part_begin + p);
+        set_out<D>(d, task, &walk, stages);
     }
     if (n > 1 && sy_comes_last(task.counter, min(n, (int)gridDim.z)))
         sy_put_parts<HEADS, D, WARPS * 32>(d, task, (float *)shared);

@@ -157,12 +157,14 @@ struct sy_decode {
     float *parts;       /* [rows][blocks of heads][n_parts][sy_part_floats()] */
     uint32_t *counters; /* of each row and block of heads: who is done; zero before and after */
     int n_parts;        /* of a row at most */
+    int heads;          /* that a part has room for */
 };
 
-/* Of a part for HEADS heads: largest scores, sums of weights, and D values. */
-template <int HEADS, int D> static constexpr __host__ __device__ size_t sy_part_floats(void)
+/* Of a part: largest scores, sums of weights, and D values of each head. Values begin at a multiple of 4 for an even number
+ * of heads. */
+template <int D> static __host__ __device__ __forceinline__ size_t sy_part_floats(int heads)
 {
-    return (size_t)HEADS * (2 + D);
+    return (size_t)heads * (2 + D);
 }
 
 /* What a block of threads does: some parts of a run of one row. */
@@ -188,7 +190,7 @@ static __device__ __forceinline__ bool sy_find_task(const struct sy_decode &d, s
     task->part_keys = sy_part_keys(last);
     task->part_begin = task->first / task->part_keys;
     task->part_end = last / task->part_keys + 1;
-    task->parts = d.parts + pair * (size_t)d.n_parts * sy_part_floats<HEADS, D>();
+    task->parts = d.parts + pair * (size_t)d.n_parts * sy_part_floats<D>(d.heads);
     task->counter = d.counters + pair;
     return task->part_begin + (int)blockIdx.z < task->part_end;
 }
@@ -220,14 +222,16 @@ static __device__ __forceinline__ bool sy_comes_last(uint32_t *counter, int n)
 template <int HEADS, int D, int THREADS>
 static __device__ void sy_put_parts(const struct sy_decode &d, const struct sy_task &task, float *shared)
 {
-    constexpr size_t PART = sy_part_floats<HEADS, D>();
+    const size_t PART = sy_part_floats<D>(d.heads);
     float *share = shared, *sum_of = shared + SY_PARTS_MAX * HEADS; /* [parts][HEADS] */
     __shared__ float factor[HEADS];
     int n = task.part_end - task.part_begin, head = (int)threadIdx.x;
 
     for (int i = (int)threadIdx.x; i < n * HEADS; i += THREADS) {
+        if (i % HEADS >= task.run.n_heads)
+            continue;
         share[i] = __ldcg(task.parts + (size_t)(i / HEADS) * PART + i % HEADS);
-        sum_of[i] = __ldcg(task.parts + (size_t)(i / HEADS) * PART + HEADS + i % HEADS);
+        sum_of[i] = __ldcg(task.parts + (size_t)(i / HEADS) * PART + d.heads + i % HEADS);
     }
     __syncthreads();
     if (head < task.run.n_heads) {
@@ -244,9 +248,9 @@ static __device__ void sy_put_parts(const struct sy_decode &d, const struct sy_t
     for (int i = (int)threadIdx.x * 4; i < task.run.n_heads * D; i += THREADS * 4) {
         int h = i / D, dim = i % D;
         float out[4] = {0, 0, 0, 0};
-#pragma unroll 4
+#pragma unroll 8
         for (int p = 0; p < n; p++) {
-            float4 value = __ldcg((const float4 *)(task.parts + (size_t)p * PART + HEADS * 2 + i));
+            float4 value = __ldcg((const float4 *)(task.parts + (size_t)p * PART + d.heads * 2 + i));
             out[0] = __fmaf_rn(share[p * HEADS + h], value.x, out[0]);
             out[1] = __fmaf_rn(share[p * HEADS + h], value.y, out[1]);
             out[2] = __fmaf_rn(share[p * HEADS + h], value.z, out[2]);
@@ -265,10 +269,10 @@ static void sy_launch_decode(struct sy_queue *q, const struct sy_attention *a, v
                              int n_threads, size_t shared, int blocks_each)
 {
     bool few = a->n_keys > 0 && a->n_keys <= SY_PART_KEYS * SY_PARTS_MAX;
-    int n_heads = sy_head_blocks(*a, HEADS);
-    struct sy_decode d = {*a, (float *)q->scratch, q->counters,
-                          few ? (a->n_keys - 1) / SY_PART_KEYS + 1 : SY_PARTS_MAX};
-    size_t row_bytes = (size_t)n_heads * (size_t)d.n_parts * sy_part_floats<HEADS, D>() * sizeof(float);
+    int n_heads = sy_head_blocks(*a, HEADS), group = a->n_heads / a->kv.n_kv_heads;
+    struct sy_decode d = {*a, (float *)q->scratch, q->counters, few ? (a->n_keys - 1) / SY_PART_KEYS + 1 : SY_PARTS_MAX,
+                          ((group < HEADS ? group : HEADS) + 1) / 2 * 2};
+    size_t row_bytes = (size_t)n_heads * (size_t)d.n_parts * sy_part_floats<D>(d.heads) * sizeof(float);
     size_t room = SY_CUDA_SCRATCH_BYTES / row_bytes;
     int most = room < SY_CUDA_COUNTERS / (size_t)n_heads ? (int)room : SY_CUDA_COUNTERS / n_heads;
 
