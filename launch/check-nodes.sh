@@ -79,12 +79,13 @@ is_here() { # NODE
     esac
 }
 
+# In an allocation mpirun reaches nodes by Slurm, whoever chose them.
 ask_by_slurm() { # COMMAND ARGUMENT...
     lines=$(question '$SLURMD_NODENAME' "$@")
     timeout "$((3 * check_seconds))" "${SRUN:-srun}" --overlap --mpi=none -N "$n_nodes" -n "$n_nodes" \
-        --ntasks-per-node=1 sh -c "$lines" </dev/null >"$work/slurm.out" 2>"$work/slurm.err" ||
-        fail 69 "Slurm cannot start a step on the nodes of this job: $(tail -n 1 "$work/slurm.err")" \
-            "look at sinfo and at slurmd's log on the node that is named"
+        --ntasks-per-node=1 -w "$(paste -sd , "$work/nodes")" sh -c "$lines" </dev/null >"$work/slurm.out" 2>"$work/slurm.err" ||
+        fail 69 "Slurm cannot start a step on $(paste -sd , "$work/nodes"): $(tail -n 1 "$work/slurm.err")" \
+            "are these nodes of the job's ($SLURM_JOB_NODELIST)? If so, look at sinfo and at slurmd's log there"
     while read -r node; do
         grep "^sy $node " "$work/slurm.out" >"$work/$node.out"
         echo 0 >"$work/$node.rc"
@@ -93,7 +94,7 @@ ask_by_slurm() { # COMMAND ARGUMENT...
 }
 
 ask_all() { # COMMAND ARGUMENT...
-    if [ "$source" = slurm ]; then
+    if [ -n "${SLURM_JOB_ID:-}" ]; then
         ask_by_slurm "$@"
         return
     fi
@@ -167,7 +168,7 @@ judge() { # NODE
     elif [ "$mpi" != "$mpi_here" ]; then
         complain "$1" "has $mpi, here is $mpi_here" \
             "install the same MPI on all nodes: its daemons, and PMIx in them, of two versions do not mix"
-    elif [ "$source" != slurm ] && grep -q "^sy [^ ]* noorted$" "$work/$1.out"; then
+    elif [ -z "${SLURM_JOB_ID:-}" ] && grep -q "^sy [^ ]* noorted$" "$work/$1.out"; then
         complain "$1" "Open MPI's orted is not in the PATH that a command by ssh gets" \
             "set PATH in a file that such shells read (~/.bashrc, at its beginning), or name all of mpirun's path: \
 MPIRUN=$(command -v "${launcher%% *}")"

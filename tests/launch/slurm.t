@@ -96,6 +96,29 @@ single run-srun "$LAUNCH --srun" 3
 single plain-mpirun "mpirun $program" 4
 single plain-srun "srun --mpi=pmix $program" 3
 
+# ---- nodes of the allocation by a cluster file ----
+
+cat >"$SY_TMP/cluster.yaml" <<END
+switchyard_cluster: 1
+name: nodes
+device_types: {cores: {kind: cpu}}
+node_types:
+  one: {devices: [{id: cpu0, type: cores}]}
+  two: {devices: [{id: "cpu[0-1]", type: cores}]}
+nodes: [{name: nd1, type: two}, {name: nd0, type: one}]
+END
+# Its last job is of a node that is not in the allocation.
+cat >"$SY_TMP/cluster" <<END
+#!/bin/sh
+$LAUNCH --cluster "$SY_TMP/cluster.yaml" doctor
+$LAUNCH --hosts nd0,nd7 doctor
+END
+cluster=$(slurm_submit -o "$SY_TMP/cluster.log" -N 2 --ntasks-per-node=2 "$SY_TMP/cluster")
+wait_for 60 ended "$cluster"
+is "a cluster file: where ranks are" "$(awk '/^ *[0-9]+  nd/ { print $1 $2 }' "$SY_TMP/cluster.log" | paste -sd ' ' -)" \
+    "0nd1 1nd1 2nd0"
+has "a node of others" "$(cat "$SY_TMP/cluster.log")" "switchyard-run: Slurm cannot start a step on nd0,nd7"
+
 # ---- an array, a line of options each ----
 
 printf '%s\n' "--temperature 0" "--temperature 0.5" "--temperature 0.5 --top-k 1" >"$SY_TMP/options"

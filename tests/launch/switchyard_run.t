@@ -67,11 +67,24 @@ mpirun -n 1 program run -m 'a b'" run -m "a b"
 dry "four ranks on this machine" "# ranks of each node: localhost 4
 mpirun -n 4 program run -p 'it'\\''s'" -n 4 run -p "it's"
 dry "unequal hosts" "# ranks of each node: nd0 2, nd1 1
-mpirun -n 3 --host nd0:2,nd1:1 program doctor" --hosts nd0:2,nd1 doctor
+cat >switchyard.ranks <<'END'
+nd0
+nd0
+nd1
+END
+mpirun -n 3 --mca rmaps seq --hostfile switchyard.ranks program doctor" --hosts nd0:2,nd1 doctor
 dry "a part of the hosts" "# ranks of each node: nd0 2
 mpirun -n 2 --host nd0:2 program doctor" --hosts nd0:2,nd1 -n 2 doctor
 dry "as many on each" "# ranks of each node: nd0 3, nd1 3
-mpirun -n 6 --host nd0:3,nd1:3 program doctor" --hosts nd0,nd1 --per-node 3 doctor
+cat >switchyard.ranks <<'END'
+nd0
+nd0
+nd0
+nd1
+nd1
+nd1
+END
+mpirun -n 6 --mca rmaps seq --hostfile switchyard.ranks program doctor" --hosts nd0,nd1 --per-node 3 doctor
 dry "hosts in turn" "# ranks of each node: nd0 2, nd1 1
 cat >switchyard.ranks <<'END'
 nd0
@@ -88,7 +101,15 @@ nd1:3
 nd2
 END
 dry "a host file" "# ranks of each node: nd0 2, nd1 3, nd2 1
-mpirun -n 6 --host nd0:2,nd1:3,nd2:1 program doctor" --hostfile hostfile doctor
+cat >switchyard.ranks <<'END'
+nd0
+nd0
+nd1
+nd1
+nd1
+nd2
+END
+mpirun -n 6 --mca rmaps seq --hostfile switchyard.ranks program doctor" --hostfile hostfile doctor
 : >empty
 cat >cores <<'END'
 nd0 cores=0-3
@@ -120,15 +141,25 @@ END
 mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor" --cluster places -n 1 doctor
 printf '%s\n' "nd0 -" "nd0 -" "nd1 -" >places
 dry "a cluster file that says nothing of cores" "# ranks of each node: nd0 2, nd1 1
-mpirun -n 3 --host nd0:2,nd1:1 program doctor" --cluster places doctor
+cat >switchyard.ranks <<'END'
+nd0
+nd0
+nd1
+END
+mpirun -n 3 --mca rmaps seq --hostfile switchyard.ranks program doctor" --cluster places doctor
 launch --cluster wrong doctor
 is "a cluster file that is wrong: exit code" "$rc" 65
 refused "a cluster file without devices" 65 "no hosts: empty has no device" --cluster empty doctor
 refused "a cluster file and --per-node" 64 "--per-node: a cluster file says itself" --cluster places --per-node 2 doctor
 
 dry "an interface" "# ranks of each node: nd0 1, nd1 1
+cat >switchyard.ranks <<'END'
+nd0
+nd1
+END
 export UCX_NET_DEVICES=eth0,ib0
-mpirun -n 2 --host nd0:1,nd1:1 -x UCX_NET_DEVICES program doctor" --interface eth0,ib0 --hosts nd0,nd1 doctor
+mpirun -n 2 --mca rmaps seq --hostfile switchyard.ranks -x UCX_NET_DEVICES program doctor" \
+    --interface eth0,ib0 --hosts nd0,nd1 doctor
 has "an interface: for mpirun and its daemons" "$(cat out)" "export OMPI_MCA_oob_tcp_if_include=eth0,ib0"
 has "an interface: for messages" "$(cat out)" "export OMPI_MCA_btl_tcp_if_include=eth0,ib0"
 dry "a subnet, which UCX does not know" "# ranks of each node: nd0 1

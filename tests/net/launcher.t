@@ -38,7 +38,7 @@ cpu() { # CORE
         sed -n "$(($1 + 1))p"
 }
 
-for list in nd0:1,nd1:2 nd0:2,nd1:1,nd2:1,nd3:3; do
+for list in nd0:1,nd1:2 nd2:1,nd1:2,nd0:1 nd0:2,nd1:1,nd2:1,nd3:3; do
     expected=$(echo "$list" | tr , '\n' | sed 's/:/ /' | while read -r host n; do yes "$host" | head -n "$n"; done |
         paste -sd ' ' -)
     launch --hosts "$list" doctor
