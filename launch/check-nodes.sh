@@ -83,7 +83,8 @@ is_here() { # NODE
 ask_by_slurm() { # COMMAND ARGUMENT...
     lines=$(question '$SLURMD_NODENAME' "$@")
     timeout "$((3 * check_seconds))" "${SRUN:-srun}" --overlap --mpi=none -N "$n_nodes" -n "$n_nodes" \
-        --ntasks-per-node=1 -w "$(paste -sd , "$work/nodes")" sh -c "$lines" </dev/null >"$work/slurm.out" 2>"$work/slurm.err" ||
+        --ntasks-per-node=1 -w "$(paste -sd , "$work/nodes")" sh -c "$lines" </dev/null \
+        >"$work/slurm.out" 2>"$work/slurm.err" ||
         fail 69 "Slurm cannot start a step on $(paste -sd , "$work/nodes"): $(tail -n 1 "$work/slurm.err")" \
             "are these nodes of the job's ($SLURM_JOB_NODELIST)? If so, look at sinfo and at slurmd's log there"
     while read -r node; do

@@ -115,8 +115,8 @@ $LAUNCH --hosts nd0,nd7 doctor
 END
 cluster=$(slurm_submit -o "$SY_TMP/cluster.log" -N 2 --ntasks-per-node=2 "$SY_TMP/cluster")
 wait_for 60 ended "$cluster"
-is "a cluster file: where ranks are" "$(awk '/^ *[0-9]+  nd/ { print $1 $2 }' "$SY_TMP/cluster.log" | paste -sd ' ' -)" \
-    "0nd1 1nd1 2nd0"
+places=$(awk '/^ *[0-9]+  nd/ { print $1 $2 }' "$SY_TMP/cluster.log" | paste -sd ' ' -)
+is "a cluster file: where ranks are" "$places" "0nd1 1nd1 2nd0"
 has "a node of others" "$(cat "$SY_TMP/cluster.log")" "switchyard-run: Slurm cannot start a step on nd0,nd7"
 
 # ---- an array, a line of options each ----
