@@ -92,11 +92,12 @@ tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c %D%/mpi/courier.h %D%/mpi/le
 # Machines and placement.
 sy_unit_tests += %D%/topo/cgroup.t %D%/topo/cluster.t %D%/topo/discover.t %D%/topo/gpu.t %D%/topo/model.t \
 	%D%/topo/placement.t %D%/topo/places.t
-sy_unit_tests += %D%/topo/dump.t %D%/topo/mutations.t
+sy_unit_tests += %D%/topo/dump.t %D%/topo/merge.t %D%/topo/mutations.t
 tests_topo_cgroup_t_SOURCES = %D%/topo/cgroup.c
 tests_topo_cluster_t_SOURCES = %D%/topo/cluster.c %D%/topo/cluster_mistakes.h
 tests_topo_discover_t_SOURCES = %D%/topo/discover.c
 tests_topo_dump_t_SOURCES = %D%/topo/dump.c
+tests_topo_merge_t_SOURCES = %D%/topo/merge.c
 tests_topo_mutations_t_SOURCES = %D%/topo/mutations.c
 tests_topo_gpu_t_SOURCES = %D%/topo/gpu.c
 tests_topo_model_t_SOURCES = %D%/topo/model.c

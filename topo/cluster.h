@@ -27,6 +27,14 @@ void sy_cluster_check(const struct sy_cluster *cluster, struct sy_report *report
 enum sy_status sy_cluster_dump(const struct sy_cluster *cluster, bool sources, struct sy_buf *out,
                                struct sy_error *err);
 
+/* Bring what was found (discovered or imported) into a cluster that a file described. Nodes are the machines whose host name they
+ * have or match, GPUs and NICs those with their PCI address, UUID or device name where the file gives one, else by their order.
+ * fill: what the file does not say is taken over value by value; devices, NICs, switches and links of a node, and fabrics, where
+ * the file has none. verify: each difference is an error in the report, and then the same; off: nothing happens. The cluster is
+ * finished anew, vertices may have other numbers. Both are finished before. Errors: SY_ERR_SYSTEM. */
+enum sy_status sy_cluster_merge(struct sy_cluster *cluster, const struct sy_cluster *found,
+                                enum sy_discover_policy policy, struct sy_report *report, struct sy_error *err);
+
 /* Where a value stands, for a report. */
 struct sy_place sy_cluster_place(const struct sy_cluster *cluster, struct sy_source from);
 

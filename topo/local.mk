@@ -30,6 +30,7 @@ libtopo_a_SOURCES += \
 libtopo_a_SOURCES += \
 	%D%/cluster.h %D%/cluster_private.h \
 	%D%/cluster_check.c %D%/cluster_dump.c %D%/cluster_dump.h %D%/cluster_dump_node.c \
+	%D%/cluster_match.c %D%/cluster_merge.c %D%/cluster_merge.h %D%/cluster_verify.c \
 	%D%/cluster_fabric.c %D%/cluster_link.c %D%/cluster_node.c %D%/cluster_rank.c \
 	%D%/cluster_read.c %D%/cluster_types.c %D%/cluster_value.c %D%/cluster_vertex.c \
 	%D%/quantity.c %D%/quantity.h \

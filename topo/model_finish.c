@@ -59,6 +59,14 @@ static void link_up(struct sy_cluster *c, int fabric, int leaf, int core, int n)
     link_made(c, leaf, core, sy_cluster_link_type(c, &up), sy_int_of(n, f->from), f->from);
 }
 
+/* By which type of link a member leaves: its own, unless its fabric's comes from a better source. */
+static int port_of(const struct sy_cluster *c, const struct sy_vertex *v, const struct sy_fabric *f)
+{
+    if (v->kind != SY_VERTEX_NIC || v->port < 0)
+        return f->port;
+    return c->link_types[v->port].from.origin < c->link_types[f->port].from.origin ? f->port : v->port;
+}
+
 /* One switch for each rail, NICs by their rail number, where they have none by their place among their node's members. */
 static void make_rails(struct sy_cluster *c, int fabric)
 {
@@ -80,7 +88,7 @@ static void make_rails(struct sy_cluster *c, int fabric)
             continue;
         v->fabric = fabric;
         n_ports[rail]++;
-        link_made(c, m, leaves[rail], v->port >= 0 ? v->port : f.port, sy_int_of(1, f.from), f.from);
+        link_made(c, m, leaves[rail], port_of(c, v, &f), sy_int_of(1, f.from), f.from);
     }
     int spine = f.spine && !c->out_of_memory ? add_switch(c, fabric, "spine", -1) : -1;
     for (int r = 0; r < n_rails && spine >= 0; r++)
@@ -105,8 +113,7 @@ static void make_tree(struct sy_cluster *c, int fabric)
         }
         struct sy_vertex *v = &c->vertices[m];
         v->fabric = fabric;
-        link_made(c, m, leaf, v->kind == SY_VERTEX_NIC && v->port >= 0 ? v->port : f.port, sy_int_of(1, f.from),
-                  f.from);
+        link_made(c, m, leaf, port_of(c, v, &f), sy_int_of(1, f.from), f.from);
     }
 }
 
