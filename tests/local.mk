@@ -239,7 +239,7 @@ tests_net_other_version_SOURCES = %D%/net/other_version.c src/cli/main.c
 tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
 tests_net_tapswitch_LDADD =
 EXTRA_DIST += %D%/net/net.sh %D%/net/agent.sh %D%/net/requests.sh %D%/net/prompt.sh \
-	%D%/net/bench.sh %D%/net/inject.sh
+	%D%/net/bench.sh %D%/net/inject.sh %D%/gpu/multi.sh %D%/gpu/alltoall.py
 
 check_LIBRARIES += libtap.a
 libtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/tap_mpi.c %D%/tap_mpi.h %D%/testrand.h %D%/fixture.c %D%/fixture.h

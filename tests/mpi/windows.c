@@ -2,6 +2,8 @@
  * windows.c - rows in windows that are not in the host's memory, and the chunks that tell of them
  *
  * usage: mpirun -n N windows.npN.t
+ *
+ * On CPUs processes lend one another files and carry memory as GPUs do. With SWITCHYARD_DEVICE=cuda it is GPUs.
  */
 #include "comm/transport.h"
 
@@ -10,6 +12,7 @@
 
 #include "base/clock.h"
 #include "courier.h"
+#include "fixture.h"
 #include "lender.h"
 #include "tap.h"
 #include "tap_mpi.h"
@@ -18,6 +21,21 @@
 #define LONG_MS 60000
 
 static int rank, size;
+static const struct sy_kernels *kernels;
+static struct sy_queue *queue;
+
+static bool copy(void *to, const void *from)
+{
+    kernels->copy(queue, to, from, ROW);
+    return kernels->queue_sync(queue, NULL) == SY_OK;
+}
+
+static bool has_row(const void *there, const uint8_t row[ROW])
+{
+    uint8_t found[ROW];
+
+    return copy(found, there) && memcmp(found, row, ROW) == 0;
+}
 
 /* A row from each rank to each, in the window of memory that was lent, and a chunk that tells of it; then all again. */
 static bool exchange_lent(struct sy_group *group, struct sy_fabric *fabric, int round)
@@ -31,8 +49,7 @@ static bool exchange_lent(struct sy_group *group, struct sy_fabric *fabric, int 
     for (int r = 0; r < size && held; r++) {
         struct iovec iov = {&round, sizeof round};
         void *there = sy_fabric_place(fabric, r, SY_LANE_COMBINE, (size_t)rank * ROW, ROW);
-        held = there && memcpy(there, row, ROW) &&
-               sy_fabric_put_rows(fabric, r, SY_LANE_COMBINE, &iov, 1, 1, &err) == SY_OK;
+        held = there && copy(there, row) && sy_fabric_put_rows(fabric, r, SY_LANE_COMBINE, &iov, 1, 1, &err) == SY_OK;
     }
     sy_wait_begin(&wait, 20000);
     for (int r = 0; r < size && held; r++) {
@@ -43,20 +60,40 @@ static bool exchange_lent(struct sy_group *group, struct sy_fabric *fabric, int 
                sy_wait_pause(&wait))
             (void)sy_fabric_progress(fabric, &err);
         memset(row, 1 + r + round, sizeof row);
-        held = st == SY_OK && memcmp((uint8_t *)sy_fabric_window(fabric) + r * ROW, row, ROW) == 0 &&
+        held = st == SY_OK && has_row((uint8_t *)sy_fabric_window(fabric) + r * ROW, row) &&
                sy_fabric_release(fabric, r, SY_LANE_COMBINE, 1, &err) == SY_OK;
     }
     return sy_group_barrier(group, &err) == SY_OK && held;
 }
 
-/* ipc, with files for the memory of GPUs. */
-static void test_lent(struct sy_group *group)
+/* Ranks that lend nothing, or reach no other. */
+static void test_lent_refusals(struct sy_group *group, const struct sy_transport_config *config)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+
+    lending_fails = rank == size - 1;
+    ok_all(sy_fabric_open(group, config, &fabric, &err) == SY_ERR_SYSTEM &&
+               strstr(err.text, "this test lends nothing") && n_lent == 0 && n_borrowed == 0,
+           "ipc: a rank that lends nothing: %s", err.text);
+    lending_fails = false;
+    borrowing_fails = rank == 0;
+    err = (struct sy_error)SY_ERROR_INIT;
+    enum sy_status status = size > 1 ? sy_fabric_open(group, config, &fabric, &err) : SY_ERR_SYSTEM;
+    ok_all(status == SY_ERR_SYSTEM &&
+               (size == 1 || strstr(err.text, "memory of rank 1 for rank 0: this test borrows")) && n_lent == 0 &&
+               n_borrowed == 0,
+           "ipc: a rank that reaches no other: %s", err.text);
+    borrowing_fails = false;
+}
+
+static void test_lent(struct sy_group *group, const struct sy_lender *lender)
 {
     struct sy_transport_config config = {.chunk_bytes = {8, 8},
                                          .n_slots = 2,
                                          .window_bytes = (size_t)size * ROW,
                                          .choice = SY_TRANSPORT_IPC,
-                                         .lender = &file_lender};
+                                         .lender = lender};
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
     enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
@@ -87,20 +124,8 @@ static void test_lent(struct sy_group *group)
     sy_fabric_close(fabric);
     ok_all(n_lent == 0 && n_borrowed == 0, "ipc: all that was lent is back");
 
-    lending_fails = rank == size - 1;
-    err = (struct sy_error)SY_ERROR_INIT;
-    ok_all(sy_fabric_open(group, &config, &fabric, &err) == SY_ERR_SYSTEM &&
-               strstr(err.text, "this test lends nothing") && n_lent == 0 && n_borrowed == 0,
-           "ipc: a rank that lends nothing: %s", err.text);
-    lending_fails = false;
-    borrowing_fails = rank == 0;
-    err = (struct sy_error)SY_ERROR_INIT;
-    status = size > 1 ? sy_fabric_open(group, &config, &fabric, &err) : SY_ERR_SYSTEM;
-    ok_all(status == SY_ERR_SYSTEM &&
-               (size == 1 || strstr(err.text, "memory of rank 1 for rank 0: this test borrows")) && n_lent == 0 &&
-               n_borrowed == 0,
-           "ipc: a rank that reaches no other: %s", err.text);
-    borrowing_fails = false;
+    if (lender == &file_lender)
+        test_lent_refusals(group, &config);
 }
 
 /* What auto makes of memory that can be lent, and of a rank that cannot reach another's. */
@@ -185,7 +210,8 @@ static bool send_some(struct sy_fabric *fabric, int to, int lane, struct stream 
         if (!there)
             return false;
         name_row(rank, to, lane, s->n_placed++, row);
-        memcpy(there, row, ROW);
+        if (!copy(there, row))
+            return false;
     }
     if (s->n_chunks == N_CHUNKS || roll(2))
         return true;
@@ -216,8 +242,7 @@ static bool take_some(struct sy_fabric *fabric, int from, int lane, struct strea
     for (int i = 0; i < telling.n_rows && held; i++) {
         uint8_t row[ROW];
         name_row(from, rank, lane, s->n_told + (uint64_t)i, row);
-        held = memcmp((uint8_t *)sy_fabric_window(fabric) + place_of(from, lane, s->n_told + (uint64_t)i), row, ROW) ==
-               0;
+        held = has_row((uint8_t *)sy_fabric_window(fabric) + place_of(from, lane, s->n_told + (uint64_t)i), row);
     }
     s->n_told += (uint64_t)telling.n_rows;
     s->n_chunks++;
@@ -250,22 +275,22 @@ static bool exchange_carried(struct sy_fabric *fabric, uint64_t *others_bytes, s
     return held && !left;
 }
 
-static struct sy_transport_config carried_config(void)
+static struct sy_transport_config carried_config(const struct sy_courier *courier)
 {
     return (struct sy_transport_config){.chunk_bytes = {sizeof(struct telling), sizeof(struct telling)},
                                         .n_slots = N_SLOTS,
                                         .window_bytes = (size_t)size * SY_N_LANES * SPAN * ROW,
                                         .choice = SY_TRANSPORT_NCCL,
                                         .lender = &file_lender,
-                                        .courier = &test_courier,
+                                        .courier = courier,
                                         .row_bytes = ROW,
                                         .ahead_rows = {17, 23},
                                         .chunk_rows = CHUNK_ROWS};
 }
 
-static void test_carried(struct sy_group *group)
+static void test_carried(struct sy_group *group, const struct sy_courier *courier)
 {
-    struct sy_transport_config config = carried_config();
+    struct sy_transport_config config = carried_config(courier);
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
     enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
@@ -275,6 +300,10 @@ static void test_carried(struct sy_group *group)
     if (sy_group_n_nodes(group) > 1) {
         ok_all(status == SY_ERR_USAGE && strstr(err.text, "--transport nccl cannot reach rank"),
                "nccl is refused on several nodes: %s", err.text);
+        return;
+    }
+    if (status == SY_ERR_USAGE && kernels->on_device) {
+        skip("nccl: rows are in windows with the chunks that tell of them: %s", err.text);
         return;
     }
     if (status != SY_OK)
@@ -310,7 +339,7 @@ static bool is_refused(struct sy_group *group, const struct sy_transport_config 
 
 static void test_carried_refusals(struct sy_group *group)
 {
-    struct sy_transport_config config = carried_config();
+    struct sy_transport_config config = carried_config(&test_courier);
     struct sy_error err;
 
     courier_is_missing = true;
@@ -326,7 +355,7 @@ static void test_carried_refusals(struct sy_group *group)
     config.lender = NULL;
     ok_all(is_refused(group, &config, SY_ERR_USAGE, "--transport nccl goes between ranks on GPUs", &err),
            "nccl, rows in the host's memory: %s", err.text);
-    config = carried_config();
+    config = carried_config(&test_courier);
     courier_is_stuck = size > 1 && rank == 1;
     sy_group_set_timeout(group, 500);
     ok_all(size == 1 ||
@@ -339,15 +368,25 @@ static void test_carried_refusals(struct sy_group *group)
 int main(int argc, char **argv)
 {
     struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_pool *pool;
 
     rank = sy_group_rank(group);
     size = sy_group_size(group);
-    test_lent(group);
-    test_auto_lent(group);
+    kernels = fixture_kernels();
+    if (sy_pool_create(1, NULL, 0, &pool, &err) || kernels->queue_create(pool, &queue, &err))
+        bail("rank %d: %s", rank, err.text);
     random_state = (uint64_t)rank * 977 + 5;
-    test_carried(group);
-    if (sy_group_n_nodes(group) == 1)
-        test_carried_refusals(group);
+    test_lent(group, kernels->on_device ? kernels->lender : &file_lender);
+    test_carried(group, kernels->on_device ? kernels->courier : &test_courier);
+    if (!kernels->on_device) {
+        test_auto_lent(group);
+        if (sy_group_n_nodes(group) == 1)
+            test_carried_refusals(group);
+        skip("ipc and nccl between GPUs: SWITCHYARD_DEVICE=cuda asks for them");
+    }
+    kernels->queue_destroy(queue);
+    sy_pool_destroy(pool);
     done();
     return tap_mpi_end(group);
 }
