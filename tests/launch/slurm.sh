@@ -80,7 +80,7 @@ slurm_up() {
         mkdir -p "$slurm_dir/spool/nd$slurm_i"
         if ! net_quietly net_on "$slurm_i" mount -t tmpfs none "$slurm_dir/local" ||
             ! net_quietly net_on "$slurm_i" slurmd -N "nd$slurm_i"; then
-            net_failed "slurmd does not start on node $slurm_i: $(tail -n 1 "$slurm_dir/log/nd$slurm_i" 2>/dev/null)"
+            net_failed "slurmd does not start on node $slurm_i"
             return
         fi
     done

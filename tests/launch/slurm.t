@@ -107,16 +107,29 @@ node_types:
   two: {devices: [{id: "cpu[0-1]", type: cores}]}
 nodes: [{name: nd1, type: two}, {name: nd0, type: one}]
 END
-# Its last job is of a node that is not in the allocation.
+# Then a node that is not in the allocation, and an srun whose ranks get no PMIx.
+cat >"$SY_TMP/srun" <<END
+#!/bin/sh
+for word in "\$@"; do
+    shift
+    [ "\$word" != --mpi=pmix ] || word=--mpi=none
+    set -- "\$@" "\$word"
+done
+exec srun "\$@"
+END
+chmod +x "$SY_TMP/srun"
 cat >"$SY_TMP/cluster" <<END
 #!/bin/sh
 $LAUNCH --cluster "$SY_TMP/cluster.yaml" doctor
 $LAUNCH --hosts nd0,nd7 doctor
+SRUN=$SY_TMP/srun $LAUNCH --srun doctor
 END
 cluster=$(slurm_submit -o "$SY_TMP/cluster.log" -N 2 --ntasks-per-node=2 "$SY_TMP/cluster")
 wait_for 60 ended "$cluster"
 places=$(awk '/^ *[0-9]+  nd/ { print $1 $2 }' "$SY_TMP/cluster.log" | paste -sd ' ' -)
 is "a cluster file: where ranks are" "$places" "0nd1 1nd1 2nd0"
+has "no PMIx" "$(cat "$SY_TMP/cluster.log")" \
+    "switchyard-run: the ranks that srun starts do not find one another"
 has "a node of others" "$(cat "$SY_TMP/cluster.log")" "switchyard-run: Slurm cannot start a step on nd0,nd7"
 
 # ---- an array, a line of options each ----

@@ -163,7 +163,7 @@ END
     for node in 0 1 2; do
         echo "nd$node $(cat "$keys/host.pub")"
     done >"$keys/known"
-    start_sshd 1
+    start_sshd 1 && net_on 0 timeout 10 "$keys/ssh" -o BatchMode=yes nd1 true
 }
 
 sshd=$(command -v sshd)
