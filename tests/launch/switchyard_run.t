@@ -170,6 +170,23 @@ export A='1 2'
 mpirun -n 1 -x A -x SWITCHYARD_THREADS program doctor" --env "A=1 2" doctor
 has "what a small machine needs is set" "$(cat out)" "export OMPI_MCA_mpi_yield_when_idle=1"
 
+# ---- where it lies ----
+
+mkdir elsewhere
+ln -s "$run" elsewhere/linked
+run=elsewhere/linked dry "a symbolic link to it" "# ranks of each node: localhost 1
+mpirun -n 1 program doctor" doctor
+cp "$run" elsewhere/alone
+run=elsewhere/alone refused "a copy of it alone" 71 "the files that belong to it are neither in $SY_TMP/elsewhere" \
+    doctor
+top=$SY_TMP/install
+mkdir -p "$top/bin" "$top/share/switchyard"
+cp "$run" program "$top/bin"
+mv "$top/bin/program" "$top/bin/switchyard"
+cp "$SY_SRCDIR"/launch/*.sh "$top/share/switchyard"
+is "installed: the program beside it" "$("$top/bin/switchyard-run" --dry-run doctor | tail -n 1)" \
+    "mpirun -n 1 -x HWLOC_COMPONENTS $top/bin/switchyard doctor"
+
 # ---- in Slurm ----
 
 stand_in bin/scontrol <<'END'
@@ -201,7 +218,7 @@ mpirun -n 7 program doctor" doctor
 dry "an allocation, so many on each node" "# ranks of each node: nd0 4, nd1 4, nd2 4, nd3 4
 mpirun -n 16 --map-by ppr:4:node program doctor" --per-node 4 doctor
 dry "an allocation, by srun" "# ranks of each node: nd0 2, nd1 2, nd2 2, nd3 1
-srun --mpi=pmix --cpu-bind=none -n 7 program doctor" --srun doctor
+srun --mpi=pmix --cpu-bind=none --export=ALL -n 7 program doctor" --srun doctor
 SLURM_NTASKS=5 dry "an allocation with room for more" "# ranks of each node: nd0 2, nd1 2, nd2 1
 mpirun -n 5 program doctor" doctor
 launch --srun --check
