@@ -187,6 +187,7 @@ libcli_a_SOURCES = \
 	%D%/cli/settings.c %D%/cli/settings.h \
 	%D%/cli/setup.c %D%/cli/setup.h \
 	%D%/cli/signals.c %D%/cli/signals.h \
+	%D%/cli/site.c %D%/cli/site.h \
 	%D%/cli/summary.c %D%/cli/summary.h \
 	%D%/cli/topo.c \
 	%D%/cli/version.c %D%/cli/version.h \

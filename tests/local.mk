@@ -224,7 +224,8 @@ tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 sy_shell_tests_light += %D%/launch/chat.t %D%/launch/checkpoint.t %D%/launch/cli.t %D%/launch/complete.t \
 	%D%/launch/greedy.t %D%/launch/topo.t
 sy_shell_tests_light += %D%/launch/switchyard_run.t
-sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/doctor.t %D%/launch/drain.t %D%/launch/faults.t \
+sy_shell_tests += %D%/launch/batch.t %D%/launch/bench.t %D%/launch/cluster.t %D%/launch/doctor.t %D%/launch/drain.t \
+	%D%/launch/faults.t \
 	%D%/launch/measure_load.t %D%/launch/score.t %D%/launch/slurm.t
 check_PROGRAMS += %D%/launch/hollow %D%/launch/jsonl %D%/launch/tensors
 tests_launch_hollow_SOURCES = %D%/launch/hollow.c

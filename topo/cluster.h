@@ -35,6 +35,9 @@ enum sy_status sy_cluster_dump(const struct sy_cluster *cluster, bool sources, s
 enum sy_status sy_cluster_merge(struct sy_cluster *cluster, const struct sy_cluster *found,
                                 enum sy_discover_policy policy, struct sy_report *report, struct sy_error *err);
 
+/* Is a node of the cluster this host, by its name or pattern, with or without its domain? */
+bool sy_cluster_is_host(const struct sy_cluster *cluster, int node, const char *host);
+
 /* Where a value stands, for a report. */
 struct sy_place sy_cluster_place(const struct sy_cluster *cluster, struct sy_source from);
 

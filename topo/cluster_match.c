@@ -25,6 +25,13 @@ static bool is_host(const char *pattern, const char *host)
     return fnmatch(pattern, host, 0) == 0 || fnmatch(pattern, label, 0) == 0;
 }
 
+bool sy_cluster_is_host(const struct sy_cluster *c, int node, const char *host)
+{
+    const struct sy_node *n = &c->nodes[node];
+
+    return is_host(sy_cluster_text(c, SY_KNOWN(n->host) ? n->host.value : n->name), host);
+}
+
 /* First nodes whose name is the host's, then those with patterns, in order. */
 static void match_nodes(struct sy_match *m)
 {

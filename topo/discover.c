@@ -171,3 +171,31 @@ int sy_machine_bind(const struct sy_machine *machine, int local, int n_local, in
         cpus[i] = machine->cpus[first + i];
     return 1;
 }
+
+bool sy_machine_narrow(struct sy_machine *machine, const char *cpus)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    int n = 0;
+
+    if (!set || hwloc_bitmap_list_sscanf(set, cpus) != 0) {
+        hwloc_bitmap_free(set);
+        return false;
+    }
+    for (int i = 0; i < machine->n_cores; i++)
+        n += hwloc_bitmap_isset(set, (unsigned)machine->cpus[i]) > 0;
+    if (n) {
+        int kept = 0, before = machine->n_cores;
+        for (int i = 0; i < before; i++)
+            if (hwloc_bitmap_isset(set, (unsigned)machine->cpus[i]))
+                machine->cpus[kept++] = machine->cpus[i];
+        /* Each core keeps as many CPUs as it had. */
+        machine->n_cpus = machine->n_cpus / before * kept;
+        machine->n_cores = kept;
+        hwloc_bitmap_zero(set);
+        for (int i = 0; i < kept; i++)
+            hwloc_bitmap_set(set, (unsigned)machine->cpus[i]);
+        machine->cpus_key = hash_cpus(set);
+    }
+    hwloc_bitmap_free(set);
+    return n > 0;
+}

@@ -4,6 +4,7 @@
 #ifndef SY_TOPO_DISCOVER_H
 #define SY_TOPO_DISCOVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,5 +35,8 @@ int sy_machine_threads(const struct sy_machine *machine, int n_local);
 /* CPUs for the threads of local rank `local` of n_local, each thread one core: returns 1 and fills cpus[n_threads], or 0 when
  * there are fewer cores than threads in all or a quota shares the cores with others (then nothing should be bound). */
 int sy_machine_bind(const struct sy_machine *machine, int local, int n_local, int n_threads, int *cpus);
+
+/* Leave only the cores of a list of CPUs, "0-15,32". False when that is no list or leaves no core: then nothing changes. */
+bool sy_machine_narrow(struct sy_machine *machine, const char *cpus);
 
 #endif

@@ -125,6 +125,10 @@ static void print_job(const struct sy_setup *setup, const struct rank_report *al
     if (all[0].cpu_quota > 0)
         printf(", limited to %.2f cores", all[0].cpu_quota);
     printf("\ninstruction set of all ranks: %s\n", sy_isa_name(setup->isa));
+    for (int r = 0; r < setup->n_ranks && setup->site.cluster; r++) {
+        char place[400];
+        printf("place of rank %d: %s\n", r, sy_site_show(&setup->site, r, place, sizeof place));
+    }
     for (int r = 0; r < setup->n_ranks; r++)
         printf("CPUs of rank %d: %s%s\n", r, all[r].bound ? "" : "any of ", all[r].cpus);
     for (int r = 0; r < setup->n_ranks; r++)

@@ -61,8 +61,9 @@ const struct sy_option sy_settings_table[] = {
      "Numbers of ranks, as 1,2,4: show what each of so many ranks would hold of --model. Without it: of as many as "
      "there are."},
 
-    {"cluster", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(cluster), "Topology",
-     "Show what a cluster file says, instead of these machines."},
+    {"cluster", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, ANY, AT(cluster), "Topology",
+     "A cluster file: topo shows what it says instead of these machines; each rank of a job takes the device and "
+     "the CPUs that it gives to that rank."},
     {"import-hwloc", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_hwloc), "Topology",
      "Show a machine from XML of hwloc (lstopo FILE.xml), version 1 or 2."},
     {"import-nccl", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_nccl), "Topology",

@@ -196,10 +196,34 @@ static enum sy_status take_turn(struct sy_setup *setup, struct sy_gpu_view *view
     return SY_OK;
 }
 
+/* The GPU that the cluster file gives this rank. */
+static enum sy_status take_place(struct sy_setup *setup, const struct sy_gpu_view *view, int *gpu, struct sy_error *err)
+{
+    char place[400];
+
+    setup->gpu_why = "as the cluster file says";
+    *gpu = sy_site_gpu(&setup->site, view->pci, view->n);
+    if (*gpu >= 0)
+        return SY_OK;
+    return sy_error_set(err, SY_ERR_USAGE, "--cluster: %s is not among the %d GPU%s that this rank sees",
+                        sy_site_show(&setup->site, setup->rank, place, sizeof place), (int)view->n,
+                        view->n == 1 ? "" : "s");
+}
+
+/* What --device says; where it leaves that open, what the cluster file does. */
+static const char *device_of(const struct sy_setup *setup)
+{
+    const char *asked = setup->settings->device;
+
+    if (!setup->site.cluster || strcmp(asked, "auto") != 0)
+        return asked;
+    return setup->site.on_gpus ? "cuda" : "cpu";
+}
+
 /* GPUs when they are asked for, or when every rank has one: ranks of different kinds would not get the same answer. */
 static enum sy_status choose_device(struct sy_setup *setup, struct sy_error *err)
 {
-    const char *asked = setup->settings->device;
+    const char *asked = device_of(setup);
     char why[128] = "";
     int number = -1, n_mine = strcmp(asked, "cpu") ? sy_cuda_count(why, sizeof why) : 0;
     struct sy_gpu_view mine, *all = malloc((size_t)setup->n_ranks * sizeof *all);
@@ -219,6 +243,8 @@ static enum sy_status choose_device(struct sy_setup *setup, struct sy_error *err
     setup->gpu_why = "named by --device";
     if (!n_mine)
         st = sy_error_set(err, SY_ERR_USAGE, "--device %s: no GPU can be used here: %s", asked, why);
+    else if (number < 0 && setup->site.cluster)
+        st = take_place(setup, &mine, &number, err);
     else if (number < 0)
         st = take_turn(setup, all, &number, err);
     free(all);
@@ -254,6 +280,13 @@ enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
 {
     enum sy_status st = sy_setup_agree(setup, sy_machine_discover(&setup->machine, err), err);
 
+    if (!st)
+        st = sy_site_open(setup->group, setup->settings->cluster, &setup->site, err);
+    if (!st && setup->site.cluster && strcmp(setup->settings->bind, "none") != 0 &&
+        !sy_site_narrow(&setup->site, &setup->machine))
+        sy_log(SY_LOG_WARN,
+               "rank %d may use none of the CPUs that %s gives it: it is bound to others, or they are not there",
+               setup->rank, setup->settings->cluster);
     if (!st)
         st = count_sharers(setup, err);
     if (!st)
@@ -396,6 +429,7 @@ int sy_setup_leave(struct sy_setup *setup, enum sy_status st, const struct sy_er
     if (st && setup->rank == 0)
         sy_log(SY_LOG_ERROR, "%s", err->text);
     sy_session_destroy(setup->session);
+    sy_site_close(&setup->site);
     sy_model_destroy(setup->model);
     sy_checkpoint_close(setup->ckpt);
     sy_group_fini(setup->group);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "cli/site.h"
 #include "comm/group.h"
 #include "discover.h"
 #include "engine/session.h"
@@ -27,6 +28,7 @@ struct sy_setup {
     int rank, n_ranks;
     int64_t begin_ns; /* sy_clock_ns() at the start */
     double mpi_s;     /* until MPI was there */
+    struct sy_site site;
     struct sy_machine machine;
     int n_sharers, share; /* ranks of this node that may use the same CPUs, and this rank's place among them */
     enum sy_isa isa;

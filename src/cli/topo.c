@@ -108,24 +108,6 @@ static enum sy_status import_file(struct topo *t, struct sy_error *err)
     return st;
 }
 
-static enum sy_status read_cluster(struct topo *t, struct sy_error *err)
-{
-    struct sy_report *report = sy_report_create();
-    struct sy_buf lines = SY_BUF_INIT;
-    int n_errors;
-
-    t->cluster = sy_cluster_read(t->settings->cluster, report);
-    if (sy_report_print(report, &lines) && lines.len)
-        fwrite(lines.data, 1, lines.len, stderr);
-    n_errors = sy_report_n_errors(report);
-    sy_buf_fini(&lines);
-    sy_report_destroy(report);
-    if (t->cluster)
-        return SY_OK;
-    return sy_error_set(err, SY_ERR_DATA, "%s is not read: %d error%s", t->settings->cluster, n_errors,
-                        n_errors == 1 ? "" : "s");
-}
-
 /* Where the picture comes from: at most one of the three files, else the machines themselves. */
 static enum sy_status check_settings(const struct sy_settings *s, struct sy_error *err)
 {
@@ -225,7 +207,7 @@ static enum sy_status look(struct topo *t, struct sy_setup *setup, struct sy_err
     if (!s->cluster && !s->import_hwloc && !s->import_nccl)
         st = sy_gather_cluster(setup->group, &t->cluster, &t->view, &t->topology, &t->findings, err);
     else if (setup->rank == 0)
-        st = s->cluster ? read_cluster(t, err) : import_file(t, err);
+        st = s->cluster ? sy_site_read(s->cluster, &t->cluster, err) : import_file(t, err);
     sy_findings_print(&t->findings, stderr);
     if (!st && setup->rank == 0)
         st = put_out(t, err);
