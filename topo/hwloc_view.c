@@ -20,7 +20,11 @@ static void pci_of(hwloc_obj_t obj, char out[20])
 static void read_numa(hwloc_topology_t topology, struct sy_view *view, struct sy_findings *findings)
 {
     hwloc_obj_t obj = NULL;
-    int core_depth = hwloc_get_type_or_below_depth(topology, HWLOC_OBJ_CORE);
+    int core_depth = hwloc_get_type_depth(topology, HWLOC_OBJ_CORE);
+
+    /* hwloc's own function that would do this relies on there being PUs, which not every file has. */
+    if (core_depth < 0)
+        core_depth = hwloc_get_type_depth(topology, HWLOC_OBJ_PU);
 
     while ((obj = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_NUMANODE, obj))) {
         if (view->n_numa == SY_VIEW_NUMA_MAX) {
@@ -32,7 +36,7 @@ static void read_numa(hwloc_topology_t topology, struct sy_view *view, struct sy
         numa->number = (int)obj->os_index;
         numa->bytes = obj->attr->numanode.local_memory;
         hwloc_bitmap_list_snprintf(numa->cpus, sizeof numa->cpus, obj->cpuset);
-        int n = hwloc_get_nbobjs_inside_cpuset_by_depth(topology, obj->cpuset, core_depth);
+        int n = core_depth < 0 ? 0 : hwloc_get_nbobjs_inside_cpuset_by_depth(topology, obj->cpuset, core_depth);
         numa->n_cores = n > 0 ? n : 0;
     }
 }

@@ -2,18 +2,26 @@
  * hwloc_xml.c - files of lstopo: looked at by expat first, then read by hwloc itself
  *
  * hwloc says on standard error what it does not like and nothing to its caller. What can be wrong with a file is therefore found
- * before: not XML, not a topology, a version that this hwloc does not read, nested without end.
+ * before: not XML, not a topology, a version that this hwloc does not read, nested without end. The rest is read in a process
+ * of its own.
  */
 #include <errno.h>
 #include <expat.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "hwloc_view.h"
 
-#define DEPTH_MAX 256
-#define BYTES_MAX ((size_t)64 << 20)
+/* Longest time for one file. */
+#define SECONDS_MAX 30
+#define DEPTH_MAX   256
+#define BYTES_MAX   ((size_t)64 << 20)
 
 struct look {
     XML_Parser parser;
@@ -125,28 +133,122 @@ static int load(hwloc_topology_t topology, const char *text, size_t len)
     return rc;
 }
 
+/* In a process of its own, since hwloc does not survive every file: what it made of it, or nothing, through a pipe. */
+static void read_alone(int fd, const char *text, size_t len, struct sy_view *view)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    struct sy_findings found = SY_FINDINGS_INIT;
+    struct sy_error err = SY_ERROR_INIT;
+    hwloc_topology_t topology;
+
+    /* MPI's handlers would write pages about it. */
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    alarm(SECONDS_MAX);
+    if (hwloc_topology_init(&topology) || load(topology, text, len) ||
+        sy_hwloc_view(topology, SY_GPUS_IN_TREE, view, &found, &err))
+        _exit(1);
+    sy_nvml_check(&view->nvml, "", &found);
+    int32_t n = found.n;
+    if (sy_file_write(fd, "pipe", view, sizeof *view, &err) ||
+        sy_file_write(fd, "pipe", view->nvml.gpus, (size_t)view->nvml.n_gpus * sizeof *view->nvml.gpus, &err) ||
+        sy_file_write(fd, "pipe", &n, sizeof n, &err) ||
+        sy_file_write(fd, "pipe", found.list, (size_t)n * sizeof *found.list, &err))
+        _exit(1);
+    _exit(0);
+}
+
+static bool is_place(const struct sy_view *view, const struct sy_view_place *at, int n_above)
+{
+    return at->numa >= -1 && at->numa < view->n_numa && at->upstream >= -1 && at->upstream < n_above;
+}
+
+/* Numbers that are indices are within their arrays, and texts end: a broken heap may have written anything. */
+static bool is_sane(struct sy_view *view)
+{
+    if (view->n_numa < 0 || view->n_numa > SY_VIEW_NUMA_MAX || view->n_switches < 0 ||
+        view->n_switches > SY_VIEW_SWITCHES_MAX || view->n_nics < 0 || view->n_nics > SY_VIEW_NICS_MAX ||
+        view->nvml.n_gpus < 0 || view->nvml.n_gpus > SY_NVML_GPUS_MAX)
+        return false;
+    for (int i = 0; i < view->n_switches; i++)
+        if (!is_place(view, &view->switches[i].at, view->n_switches) || view->switches[i].at.upstream == i)
+            return false;
+    for (int i = 0; i < view->n_nics; i++)
+        if (!is_place(view, &view->nics[i].at, view->n_switches))
+            return false;
+    for (int i = 0; i < view->nvml.n_gpus; i++)
+        if (!is_place(view, &view->gpus[i], view->n_switches))
+            return false;
+    return true;
+}
+
+/* What the other process wrote, into view and findings. */
+static bool take(const struct sy_buf *bytes, const char *name, struct sy_view *view, struct sy_findings *findings)
+{
+    struct sy_cursor cursor = {bytes->data, bytes->len, 0};
+    struct sy_finding f;
+    int32_t n = 0;
+
+    bool good = sy_cursor_take(&cursor, view, sizeof *view);
+    view->nvml.gpus = NULL;
+    view->nvml.pairs = NULL;
+    if (!good || !is_sane(view)) {
+        memset(view, 0, sizeof *view);
+        return false;
+    }
+    view->nvml.gpus = calloc(SY_NVML_GPUS_MAX, sizeof *view->nvml.gpus);
+    if (!view->nvml.gpus ||
+        !sy_cursor_take(&cursor, view->nvml.gpus, (size_t)view->nvml.n_gpus * sizeof *view->nvml.gpus) ||
+        !sy_cursor_take(&cursor, &n, sizeof n))
+        return false;
+    for (int i = 0; i < n && sy_cursor_take(&cursor, &f, sizeof f); i++)
+        sy_findings_add(findings, f.severity, name, "%.*s", (int)sizeof f.text, f.text);
+    return true;
+}
+
+/* All that comes through a pipe until its other end is closed. */
+static bool read_pipe(int fd, struct sy_buf *bytes)
+{
+    char piece[65536];
+    ssize_t n;
+
+    while ((n = read(fd, piece, sizeof piece)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 || !sy_buf_append(bytes, piece, (size_t)n))
+            return false;
+    }
+    return true;
+}
+
 enum sy_status sy_hwloc_xml_read(const char *name, const char *text, size_t len, struct sy_view *view,
                                  struct sy_findings *findings, struct sy_error *err)
 {
-    hwloc_topology_t topology;
-    struct sy_findings mine = SY_FINDINGS_INIT;
+    struct sy_buf bytes = SY_BUF_INIT;
     enum sy_status st = look_at(name, text, len, err);
+    int fds[2], ended = -1;
 
     if (st)
         return st;
-    if (hwloc_topology_init(&topology) != 0)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", name);
-    if (load(topology, text, len) != 0)
-        st = sy_error_set(err, SY_ERR_DATA, "%s: error: hwloc %x.%x does not read it as a topology", name,
-                          hwloc_get_api_version() >> 16, hwloc_get_api_version() >> 8 & 0xff);
-    if (!st)
-        st = sy_hwloc_view(topology, SY_GPUS_IN_TREE, view, &mine, err);
-    if (!st)
-        sy_nvml_check(&view->nvml, "", &mine);
-    for (int i = 0; i < mine.n; i++)
-        sy_findings_add(findings, mine.list[i].severity, name, "%s", mine.list[i].text);
-    sy_findings_fini(&mine);
-    hwloc_topology_destroy(topology);
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return sy_error_errno(err, SY_ERR_SYSTEM, "%s: no pipe", name);
+    pid_t pid = fork();
+    if (pid == 0)
+        read_alone(fds[1], text, len, view);
+    close(fds[1]);
+    bool good = pid > 0 && read_pipe(fds[0], &bytes);
+    close(fds[0]);
+    while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR)
+        ;
+    if (pid < 0 || !good)
+        st = sy_error_errno(err, SY_ERR_SYSTEM, "%s: no process to read it", name);
+    else if (!WIFEXITED(ended) || WEXITSTATUS(ended) > 1)
+        st = sy_error_set(err, SY_ERR_DATA, "%s: error: hwloc fails when it reads this file", name);
+    else if (WEXITSTATUS(ended) || !take(&bytes, name, view, findings))
+        st = sy_error_set(err, SY_ERR_DATA,
+                          "%s: error: hwloc does not read it as a topology (HWLOC_XML_VERBOSE=1 has it say why)", name);
+    sy_buf_fini(&bytes);
     return st;
 }
 

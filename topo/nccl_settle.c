@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * nccl_settle.c - what can be said of an NCCL topology only when all of it has been read
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,8 @@ static void order_numa(struct sy_view *view)
         view->gpus[i].numa = moved(to, view->gpus[i].numa);
 }
 
-/* Where GPUs have numbers those give the order; they are few. */
+/* GPUs that have numbers stand in their order, then those without, last those that the file only tells the place of; they are
+ * few. */
 static void order_gpus(struct sy_nccl_reader *r, int v)
 {
     struct sy_view *view = r->xml->views[v];
@@ -48,7 +50,8 @@ static void order_gpus(struct sy_nccl_reader *r, int v)
 
     for (int i = 0; i < n; i++)
         if (dev[i] < 0)
-            return;
+            dev[i] = view->nvml.gpus[i].n_up < 0 ? INT_MAX : INT_MAX - 1;
+
     for (int i = 1; i < n; i++)
         for (int j = i; j > 0 && dev[j - 1] > dev[j]; j--) {
             struct sy_nvml_gpu gpu = view->nvml.gpus[j];

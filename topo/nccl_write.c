@@ -98,13 +98,17 @@ static void port(double bw, char out[80])
 static void put_gpu(struct writer *w, int i, int depth)
 {
     const struct sy_nvml_gpu *gpu = &w->view->nvml.gpus[i];
-    char speed[80];
+    char speed[80], sm[24] = "";
 
     port(w->view->gpus[i].bw, speed);
     put(w, depth, "<pci busid=\"%s\" class=\"0x030200\" vendor=\"0x10de\"%s>", gpu->pci, speed);
+    /* Without <gpu> NCCL looks at the GPU itself. */
+    bool known = gpu->sm > 0 || gpu->n_up >= 0;
     if (gpu->sm > 0)
-        put(w, depth + 1, "<gpu dev=\"%d\" sm=\"%d\" rank=\"%d\" gdr=\"1\">", i, (int)gpu->sm, i);
-    for (int k = 0; k < gpu->n_nvlinks && gpu->sm > 0; k++) {
+        snprintf(sm, sizeof sm, " sm=\"%d\"", (int)gpu->sm);
+    if (known)
+        put(w, depth + 1, "<gpu dev=\"%d\"%s rank=\"%d\" gdr=\"1\">", i, sm, i);
+    for (int k = 0; k < gpu->n_nvlinks && known; k++) {
         const struct sy_nvlink *link = &gpu->nvlinks[k];
         if (link->far != SY_FAR_UNKNOWN)
             put(w, depth + 2, "<nvlink target=\"%s\" count=\"%d\" tclass=\"%s\"/>",
@@ -113,9 +117,9 @@ static void put_gpu(struct writer *w, int i, int depth)
                 : link->far == SY_FAR_CPU  ? "0x068001"
                                            : "0x030200");
     }
-    if (gpu->n_c2c > 0 && gpu->sm > 0)
+    if (gpu->n_c2c > 0 && known)
         put(w, depth + 2, "<c2c bw=\"%d\" count=\"%d\"/>", (int)(gpu->c2c_bw * 1e-6), (int)gpu->n_c2c);
-    if (gpu->sm > 0)
+    if (known)
         put(w, depth + 1, "</gpu>");
     put(w, depth, "</pci>");
 }

@@ -9,13 +9,24 @@
 
 #include "nvml.h"
 
+/* Hexadecimal digits, at most so many, and the character after them; sscanf would take signs and blanks too. */
+static bool take_hex(const char **at, int most, char end, unsigned *out)
+{
+    int n = 0;
+
+    for (*out = 0; n < most && isxdigit((unsigned char)**at); n++, ++*at)
+        *out = *out << 4 |
+               (unsigned)(isdigit((unsigned char)**at) ? **at - '0' : tolower((unsigned char)**at) - 'a' + 10);
+    return n && *(*at)++ == end;
+}
+
 void sy_pci_spell(const char *text, char out[20])
 {
     unsigned domain, bus, device, function;
-    int end = 0;
 
     out[0] = 0;
-    if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &end) != 4 || text[end])
+    if (!take_hex(&text, 8, ':', &domain) || !take_hex(&text, 2, ':', &bus) || !take_hex(&text, 2, '.', &device) ||
+        !take_hex(&text, 1, 0, &function))
         return;
     /* What a hypervisor or another machine hides. */
     if (domain == 0xffffffffu)

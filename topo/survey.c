@@ -117,6 +117,10 @@ enum sy_status sy_view_discover(const char *nvml_library, const char *sysfs, str
     if (gethostname(view->host, sizeof view->host - 1) != 0)
         snprintf(view->host, sizeof view->host, "unknown");
     st = sy_hwloc_view(loaded, SY_GPUS_GIVEN, view, findings, err);
+    /* Where memory was added while the system ran, the NUMA node does not know of it. */
+    uint64_t installed = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (!st && view->n_numa == 1 && hwloc_topology_is_thissystem(loaded) && view->numa[0].bytes < installed)
+        view->numa[0].bytes = installed;
     if (!st) {
         read_ports(sysfs, view);
         sy_hwloc_put_nvlinks(loaded, &view->nvml);

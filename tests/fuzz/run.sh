@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh - fuzz a parser: tests/fuzz/run.sh [--coverage] NAME [SECONDS] [LIBFUZZER_OPTION]...
 #
-# NAME is safetensors, config, tokenizer, jsonl or template; SECONDS is 60 unless given. Needs clang with libFuzzer. The harness
-# is built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that reach something new are kept there in
-# corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To store one, copy it to
-# tests/data/fuzz/NAME, whose files `make check` replays.
+# NAME is safetensors, config, tokenizer, jsonl, template, nccl or hwloc; SECONDS is 60 unless given. Needs clang with libFuzzer.
+# The harness is built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that reach something new are kept there
+# in corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To store one, copy it to
+# tests/data/fuzz/NAME, whose files `make check` replays. What hwloc itself does not survive is reported and is no failure.
 # --coverage runs the stored corpus instead and prints how many lines of the parser it reaches.
 set -eu
 
@@ -49,16 +49,26 @@ jsonl)
     sources="$sources $parser src/cli/render.c"
     ;;
 template) parser="src/chat/*.c" ;;
+nccl)
+    parser="topo/nccl_*.c"
+    sources="src/base/*.c topo/*.c"
+    ;;
+hwloc)
+    parser="topo/hwloc_*.c"
+    sources="src/base/*.c topo/*.c"
+    ;;
 *) usage ;;
 esac
 
+libraries="jansson libpcre2-8 libutf8proc yaml-0.1 hwloc expat"
 mkdir -p "$dir/corpus/$name"
 
 # build FILE FLAGS SOURCE...: the harness, with other sources than its own
 build() {
     out=$1
+    # shellcheck disable=SC2086 # a list of words
     flags="-std=gnu11 -D_GNU_SOURCE -g -O1 -ffp-contract=off -Isrc -I. -Ikernels -Itopo -Itests -Itests/fuzz $2
-        $(pkg-config --cflags jansson libpcre2-8 libutf8proc yaml-0.1)"
+        $(pkg-config --cflags $libraries)"
     shift 2
     rm -rf "$out-objects"
     mkdir -p "$out-objects"
@@ -69,7 +79,7 @@ build() {
             echo "-c $source -o $out-objects/$(echo "$source" | tr / _).o"
         done | xargs -P "$(nproc)" -L 1 "$clang" $flags
         # shellcheck disable=SC2046,SC2086
-        "$clang" $flags "$out-objects"/*.o -o "$out" $(pkg-config --libs jansson libpcre2-8 libutf8proc yaml-0.1) -lpthread -lm
+        "$clang" $flags "$out-objects"/*.o -o "$out" $(pkg-config --libs $libraries) -lpthread -lm
     )
     rm -rf "$out-objects"
 }
