@@ -298,7 +298,7 @@ static void begin_nvlink(struct sy_nccl_reader *r, const char **attributes, cons
     int64_t count = number(r, attributes, "count", 1);
     unsigned long cls = tclass ? strtoul(tclass, NULL, 16) : 0;
 
-    if (open->gpu < 0) {
+    if (open->gpu < 0 || open->kind != NCCL_GPU) {
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "<nvlink> outside a <gpu>");
         return;
     }
@@ -385,7 +385,7 @@ static void begin_c2c(struct sy_nccl_reader *r, const char **attributes, const s
 {
     int64_t count = number(r, attributes, "count", 1), mb = number(r, attributes, "bw", 0);
 
-    if (open->gpu < 0 || count < 0 || count > 64)
+    if (open->gpu < 0 || open->kind != NCCL_GPU || count < 0 || count > 64)
         return;
     r->xml->views[r->view]->nvml.gpus[open->gpu].n_c2c = (int)count;
     r->xml->views[r->view]->nvml.gpus[open->gpu].c2c_bw = mb > 0 ? (double)mb * 1e6 : 0;

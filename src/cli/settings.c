@@ -75,6 +75,9 @@ const struct sy_option sy_settings_table[] = {
      "Write this or the imported machine as NCCL_TOPO_FILE has it."},
     {"yaml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(yaml), "Topology",
      "Write it as a cluster file, with a comment on each value that says where it comes from."},
+    {"check", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(check), "Topology",
+     "Hold a cluster file against the machines (or an imported file): what it says otherwise is said, each with its "
+     "place, and the exit code is 65."},
     {"svg", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(svg), "Topology",
      "Draw it: nodes, GPUs, switches, NICs, links and their rates."},
     {"places", 0, SY_OPTION_BOOL, "false", NULL, NULL, 0, 0, TOPO, AT(places), "Topology",

@@ -27,7 +27,7 @@ struct sy_settings {
     bool resume, chat;
     int64_t truncate;
     /* topology */
-    const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml, *svg, *yaml;
+    const char *cluster, *import_hwloc, *import_nccl, *hwloc_xml, *nccl_xml, *svg, *yaml, *check;
     bool places;
     /* measurements */
     const char *measure, *shape, *prefill, *decode, *tokens, *json, *routing;

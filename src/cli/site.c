@@ -37,6 +37,21 @@ enum sy_status sy_site_read(const char *path, struct sy_cluster **cluster, struc
     return st || *cluster ? st : sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", path);
 }
 
+enum sy_status sy_site_check(const char *path, const struct sy_cluster *found, struct sy_error *err)
+{
+    struct sy_cluster *cluster = NULL;
+    struct sy_report *report = sy_report_create();
+    enum sy_status st = sy_site_read(path, &cluster, err);
+
+    if (!st)
+        st = sy_cluster_merge(cluster, found, SY_DISCOVER_VERIFY, report, err);
+    if (!st)
+        st = say(report, path, err);
+    sy_report_destroy(report);
+    sy_cluster_destroy(cluster);
+    return st;
+}
+
 /* Rank 0's policy, on every rank. */
 static enum sy_status share_policy(struct sy_group *group, const struct sy_cluster *cluster, int *policy,
                                    struct sy_error *err)

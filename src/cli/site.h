@@ -25,6 +25,10 @@ struct sy_site {
  * SY_ERR_IO when there is none. */
 enum sy_status sy_site_read(const char *path, struct sy_cluster **cluster, struct sy_error *err);
 
+/* Hold a cluster file against what was found. Differences are on standard error then, and one line of them in err.
+ * Errors: SY_ERR_DATA (they differ, or the file is wrong); SY_ERR_IO; SY_ERR_SYSTEM. */
+enum sy_status sy_site_check(const char *path, const struct sy_cluster *found, struct sy_error *err);
+
 /* Collective. path: of rank 0's file, NULL on all ranks: none. Errors, the same on all ranks: SY_ERR_DATA for a file that is
  * wrong or, with discover: verify, differs from the machines; SY_ERR_USAGE where ranks do not run as it says. */
 enum sy_status sy_site_open(struct sy_group *group, const char *path, struct sy_site *site, struct sy_error *err);

@@ -113,6 +113,8 @@ static enum sy_status check_settings(const struct sy_settings *s, struct sy_erro
 {
     if (!!s->cluster + !!s->import_hwloc + !!s->import_nccl > 1)
         return sy_error_set(err, SY_ERR_USAGE, "of --cluster, --import-hwloc and --import-nccl only one can be given");
+    if (s->check && s->cluster)
+        return sy_error_set(err, SY_ERR_USAGE, "--check holds a cluster file against machines, not against another one");
     bool imported = s->cluster || s->import_hwloc || s->import_nccl;
     if (s->hwloc_xml && imported)
         return sy_error_set(err, SY_ERR_USAGE, "--hwloc-xml writes what was discovered here, not what a file says");
@@ -211,6 +213,11 @@ static enum sy_status look(struct topo *t, struct sy_setup *setup, struct sy_err
     sy_findings_print(&t->findings, stderr);
     if (!st && setup->rank == 0)
         st = put_out(t, err);
+    if (!st && s->check && setup->rank == 0) {
+        st = sy_site_check(s->check, t->cluster, err);
+        if (!st)
+            fprintf(stderr, "%s says of these machines what was found\n", s->check);
+    }
     return sy_setup_agree(setup, st, err);
 }
 

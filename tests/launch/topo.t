@@ -82,6 +82,18 @@ switchyard topo --cluster "$SY_TMP/hgx.yaml"
 is "and read again: exit code" "$rc" 0
 is "as the same tree" "$(sed -n '/^  numa0/,/^$/p' "$SY_TMP/out")" "$(sed -n '/^  numa0/,/^$/p' "$SY_TMP/shown")"
 
+as hgx-h200 topo --check "$SY_TMP/hgx.yaml"
+is "a file that was written is held against the same machine: exit code" "$rc" 0
+has "and agrees" "$(cat "$SY_TMP/err")" "hgx.yaml says of these machines what was found"
+sed 's/mem: [0-9]* .*B  # discovered/mem: 1 GB/; /sm: 90/s/90/80/' "$SY_TMP/hgx.yaml" >"$SY_TMP/other.yaml"
+as hgx-h200 topo --check "$SY_TMP/other.yaml"
+is "one that says other things: exit code" "$rc" 65
+has "and where" "$(cat "$SY_TMP/err")" "other.yaml:$(grep -n 'sm: 80' "$SY_TMP/other.yaml" | cut -d : -f 1):"
+as a100-4 topo --check "$SY_TMP/hgx.yaml"
+is "against another machine: exit code" "$rc" 65
+switchyard topo --cluster "$SY_TMP/hgx.yaml" --check "$SY_TMP/hgx.yaml"
+is "against itself: exit code" "$rc" 64
+
 # ---- a cluster file ----
 
 switchyard topo --cluster "$SY_SRCDIR/topo/clusters/h200-4x8.yaml"
