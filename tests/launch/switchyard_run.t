@@ -40,7 +40,7 @@ launch() { # ARGUMENT...
 }
 
 lines() { # what --dry-run prints, without settings of MPI
-    grep -v '^export OMPI_\|^export HWLOC_' out | sed "s|$SY_TMP/||; s/ -x HWLOC_COMPONENTS//"
+    grep -v '^export OMPI_\|^export HWLOC_' out | sed "s|$SY_TMP/||g; s/ -x HWLOC_COMPONENTS//"
 }
 
 dry() { # NAME EXPECTED ARGUMENT...
@@ -132,13 +132,13 @@ rank 0=nd1 slot=1-1
 rank 1=nd0 slot=0-3
 rank 2=nd1 slot=0-0
 END
-mpirun -n 3 --rankfile switchyard.ranks program doctor" --cluster places doctor
+mpirun -n 3 --rankfile switchyard.ranks program doctor --cluster places" --cluster places doctor
 printf '%s\n' "nd0 cpus=0,2" "nd1 cpus=1,3" >places
 dry "a cluster file whose devices say their CPUs" "# ranks of each node: nd0 1
 cat >switchyard.ranks <<'END'
 rank 0=nd0 slot=0,2
 END
-mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor" --cluster places -n 1 doctor
+mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor --cluster places" --cluster places -n 1 doctor
 printf '%s\n' "nd0 -" "nd0 -" "nd1 -" >places
 dry "a cluster file that says nothing of cores" "# ranks of each node: nd0 2, nd1 1
 cat >switchyard.ranks <<'END'
@@ -146,7 +146,7 @@ nd0
 nd0
 nd1
 END
-mpirun -n 3 --mca rmaps seq --hostfile switchyard.ranks program doctor" --cluster places doctor
+mpirun -n 3 --mca rmaps seq --hostfile switchyard.ranks program doctor --cluster places" --cluster places doctor
 launch --cluster wrong doctor
 is "a cluster file that is wrong: exit code" "$rc" 65
 refused "a cluster file without devices" 65 "no hosts: empty has no device" --cluster empty doctor

@@ -95,6 +95,9 @@ END
     launch --cluster "$SY_TMP/four.yaml" doctor
     is "a cluster file of 4 nodes: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
     is "a cluster file of 4 nodes: where ranks are" "$(nodes_of_ranks)" "nd2 nd0 nd1 nd0 nd3 nd1"
+    is "a cluster file of 4 nodes: which devices" \
+        "$(sed -n 's/^place of rank [0-9]*: \([^ ]*\).*/\1/p' "$SY_TMP/out" | paste -sd ' ' -)" \
+        "nd2.cpu1 nd0.cpu0 nd1.cpu1 nd0.cpu1 nd3.cpu0 nd1.cpu0"
     is "a cluster file of 4 nodes: which cores" "$(cpus_of_ranks)" \
         "0: $(cpu 1);1: $(cpu 0);2: $(cpu 1);3: $(cpu 1);4: $(cpu 0);5: $(cpu 0)"
 else
