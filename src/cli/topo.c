@@ -114,7 +114,7 @@ static enum sy_status check_settings(const struct sy_settings *s, struct sy_erro
     if (!!s->cluster + !!s->import_hwloc + !!s->import_nccl > 1)
         return sy_error_set(err, SY_ERR_USAGE, "of --cluster, --import-hwloc and --import-nccl only one can be given");
     if (s->check && s->cluster)
-        return sy_error_set(err, SY_ERR_USAGE, "--check holds a cluster file against machines, not against another one");
+        return sy_error_set(err, SY_ERR_USAGE, "--check holds a cluster file against machines, not another file");
     bool imported = s->cluster || s->import_hwloc || s->import_nccl;
     if (s->hwloc_xml && imported)
         return sy_error_set(err, SY_ERR_USAGE, "--hwloc-xml writes what was discovered here, not what a file says");

@@ -138,7 +138,8 @@ dry "a cluster file whose devices say their CPUs" "# ranks of each node: nd0 1
 cat >switchyard.ranks <<'END'
 rank 0=nd0 slot=0,2
 END
-mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor --cluster places" --cluster places -n 1 doctor
+mpirun -n 1 --mca rmaps_rank_file_physical 1 --rankfile switchyard.ranks program doctor --cluster places" \
+    --cluster places -n 1 doctor
 printf '%s\n' "nd0 -" "nd0 -" "nd1 -" >places
 dry "a cluster file that says nothing of cores" "# ranks of each node: nd0 2, nd1 1
 cat >switchyard.ranks <<'END'
