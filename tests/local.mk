@@ -171,13 +171,14 @@ tests_fuzz_config_t_SOURCES = %D%/fuzz/fuzz_config.c %D%/fuzz/replay.c $(sy_fuzz
 tests_fuzz_tokenizer_t_SOURCES = %D%/fuzz/fuzz_tokenizer.c %D%/fuzz/replay.c
 tests_fuzz_jsonl_t_SOURCES = %D%/fuzz/fuzz_jsonl.c %D%/fuzz/replay.c
 tests_fuzz_template_t_SOURCES = %D%/fuzz/fuzz_template.c %D%/fuzz/replay.c
-sy_unit_tests += %D%/fuzz/nccl.t %D%/fuzz/hwloc.t
+sy_unit_tests += %D%/fuzz/nccl.t %D%/fuzz/hwloc.t %D%/fuzz/cluster.t
+tests_fuzz_cluster_t_SOURCES = %D%/fuzz/fuzz_cluster.c %D%/fuzz/replay.c
 tests_fuzz_nccl_t_SOURCES = %D%/fuzz/fuzz_nccl.c %D%/fuzz/replay.c
 tests_fuzz_hwloc_t_SOURCES = %D%/fuzz/fuzz_hwloc.c %D%/fuzz/replay.c
 EXTRA_DIST += %D%/fuzz/hwloc.dict %D%/fuzz/nccl.dict
 # What only the fuzzer itself is linked with.
 sy_fuzz_mutators = %D%/fuzz/mutate.c %D%/fuzz/mutate.h %D%/fuzz/mutate_json.c %D%/fuzz/mutate_text.c
-EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/make_seeds.py %D%/fuzz/config.dict \
+EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/make_seeds.py %D%/fuzz/cluster.dict %D%/fuzz/config.dict \
 	%D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict %D%/fuzz/template.dict %D%/fuzz/tokenizer.dict
 
 # Options, progress and rings.
