@@ -276,10 +276,6 @@ static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct 
 
 static void begin_gpu(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
 {
-    if (open->kind != NCCL_PCI) {
-        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "<gpu> outside a <pci>");
-        return;
-    }
     struct sy_nccl_open *pci = &r->open[r->depth - 1];
     open->gpu = pci->gpu = add_gpu(r, pci);
     if (open->gpu < 0)
@@ -298,10 +294,8 @@ static void begin_nvlink(struct sy_nccl_reader *r, const char **attributes, cons
     int64_t count = number(r, attributes, "count", 1);
     unsigned long cls = tclass ? strtoul(tclass, NULL, 16) : 0;
 
-    if (open->gpu < 0 || open->kind != NCCL_GPU) {
-        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "<nvlink> outside a <gpu>");
+    if (open->gpu < 0)
         return;
-    }
     if (!target || count < 1 || count > 64) {
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, target ? "count is not a number of links" : "<nvlink> without target");
         return;
@@ -385,20 +379,39 @@ static void begin_c2c(struct sy_nccl_reader *r, const char **attributes, const s
 {
     int64_t count = number(r, attributes, "count", 1), mb = number(r, attributes, "bw", 0);
 
-    if (open->gpu < 0 || open->kind != NCCL_GPU || count < 0 || count > 64)
+    if (open->gpu < 0 || count < 0 || count > 64)
         return;
     r->xml->views[r->view]->nvml.gpus[open->gpu].n_c2c = (int)count;
     r->xml->views[r->view]->nvml.gpus[open->gpu].c2c_bw = mb > 0 ? (double)mb * 1e6 : 0;
 }
 
-/* One element, of which *open is what is known so far: what its parent knew. */
-static void begin_inside(struct sy_nccl_reader *r, enum sy_nccl_element kind, const char **attributes,
-                         struct sy_nccl_open *open)
+/* Each element has its place: what a <cpu> says holds for all inside it. */
+static bool is_in_place(struct sy_nccl_reader *r, enum sy_nccl_element kind, enum sy_nccl_element parent)
 {
-    if (kind != NCCL_CPU && kind != NCCL_OTHER && open->numa < 0 && !r->xml->n_views) {
-        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "expected <cpu> in <system>");
-        return;
-    }
+    static const struct {
+        unsigned parents;
+        const char *text;
+    } places[] = {[NCCL_SYSTEM] = {0, "<system> inside another element"},
+                  [NCCL_CPU] = {1u << NCCL_SYSTEM, "<cpu> outside <system>"},
+                  [NCCL_PCI] = {1u << NCCL_CPU | 1u << NCCL_PCI, "<pci> outside a <cpu>"},
+                  [NCCL_GPU] = {1u << NCCL_PCI, "<gpu> outside a <pci>"},
+                  [NCCL_NVLINK] = {1u << NCCL_GPU, "<nvlink> outside a <gpu>"},
+                  [NCCL_C2C] = {1u << NCCL_GPU, "<c2c> outside a <gpu>"},
+                  [NCCL_NIC] = {1u << NCCL_CPU | 1u << NCCL_PCI, "<nic> outside a <cpu>"},
+                  [NCCL_NET] = {1u << NCCL_NIC, "<net> outside a <nic>"}};
+
+    if (places[kind].parents >> parent & 1)
+        return true;
+    sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s", places[kind].text);
+    return false;
+}
+
+/* One element, of which *open is what is known so far: what its parent knew. */
+static enum sy_nccl_element begin_inside(struct sy_nccl_reader *r, enum sy_nccl_element kind, const char **attributes,
+                                         struct sy_nccl_open *open)
+{
+    if (kind == NCCL_OTHER || !is_in_place(r, kind, open->kind))
+        return NCCL_OTHER;
     switch (kind) {
     case NCCL_CPU:
         begin_cpu(r, attributes, open);
@@ -420,12 +433,11 @@ static void begin_inside(struct sy_nccl_reader *r, enum sy_nccl_element kind, co
         begin_net(r, attributes, open);
         break;
     case NCCL_SYSTEM:
-        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "<system> inside another element");
-        break;
     case NCCL_NIC:
     case NCCL_OTHER:
         break;
     }
+    return kind;
 }
 
 static void XMLCALL begin(void *data, const char *name, const char **attributes)
@@ -453,7 +465,11 @@ static void XMLCALL begin(void *data, const char *name, const char **attributes)
         open->line = (int)XML_GetCurrentLineNumber(r->parser);
         open->column = (int)XML_GetCurrentColumnNumber(r->parser) + 1;
     }
-    begin_inside(r, kind, attributes, open);
+    /* What stands inside something unknown, or in a wrong place, is not looked at. */
+    if (open->kind != NCCL_OTHER)
+        kind = begin_inside(r, kind, attributes, open);
+    else
+        kind = NCCL_OTHER;
     open->kind = kind;
     r->depth++;
 }

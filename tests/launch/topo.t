@@ -51,6 +51,21 @@ has "an emulated port is said" "$(cat "$SY_TMP/err")" "2.5 GT/s x1"
 as not-loaded topo
 is "a driver that is not loaded is no error" "$rc" 0
 
+# ---- beside nvidia-smi, where there is a driver ----
+
+# Rows of GPUs: how each reaches the others, CPUs and NUMA node. The last column of nvidia-smi's is left out.
+rows() {
+    tr -d '\033' | tr '\t' ' ' | tr -s ' ' | sed -n 's/ *$//; s/ N\/A$//; /^GPU[0-9]* .*[0-9]$/p'
+}
+if nvidia-smi topo -m >"$SY_TMP/smi" 2>/dev/null; then
+    switchyard topo
+    rows <"$SY_TMP/smi" >"$SY_TMP/smi.rows"
+    ok "nvidia-smi topo -m has rows of GPUs" test -s "$SY_TMP/smi.rows"
+    is "the matrix is that of nvidia-smi topo -m, line by line" "$(rows <"$SY_TMP/out")" "$(cat "$SY_TMP/smi.rows")"
+else
+    skip "the matrix is that of nvidia-smi topo -m" "there is no nvidia-smi, or no driver"
+fi
+
 # ---- several ranks ----
 
 switchyard_ranks 2 topo
