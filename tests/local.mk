@@ -178,7 +178,8 @@ tests_fuzz_hwloc_t_SOURCES = %D%/fuzz/fuzz_hwloc.c %D%/fuzz/replay.c
 EXTRA_DIST += %D%/fuzz/hwloc.dict %D%/fuzz/nccl.dict
 # What only the fuzzer itself is linked with.
 sy_fuzz_mutators = %D%/fuzz/mutate.c %D%/fuzz/mutate.h %D%/fuzz/mutate_json.c %D%/fuzz/mutate_text.c
-EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/make_seeds.py %D%/fuzz/cluster.dict %D%/fuzz/config.dict \
+EXTRA_DIST += $(sy_fuzz_mutators) %D%/fuzz/run.sh %D%/fuzz/planted.sh %D%/fuzz/make_seeds.py \
+	%D%/fuzz/cluster.dict %D%/fuzz/config.dict \
 	%D%/fuzz/jsonl.dict %D%/fuzz/safetensors.dict %D%/fuzz/template.dict %D%/fuzz/tokenizer.dict
 
 # Options, progress and rings.
