@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh - fuzz a parser: tests/fuzz/run.sh [--coverage] NAME [SECONDS] [LIBFUZZER_OPTION]...
 #
-# NAME is safetensors, config, tokenizer, jsonl, template, nccl, hwloc or cluster; SECONDS is 60 unless given. Needs clang
-# with libFuzzer. The harness is built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that reach something new are kept there
-# in corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To store one, copy it to
-# tests/data/fuzz/NAME, whose files `make check` replays. What hwloc itself does not survive is reported and is no failure.
+# NAME is safetensors, config, tokenizer, jsonl, template, nccl, hwloc or cluster; SECONDS is 60 unless given. Needs
+# clang with libFuzzer. The harness is built in SY_FUZZ_DIR (default: build/fuzz in the source folder); inputs that
+# reach something new are kept there in corpus/NAME, and an input that fails is left as NAME-crash-* and its like. To
+# store one, copy it to tests/data/fuzz/NAME, whose files `make check` replays. What hwloc itself does not survive is
+# reported and is no failure.
 # --coverage runs the stored corpus instead and prints how many lines of the parser it reaches.
 set -eu
 
