@@ -255,6 +255,49 @@ static inline int sy_logit_blocks(int V)
     return (V - 1) / SY_LOGIT_BLOCK + 1;
 }
 
+/* Tokens of a row that the host wants to see, where it does not see all logits: what drawing a token and the largest few may
+ * need, found with the help of the row's scan. Lists are in order of id, without NaN except for a block. Where more tokens are
+ * found than there is room for, those with the lowest ids are listed. */
+enum sy_pick_kind {
+    /* Token n. */
+    SY_PICK_TOKEN,
+    /* The n most likely ones and others: all that reach the n-th largest of the blocks' largest logits, or with fewer blocks
+     * all there are. */
+    SY_PICK_TOP,
+    /* The most likely ones, until they weigh `share` of all: all that reach max - depth * temperature, for the first depth of
+     * 2, 4, .. 40 where they do (their sum may be FP32), else all there are. */
+    SY_PICK_NEAR,
+    /* All of the block that weight share * scan.weight falls into, where blocks follow one another, each as long as its
+     * weight: subtracted in order, in double. */
+    SY_PICK_BLOCK,
+};
+
+struct sy_logit_pick {
+    /* Asked for. */
+    enum sy_pick_kind kind;
+    int row;              /* of the logits and the scans */
+    int32_t n;
+    double share;
+    int room;
+
+    /* Found: floor for SY_PICK_TOP and SY_PICK_NEAR, the block's figures for SY_PICK_BLOCK. These last two want a scan with a
+     * temperature, and find nothing if max is not finite. */
+    int n_found;
+    float floor;          /* that a listed logit reaches */
+    int block;            /* as many as there are, and nothing is listed: behind the last one */
+    double left;          /* of the weight, from where the block begins */
+    double block_weight;
+    float block_max;
+
+    /* [room] buffers of the caller. */
+    int32_t *ids;
+    float *logits;
+};
+
+/* Depths of SY_PICK_NEAR. */
+#define SY_PICK_STEP  2
+#define SY_PICK_DEPTH 40
+
 /* One layer of experts that are all on this device, from hidden states to hidden states. What begins it is the router's
  * matrix, its logits, or experts and weights that are chosen already; what comes before that is left out. */
 enum sy_moe_from { SY_MOE_FROM_HIDDEN, SY_MOE_FROM_LOGITS, SY_MOE_FROM_CHOSEN };
@@ -438,6 +481,11 @@ struct sy_kernels {
      * (exponentials may be FP32, and so may their sum over a block; blocks are added in double). logits: [T, V],
      * scans: [T] */
     void (*scan_logits)(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
+
+    /* Fill picks of rows of logits whose scans are done (struct sy_logit_pick). scans and picks are in memory that the host
+     * shares. NULL where the host sees all logits, or is to. */
+    void (*pick_logits)(struct sy_queue *q, const float *logits, int V, const struct sy_logit_scan *scans,
+                        struct sy_logit_pick *picks, int n_picks);
 
     /* dst = src converted (F32 from F16 and BF16, BF16 from F32 to nearest even, or a copy), n elements. q may be NULL:
      * then it runs on the calling thread (loading). */

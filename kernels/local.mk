@@ -14,6 +14,7 @@ libkernels_a_SOURCES = \
 	%D%/ref/experts.c \
 	%D%/ref/gemm.c \
 	%D%/ref/logits.c \
+	%D%/ref/pick.c \
 	%D%/ref/ref.h \
 	%D%/ref/rope.c \
 	%D%/ref/router.c \
@@ -49,6 +50,7 @@ sy_cuda_sources = \
 	%D%/cuda/moe.cu \
 	%D%/cuda/nccl.cu \
 	%D%/cuda/pack.cu \
+	%D%/cuda/pick.cu \
 	%D%/cuda/probe.cu \
 	%D%/cuda/queue.cu \
 	%D%/cuda/ranges.cu \
@@ -58,6 +60,7 @@ sy_cuda_sources = \
 	%D%/cuda/rows.cu \
 	%D%/cuda/table.cu \
 	%D%/cuda/warp.cuh \
+	%D%/cuda/weight.cuh \
 	%D%/cuda/widen.cuh
 if HAVE_CUDA
 noinst_LIBRARIES += libcuda.a

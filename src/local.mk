@@ -134,6 +134,7 @@ libengine_a_SOURCES = \
 	%D%/engine/blocks.c %D%/engine/blocks.h \
 	%D%/engine/forward.c %D%/engine/forward.h \
 	%D%/engine/inputs.c %D%/engine/inputs.h \
+	%D%/engine/logits.c \
 	%D%/engine/holding.c %D%/engine/holding.h \
 	%D%/engine/kvcache.c %D%/engine/kvcache.h \
 	%D%/engine/replay.c %D%/engine/replay.h \

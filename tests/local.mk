@@ -73,6 +73,8 @@ sy_mpi_tests += %D%/mpi/landing.np1.t %D%/mpi/landing.np3.t
 tests_mpi_landing_np1_t_SOURCES = %D%/mpi/landing.c
 tests_mpi_landing_np2_t_SOURCES = %D%/mpi/landing.c
 tests_mpi_landing_np3_t_SOURCES = %D%/mpi/landing.c
+sy_mpi_tests += %D%/mpi/draws.np1.t
+tests_mpi_draws_np1_t_SOURCES = %D%/mpi/draws.c
 sy_np2_tests += %D%/mpi/ranges.np2.t
 sy_mpi_tests += %D%/mpi/ranges.np1.t
 tests_mpi_ranges_np1_t_SOURCES = %D%/mpi/ranges.c
@@ -106,14 +108,15 @@ tests_topo_places_t_SOURCES = %D%/topo/places.c
 
 # Kernels of every instruction set against the reference and against sums in double.
 sy_unit_tests += %D%/kernels/attention.t %D%/kernels/combine.t %D%/kernels/experts.t %D%/kernels/gemm.t \
-	%D%/kernels/heads.t %D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t %D%/kernels/probe.t \
-	%D%/kernels/router.t %D%/kernels/rows.t %D%/kernels/sequence.t
+	%D%/kernels/heads.t %D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t %D%/kernels/picks.t \
+	%D%/kernels/probe.t %D%/kernels/router.t %D%/kernels/rows.t %D%/kernels/sequence.t
 tests_kernels_attention_t_SOURCES = %D%/kernels/attention.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_combine_t_SOURCES = %D%/kernels/combine.c %D%/kernels/common.h
 tests_kernels_experts_t_SOURCES = %D%/kernels/experts.c %D%/kernels/common.h
 tests_kernels_gemm_t_SOURCES = %D%/kernels/gemm.c %D%/kernels/common.h
 tests_kernels_heads_t_SOURCES = %D%/kernels/heads.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_kv_t_SOURCES = %D%/kernels/kv.c %D%/kernels/cache.h %D%/kernels/common.h
+tests_kernels_picks_t_SOURCES = %D%/kernels/picks.c %D%/kernels/common.h
 tests_kernels_logits_t_SOURCES = %D%/kernels/logits.c %D%/kernels/common.h
 tests_kernels_moe_t_SOURCES = %D%/kernels/moe.c %D%/kernels/common.h
 tests_kernels_probe_t_SOURCES = %D%/kernels/probe.c

@@ -136,6 +136,10 @@ void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const
 /* logits.cu */
 void sy_cuda_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
 
+/* pick.cu */
+void sy_cuda_pick_logits(struct sy_queue *q, const float *logits, int V, const struct sy_logit_scan *scans,
+                         struct sy_logit_pick *picks, int n_picks);
+
 /* experts.cu, moe.cu */
 void sy_cuda_expert_gate_up(struct sy_queue *q, const struct sy_tile *tiles, int n_tiles, const void *x,
                             enum sy_dtype dtype, const struct sy_glu *glu, void *act);

@@ -7,19 +7,11 @@
  */
 #include <math_constants.h>
 
-#include "cuda/widen.cuh"
+#include "cuda/cuda.h"
+#include "cuda/weight.cuh"
 
 #define THREADS 256
 #define WARPS   (THREADS / 32)
-
-/* exp((x - max) / temperature) in FP32; of NaN zero. */
-static __device__ __forceinline__ float weight_of(float x, float max, float temperature)
-{
-    /* Where 1 / temperature is infinite, 0 times it must be 0 still. */
-    float f = __fsub_rn(x, max) * fminf(__fdiv_rn(1.0f, temperature), 3.402823466e38f);
-
-    return f > -104.0f ? expf(f) : 0.0f;
-}
 
 /* What is found of each block of a row, and of the row. */
 struct found {
@@ -137,9 +129,9 @@ static __global__ void sums_kernel(const float *logits, int T, int V, struct fou
     float weight = 0.0f, sum = 0.0f;
     for (int i = b * SY_LOGIT_BLOCK + lane; i < V && i < (b + 1) * SY_LOGIT_BLOCK; i += 32) {
         if (row.temperature > 0)
-            weight = __fadd_rn(weight, weight_of(x[i], most, row.temperature));
+            weight = __fadd_rn(weight, sy_cuda_weight(x[i], most, row.temperature));
         if (row.want_log_sum)
-            sum = __fadd_rn(sum, weight_of(x[i], most, 1.0f));
+            sum = __fadd_rn(sum, sy_cuda_weight(x[i], most, 1.0f));
     }
     for (int i = 16; i; i /= 2) {
         weight = __fadd_rn(weight, __shfl_xor_sync(0xffffffffu, weight, i));

@@ -55,6 +55,7 @@ static struct sy_kernels make_table(void)
     t.moe_run = sy_cuda_moe_run;
     t.add = sy_cuda_add;
     t.scan_logits = sy_cuda_scan_logits;
+    t.pick_logits = sy_cuda_pick_logits;
     t.convert = sy_cuda_convert;
     t.split = sy_cuda_split;
     t.probe = sy_cuda_probe;

@@ -86,6 +86,8 @@ void sy_ref_combine(struct sy_queue *q, const void *y, enum sy_dtype y_dtype, co
                     const float *shared, bool reverse_k, float *x);
 void sy_ref_add(struct sy_queue *q, float *x, const float *y, int T, int width);
 void sy_ref_scan_logits(struct sy_queue *q, const float *logits, int T, int V, struct sy_logit_scan *scans);
+void sy_ref_pick_logits(struct sy_queue *q, const float *logits, int V, const struct sy_logit_scan *scans,
+                        struct sy_logit_pick *picks, int n_picks);
 void sy_ref_split(struct sy_queue *q, const float *x, size_t x_stride, int T, int width, void *y, size_t y_stride);
 void sy_ref_convert(struct sy_queue *q, void *dst, enum sy_dtype dst_dtype, const void *src, enum sy_dtype src_dtype,
                     size_t n);

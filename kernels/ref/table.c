@@ -40,6 +40,7 @@ static const struct sy_kernels table = {
     .combine = sy_ref_combine,
     .add = sy_ref_add,
     .scan_logits = sy_ref_scan_logits,
+    .pick_logits = sy_ref_pick_logits,
     .convert = sy_ref_convert,
     .split = sy_ref_split,
 };

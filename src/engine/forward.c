@@ -31,11 +31,12 @@ static void lay_out(struct sy_forward *forward, struct sy_arena *arenas, size_t 
     size_t v_dim = (size_t)(mla->kv_lora_rank ? mla->v_head_dim : model->head_dim);
     size_t M = !mla->kv_lora_rank ? 0 : T < SY_MLA_ROWS ? T : SY_MLA_ROWS;
     bool apart = forward->config.kernels->on_device;
+    size_t n_picks = sy_forward_picks(forward) ? 2 * SY_LOGIT_ROWS : 0;
+    enum sy_place found = n_picks ? SY_PLACE_DEVICE : SY_PLACE_HOST;
 
     total[SY_PLACE_DEVICE] = total[SY_PLACE_HOST] = 0;
-#define TAKE_AT(place, field, bytes)          \
-    (total[place] += sy_arena_round((bytes)), \
-     (field) = arenas ? sy_arena_take(&arenas[place], (bytes)) : NULL)
+#define TAKE_AT(place, field, bytes) \
+    (total[place] += sy_arena_round((bytes)), (field) = arenas ? sy_arena_take(&arenas[place], (bytes)) : NULL)
 #define TAKE_BYTES(field, bytes) TAKE_AT(SY_PLACE_DEVICE, field, bytes)
 #define TAKE(field, n)           TAKE_BYTES(field, (n) * sizeof *(field))
 #define TAKE_HOST(field, n)      TAKE_AT(SY_PLACE_HOST, field, (n) * sizeof *(field))
@@ -59,8 +60,13 @@ static void lay_out(struct sy_forward *forward, struct sy_arena *arenas, size_t 
     TAKE_HOST(forward->shown, apart && forward->config.on_hidden ? T * D : 0);
     TAKE_HOST(forward->logit_index, SY_LOGIT_ROWS);
     TAKE_HOST(forward->scans, SY_LOGIT_ROWS);
-    TAKE_HOST(forward->block_max, SY_LOGIT_ROWS * n_blocks);
-    TAKE_HOST(forward->block_sums, 2 * SY_LOGIT_ROWS * n_blocks);
+    TAKE_AT(found, forward->block_max, SY_LOGIT_ROWS * n_blocks * sizeof *forward->block_max);
+    TAKE_AT(found, forward->block_sums, 2 * SY_LOGIT_ROWS * n_blocks * sizeof *forward->block_sums);
+    TAKE_HOST(forward->picks, n_picks);
+    TAKE_HOST(forward->pick_ids, n_picks * SY_PICK_ROOM);
+    TAKE_HOST(forward->pick_logits, n_picks * SY_PICK_ROOM);
+    TAKE_HOST(forward->row_max, n_picks ? n_blocks : 0);
+    TAKE_HOST(forward->row_sums, n_picks ? 2 * n_blocks : 0);
 #undef TAKE_HOST
 #undef TAKE
 #undef TAKE_BYTES
@@ -101,8 +107,24 @@ static enum sy_status make_angles(struct sy_forward *forward, struct sy_error *e
     return st;
 }
 
-enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forward_config *config,
-                               struct sy_error *err)
+/* Where scans and picks put what they find. */
+static void place_found(struct sy_forward *forward)
+{
+    size_t n_blocks = (size_t)sy_logit_blocks(forward->config.model->vocab);
+
+    for (size_t i = 0; i < SY_LOGIT_ROWS; i++) {
+        forward->scans[i].block_max = forward->block_max + i * n_blocks;
+        forward->scans[i].block_weight = forward->block_sums + 2 * i * n_blocks;
+        forward->scans[i].block_exp = forward->scans[i].block_weight + n_blocks;
+    }
+    for (size_t i = 0; i < 2 * SY_LOGIT_ROWS && sy_forward_picks(forward); i++) {
+        forward->picks[i].room = SY_PICK_ROOM;
+        forward->picks[i].ids = forward->pick_ids + i * SY_PICK_ROOM;
+        forward->picks[i].logits = forward->pick_logits + i * SY_PICK_ROOM;
+    }
+}
+
+enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forward_config *config, struct sy_error *err)
 {
     size_t total[SY_N_PLACES];
 
@@ -120,12 +142,7 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
     if (st)
         return st;
     lay_out(forward, forward->arenas, total);
-    size_t n_blocks = (size_t)sy_logit_blocks(config->model->vocab);
-    for (size_t i = 0; i < SY_LOGIT_ROWS; i++) {
-        forward->scans[i].block_max = forward->block_max + i * n_blocks;
-        forward->scans[i].block_weight = forward->block_sums + 2 * i * n_blocks;
-        forward->scans[i].block_exp = forward->scans[i].block_weight + n_blocks;
-    }
+    place_found(forward);
     return make_angles(forward, err);
 }
 
@@ -149,9 +166,8 @@ void sy_forward_add_scaled(struct sy_forward *forward, int T)
     config->kernels->add(config->queue, forward->x, forward->delta, T, D);
 }
 
-/* y = norm(x), n_rows rows, y of y_dtype */
-static void norm(const struct sy_forward *forward, const float *x, int n_rows, const float *weight, const float *bias,
-                 void *y, enum sy_dtype y_dtype)
+void sy_forward_norm(const struct sy_forward *forward, const float *x, int n_rows, const float *weight,
+                     const float *bias, void *y, enum sy_dtype y_dtype)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
@@ -230,7 +246,8 @@ static enum sy_status show_final(struct sy_forward *forward, const struct sy_bat
 {
     const struct sy_forward_config *config = &forward->config;
 
-    norm(forward, forward->x, batch->T, config->shard->final_norm, config->shard->final_norm_bias, forward->h, SY_F32);
+    sy_forward_norm(forward, forward->x, batch->T, config->shard->final_norm, config->shard->final_norm_bias,
+                    forward->h, SY_F32);
     return show_hidden(forward, batch, config->model->n_layers, forward->h, err);
 }
 
@@ -251,15 +268,15 @@ static enum sy_status run_layers(struct sy_forward *forward, const struct sy_bat
         if (config->on_hidden && (st = show_hidden(forward, batch, l, forward->x, err)))
             return st;
         int64_t begin_ns = sy_clock_ns();
-        norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
-             config->rows);
+        sy_forward_norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
+                        config->rows);
         if (model->mla.kv_lora_rank)
             sy_mla_run(forward, l, 0, model->n_heads);
         else
             sy_attention_run(forward, l, 0, model->n_heads);
         bool moe = model->layers[l].moe;
-        norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias, moe ? forward->h : forward->h_rows,
-             moe ? SY_F32 : config->rows);
+        sy_forward_norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias,
+                        moe ? forward->h : forward->h_rows, moe ? SY_F32 : config->rows);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
         if (moe) {
@@ -328,32 +345,4 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     if (may_replay(forward))
         st = replay(forward, batch, &done, err);
     return st || done ? st : run_layers(forward, batch, err);
-}
-
-enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, bool want_logits,
-                                 struct sy_error *err)
-{
-    const struct sy_forward_config *config = &forward->config;
-    const struct sy_model *model = config->model;
-    const struct sy_kernels *k = config->kernels;
-    size_t D = (size_t)model->hidden, V = (size_t)model->vocab;
-    int64_t begin_ns = sy_clock_ns();
-
-    SY_RANGE("logits");
-    for (int i = 0; i < n_rows; i++)
-        forward->logit_index[i] = (uint32_t)rows[i];
-    k->copy_rows(config->queue, forward->logit_rows, NULL, forward->x, forward->logit_index, n_rows, D * sizeof(float));
-    norm(forward, forward->logit_rows, n_rows, config->shard->final_norm, config->shard->final_norm_bias,
-         forward->logit_h, config->logit_rows);
-    k->gemm(config->queue, &config->shard->lm_head, forward->logit_h, config->logit_rows, D, n_rows, 0, model->vocab,
-            false, forward->device_logits, V);
-    if (model->logits_scale != 1)
-        k->scale(config->queue, forward->device_logits, V, n_rows, model->vocab, model->logits_scale);
-    k->scan_logits(config->queue, forward->device_logits, n_rows, model->vocab, forward->scans);
-    if (want_logits && forward->logits != forward->device_logits)
-        k->copy(config->queue, forward->logits, forward->device_logits, (size_t)n_rows * V * sizeof(float));
-    enum sy_status st = k->queue_sync(config->queue, err);
-    forward->work.n_logit_rows += (uint64_t)n_rows;
-    forward->logits_ns += sy_clock_ns() - begin_ns;
-    return st;
 }

@@ -21,8 +21,9 @@
 #include "model/shard.h"
 #include "moe/moe.h"
 
-/* Rows whose logits are computed at a time. */
+/* Rows whose logits are computed at a time; tokens of one that a device tells of, unless it tells of all. */
 #define SY_LOGIT_ROWS 32
+#define SY_PICK_ROOM  4096
 
 struct sy_forward_config {
     const struct sy_model *model;
@@ -82,8 +83,15 @@ struct sy_forward {
     float *shown;          /* [T, D] a copy of rows that are looked into; NULL where they are at hand */
     uint32_t *logit_index; /* [SY_LOGIT_ROWS] rows of x */
     struct sy_logit_scan *scans; /* [SY_LOGIT_ROWS] */
-    float *block_max;      /* [SY_LOGIT_ROWS, blocks of V], for the scans */
+    float *block_max;      /* [SY_LOGIT_ROWS, blocks of V], for the scans; on the device where logits are picked */
     double *block_sums;    /* [SY_LOGIT_ROWS, 2, blocks of V] */
+    struct sy_logit_pick *picks; /* [2 SY_LOGIT_ROWS], of which n_picks are asked for */
+    int n_picks;
+    int32_t *pick_ids;     /* [2 SY_LOGIT_ROWS, SY_PICK_ROOM], for the picks */
+    float *pick_logits;
+    struct sy_logit_scan row_scan; /* of the row that was fetched last */
+    float *row_max;        /* [blocks of V] */
+    double *row_sums;
     int64_t attention_ns, dense_ns, logits_ns;
     struct sy_forward_work work;
 };
@@ -94,16 +102,30 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
                                struct sy_error *err);
 void sy_forward_fini(struct sy_forward *forward);
 
+/* y = norm(x), n_rows rows, y of y_dtype */
+void sy_forward_norm(const struct sy_forward *forward, const float *x, int n_rows, const float *weight,
+                     const float *bias, void *y, enum sy_dtype y_dtype);
+
 /* x += residual_scale * delta, T rows. */
 void sy_forward_add_scaled(struct sy_forward *forward, int T);
 
 /* Run the batch through all layers; its final residual stream stays in forward->x. Collective. */
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err);
 
+/* Do logits stay on the device, and tokens of them are picked? */
+bool sy_forward_picks(const struct sy_forward *forward);
+
+/* Ask for one more pick of row i. At most two for a row; n_picks is the caller's to clear. */
+struct sy_logit_pick *sy_forward_pick(struct sy_forward *forward, int i);
+
 /* Logits of n_rows <= SY_LOGIT_ROWS rows of the last batch, and their scans: the caller says before in forward->scans[i]
- * what it wants of row i. The results, forward->scans and, if want_logits says so, forward->logits [n_rows, V], last until
- * the next call. Not collective. Errors: as the backend's queue_sync(). */
+ * what it wants of row i, and in forward->picks. The results, forward->scans, forward->picks and, if want_logits says so,
+ * forward->logits [n_rows, V], last until the next call. Not collective. Errors: as the backend's queue_sync(). */
 enum sy_status sy_forward_logits(struct sy_forward *forward, const int *rows, int n_rows, bool want_logits,
                                  struct sy_error *err);
+
+/* Where they stay on the device, bring all logits of row i to their place in forward->logits, and its scan to
+ * forward->row_scan. Errors: as the backend's queue_sync(). */
+enum sy_status sy_forward_fetch(struct sy_forward *forward, int i, struct sy_error *err);
 
 #endif

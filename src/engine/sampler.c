@@ -40,22 +40,48 @@ static bool above(float a, float b)
     return a > b || (isnan(b) && !isnan(a));
 }
 
-void sy_top_tokens(const float *logits, int vocab, const struct sy_logit_scan *scan, int n, int32_t *ids)
+/* Put a token among the n most likely ones. Tokens come in order of id. */
+static void insert(struct sy_candidate *best, int n, int *found, float logit, int32_t id)
+{
+    if (*found == n && !above(logit, best[n - 1].logit))
+        return;
+    int at = *found < n ? (*found)++ : n - 1;
+    for (; at && above(logit, best[at - 1].logit); at--)
+        best[at] = best[at - 1];
+    best[at] = (struct sy_candidate){logit, id};
+}
+
+static int top_of_all(const struct sy_logit_row *row, int n, struct sy_candidate *best)
 {
     int found = 0;
 
-    for (int32_t begin = 0; begin < vocab && n; begin += SY_LOGIT_BLOCK) {
-        if (found == n && !above(scan->block_max[begin / SY_LOGIT_BLOCK], logits[ids[n - 1]]))
+    for (int32_t begin = 0; begin < row->vocab; begin += SY_LOGIT_BLOCK) {
+        if (found == n && !above(row->scan->block_max[begin / SY_LOGIT_BLOCK], best[n - 1].logit))
             continue;
-        for (int32_t i = begin; i < block_end(begin, vocab); i++) {
-            if (found == n && !above(logits[i], logits[ids[n - 1]]))
-                continue;
-            int at = found < n ? found++ : n - 1;
-            for (; at && above(logits[i], logits[ids[at - 1]]); at--)
-                ids[at] = ids[at - 1];
-            ids[at] = i;
-        }
+        for (int32_t i = begin; i < block_end(begin, row->vocab); i++)
+            insert(best, n, &found, row->logits[i], i);
     }
+    return found;
+}
+
+bool sy_top_tokens(const struct sy_logit_row *row, int n, int32_t *ids, float *logits)
+{
+    struct sy_candidate best[SY_TOP_LOGPROBS_MAX];
+    const struct sy_logit_pick *pick = row->top;
+    int found = 0;
+
+    if (!n)
+        return true;
+    if (row->logits)
+        found = top_of_all(row, n, best);
+    for (int i = 0; !row->logits && pick->n_found <= pick->room && i < pick->n_found; i++)
+        insert(best, n, &found, pick->logits[i], pick->ids[i]);
+    for (int i = 0; i < found; i++) {
+        ids[i] = best[i].id;
+        if (logits)
+            logits[i] = best[i].logit;
+    }
+    return found == n;
 }
 
 /* The k-th largest logit (k >= 1), by quickselect over the candidates. */
@@ -88,40 +114,54 @@ static float kth_logit(struct sy_candidate *c, int n, int k)
     return c[k].logit;
 }
 
-/* Candidates with a logit of at least `floor`, in order of id. Returns how many. */
-static int collect(const float *logits, int vocab, const struct sy_logit_scan *scan, float floor,
-                   struct sy_candidate *out)
+/* Candidates with a logit of at least `floor`, in order of id. Returns how many, or SY_LOGITS_MISSING. */
+static int collect(const struct sy_logit_row *row, float floor, struct sy_candidate *out)
 {
+    const struct sy_logit_pick *pick = row->draw;
     int n = 0;
 
-    for (int32_t begin = 0; begin < vocab; begin += SY_LOGIT_BLOCK) {
-        if (scan->block_max[begin / SY_LOGIT_BLOCK] < floor)
+    if (!row->logits && (pick->n_found > pick->room || floor < pick->floor))
+        return SY_LOGITS_MISSING;
+    for (int i = 0; !row->logits && i < pick->n_found; i++)
+        if (pick->logits[i] >= floor)
+            out[n++] = (struct sy_candidate){pick->logits[i], pick->ids[i]};
+    for (int32_t begin = 0; row->logits && begin < row->vocab; begin += SY_LOGIT_BLOCK) {
+        if (row->scan->block_max[begin / SY_LOGIT_BLOCK] < floor)
             continue;
-        for (int32_t i = begin; i < block_end(begin, vocab); i++)
-            if (logits[i] >= floor)
-                out[n++] = (struct sy_candidate){logits[i], i};
+        for (int32_t i = begin; i < block_end(begin, row->vocab); i++)
+            if (row->logits[i] >= floor)
+                out[n++] = (struct sy_candidate){row->logits[i], i};
     }
     return n;
 }
 
-/* The k most likely of all tokens, sorted. k of the blocks have at least one logit each that is not below the k-th largest
- * of the blocks' largest, so that only blocks that reach it need a look. Returns how many there are: fewer than k where
- * most are NaN. */
-static int collect_top(const float *logits, int vocab, const struct sy_logit_scan *scan, int k, struct sy_candidate *c)
+/* What the k most likely tokens reach: k of the blocks have at least one logit each that is not below the k-th largest of
+ * the blocks' largest, so that only blocks that reach it need a look. */
+static float top_floor(const struct sy_logit_row *row, int k, struct sy_candidate *c)
 {
-    int n_blocks = sy_logit_blocks(vocab), n, n_kept = 0;
-    float floor = -INFINITY;
+    int n_blocks = sy_logit_blocks(row->vocab);
 
-    if (k <= n_blocks) {
-        for (int b = 0; b < n_blocks; b++)
-            c[b] = (struct sy_candidate){scan->block_max[b], b};
-        floor = kth_logit(c, n_blocks, k);
-    }
-    n = collect(logits, vocab, scan, floor, c);
+    if (!row->logits)
+        return row->draw->floor;
+    if (k > n_blocks)
+        return -INFINITY;
+    for (int b = 0; b < n_blocks; b++)
+        c[b] = (struct sy_candidate){row->scan->block_max[b], b};
+    return kth_logit(c, n_blocks, k);
+}
+
+/* The k most likely of all tokens, sorted. Returns how many there are: fewer than k where most are NaN; or
+ * SY_LOGITS_MISSING. */
+static int collect_top(const struct sy_logit_row *row, int k, struct sy_candidate *c)
+{
+    int n = collect(row, top_floor(row, k, c), c), n_kept = 0;
+
+    if (n < 0)
+        return n;
     if (n <= k) {
         n_kept = n;
     } else {
-        floor = kth_logit(c, n, k);
+        float floor = kth_logit(c, n, k);
         for (int i = 0; i < n; i++)
             if (c[i].logit >= floor)
                 c[n_kept++] = c[i];
@@ -179,49 +219,67 @@ static int32_t draw_nucleus(struct sy_candidate *c, int n, float max, float temp
     return c[select_mass(c, n, max, temperature, u * mass, &part) - 1].id;
 }
 
-/* Draw from all tokens: the block first, then inside it, where the weights are made again. target: a place in 0 .. the sum
- * of all weights. */
-static int32_t draw_any(const float *logits, int vocab, const struct sy_logit_scan *scan, double target)
+/* Draw from a block's n logits. left: a place in 0 .. the block's weight, which they have at the scan's temperature. */
+static int32_t draw_in_block(const float *logits, int n, const struct sy_logit_scan *scan, float block_max,
+                             double block_weight, double left)
 {
-    int n_blocks = sy_logit_blocks(vocab), b;
     double weights[SY_LOGIT_BLOCK], sum = 0;
+    int32_t last = 0;
 
-    for (b = 0; b < n_blocks && target >= scan->block_weight[b]; b++)
-        target -= scan->block_weight[b];
-    /* Rounding may leave a little behind the last block: the likeliest token may have it. */
-    if (b == n_blocks)
-        return scan->argmax;
-    int32_t begin = b * SY_LOGIT_BLOCK, n = block_end(begin, vocab) - begin, last = 0;
     for (int32_t i = 0; i < n; i++) {
-        weights[i] = isnan(logits[begin + i]) ? 0 : weight(logits[begin + i], scan->block_max[b], scan->temperature);
+        weights[i] = isnan(logits[i]) ? 0 : weight(logits[i], block_max, scan->temperature);
         sum += weights[i];
     }
-    target *= sum / scan->block_weight[b];
+    left *= sum / block_weight;
     for (int32_t i = 0; i < n; i++) {
         last = weights[i] > 0 ? i : last;
-        target -= weights[i];
-        if (target < 0)
+        left -= weights[i];
+        if (left < 0)
             break;
     }
-    return begin + last;
+    return last;
+}
+
+/* Draw from all tokens: the block first, then inside it, where the weights are made again. u: a place in 0 .. 1. */
+static int32_t draw_any(const struct sy_logit_row *row, double u)
+{
+    const struct sy_logit_scan *scan = row->scan;
+    const struct sy_logit_pick *pick = row->draw;
+    int n_blocks = sy_logit_blocks(row->vocab), b;
+    double left = u * scan->weight;
+
+    if (!row->logits && pick->n_found > pick->room)
+        return SY_LOGITS_MISSING;
+    /* Rounding may leave a little behind the last block: the likeliest token may have it. */
+    if (!row->logits)
+        return pick->block == n_blocks
+                   ? scan->argmax
+                   : pick->block * SY_LOGIT_BLOCK + draw_in_block(pick->logits, pick->n_found, scan, pick->block_max,
+                                                                  pick->block_weight, pick->left);
+    for (b = 0; b < n_blocks && left >= scan->block_weight[b]; b++)
+        left -= scan->block_weight[b];
+    if (b == n_blocks)
+        return scan->argmax;
+    int32_t begin = b * SY_LOGIT_BLOCK;
+    return begin + draw_in_block(row->logits + begin, block_end(begin, row->vocab) - begin, scan, scan->block_max[b],
+                                 scan->block_weight[b], left);
 }
 
 /* The candidates for a nucleus that weighs `enough` are usually few tokens: take those near the maximum, and lower the bar
  * until they weigh enough. Far down, where even a whole vocabulary weighs next to nothing, take all that are left. */
-static int collect_mass(const float *logits, int vocab, const struct sy_logit_scan *scan, double enough,
-                        struct sy_candidate *c)
+static int collect_mass(const struct sy_logit_row *row, double enough, struct sy_candidate *c)
 {
-    float depth = 0;
+    const struct sy_logit_scan *scan = row->scan;
+    int depth = 0, n;
     double mass;
-    int n;
 
     do {
-        depth += 2;
-        n = collect(logits, vocab, scan, depth > 40 ? -INFINITY : scan->max - depth * scan->temperature, c);
+        depth += SY_PICK_STEP;
+        n = collect(row, depth > SY_PICK_DEPTH ? -INFINITY : scan->max - (float)depth * scan->temperature, c);
         mass = 0;
         for (int i = 0; i < n; i++)
             mass += weight(c[i].logit, scan->max, scan->temperature);
-    } while (mass < enough && depth <= 40);
+    } while (n >= 0 && mass < enough && depth <= SY_PICK_DEPTH);
     return n;
 }
 
@@ -236,25 +294,58 @@ float sy_sample_scan_temperature(const struct sy_request *request, int vocab)
     return request->temperature > 0 && !top_k_of(request, vocab) ? request->temperature : 0;
 }
 
-int32_t sy_sample(const struct sy_request *request, int index, const float *logits, int vocab,
-                  const struct sy_logit_scan *scan, struct sy_sampler_scratch *scratch)
+bool sy_sample_pick(const struct sy_request *request, int index, int vocab, struct sy_logit_pick *pick)
 {
+    pick->n = top_k_of(request, vocab);
+    if (pick->n) {
+        pick->kind = SY_PICK_TOP;
+    } else if (request->top_p < 1) {
+        pick->kind = SY_PICK_NEAR;
+        pick->share = request->top_p;
+    } else {
+        pick->kind = SY_PICK_BLOCK;
+        pick->share = sy_sample_uniform(request->seed, (uint64_t)index);
+    }
+    return request->temperature > 0;
+}
+
+int32_t sy_sample(const struct sy_request *request, int index, const struct sy_logit_row *row,
+                  struct sy_sampler_scratch *scratch)
+{
+    const struct sy_logit_scan *scan = row->scan;
     struct sy_candidate *c = scratch->candidates;
     float temperature = request->temperature;
-    int top_k = top_k_of(request, vocab), n;
+    int top_k = top_k_of(request, row->vocab), n;
     double u = sy_sample_uniform(request->seed, (uint64_t)index), total = 0;
 
     if (!(temperature > 0) || !isfinite(scan->max))
         return scan->argmax;
     if (top_k) {
-        n = collect_top(logits, vocab, scan, top_k, c);
+        n = collect_top(row, top_k, c);
         for (int i = 0; i < n; i++)
             total += weight(c[i].logit, scan->max, temperature);
     } else if (request->top_p < 1) {
         total = scan->weight;
-        n = collect_mass(logits, vocab, scan, request->top_p * total, c);
+        n = collect_mass(row, request->top_p * total, c);
     } else {
-        return draw_any(logits, vocab, scan, u * scan->weight);
+        return draw_any(row, u);
     }
-    return draw_nucleus(c, n, scan->max, temperature, request->top_p * total, u);
+    return n < 0 ? n : draw_nucleus(c, n, scan->max, temperature, request->top_p * total, u);
+}
+
+float sy_drawn_logit(const struct sy_logit_row *row, int32_t token)
+{
+    const struct sy_logit_pick *pick = row->draw;
+    int low = 0, high = row->logits || !pick ? 0 : pick->n_found;
+
+    if (row->logits)
+        return row->logits[token];
+    while (high - low > 1) {
+        int mid = low + (high - low) / 2;
+        if (pick->ids[mid] <= token)
+            low = mid;
+        else
+            high = mid;
+    }
+    return high && pick->ids[low] == token ? pick->logits[low] : row->scan->max;
 }

@@ -22,8 +22,8 @@ struct sy_flight {
 struct sy_logit_job {
     struct sy_sequence *sequence;
     int row, position;
-    const float *logits;  /* [V] */
-    const struct sy_logit_scan *scan;
+    struct sy_logit_row known;
+    bool missing;         /* more of the logits has to be known */
     bool draw;            /* the next token is not known yet */
     int32_t token;        /* the next token */
     bool has_logprob;

@@ -43,23 +43,49 @@ static void prepare_logit_job(const struct sy_session *session, struct sy_logit_
     scan->want_log_sum = job->has_logprob;
 }
 
+/* What the host has to see of logits that stay on a device. */
+static void prepare_picks(struct sy_session *session, struct sy_logit_job *job, int i)
+{
+    struct sy_forward *forward = &session->forward;
+    const struct sy_request *request = &job->sequence->request;
+
+    if (job->draw) {
+        struct sy_logit_pick *pick = sy_forward_pick(forward, i);
+        if (sy_sample_pick(request, job->position + 1 - request->n_prompt, session->model->vocab, pick))
+            job->known.draw = pick;
+        else
+            forward->n_picks--;
+    } else if (job->has_logprob) {
+        struct sy_logit_pick *pick = sy_forward_pick(forward, i);
+        pick->kind = SY_PICK_TOKEN;
+        pick->n = job->token;
+        job->known.draw = pick;
+    }
+    if (job->n_top) {
+        struct sy_logit_pick *pick = sy_forward_pick(forward, i);
+        pick->kind = SY_PICK_TOP;
+        pick->n = job->n_top;
+        job->known.top = pick;
+    }
+}
+
 /* One row on one thread: draw the next token if it is not known, and its log-probability if that is wanted. */
 static void run_logit_job(void *arg, int item, int thread)
 {
     struct sy_session *session = arg;
     struct sy_logit_job *job = &session->logit_jobs[item];
     const struct sy_request *request = &job->sequence->request;
-    int vocab = session->model->vocab;
+    const struct sy_logit_scan *scan = job->known.scan;
 
     if (job->draw)
-        job->token = sy_sample(request, job->position + 1 - request->n_prompt, job->logits, vocab, job->scan,
-                               &session->scratch[thread]);
-    if (!job->has_logprob)
+        job->token = sy_sample(request, job->position + 1 - request->n_prompt, &job->known, &session->scratch[thread]);
+    job->missing = job->draw && job->token == SY_LOGITS_MISSING;
+    if (!job->has_logprob || job->missing)
         return;
-    job->logprob = (double)job->logits[job->token] - job->scan->log_sum;
-    sy_top_tokens(job->logits, vocab, job->scan, job->n_top, job->top_ids);
-    for (int i = 0; i < job->n_top; i++)
-        job->top_logprobs[i] = (float)((double)job->logits[job->top_ids[i]] - job->scan->log_sum);
+    job->logprob = (double)sy_drawn_logit(&job->known, job->token) - scan->log_sum;
+    job->missing = !sy_top_tokens(&job->known, job->n_top, job->top_ids, job->top_logprobs);
+    for (int i = 0; i < job->n_top && !job->missing; i++)
+        job->top_logprobs[i] = (float)((double)job->top_logprobs[i] - scan->log_sum);
 }
 
 /* Is there more to do for a job than to read its scan? */
@@ -79,8 +105,8 @@ static enum sy_finish finish_of(const struct sy_session *session, const struct s
 }
 
 /* Hand a job's logits and token on. Ends the sequence when this was its last token. */
-static enum sy_status finish_logit_job(struct sy_session *session, struct sy_logit_job *job, uint32_t *n_events,
-                                       struct sy_error *err)
+static enum sy_status finish_logit_job(struct sy_session *session, struct sy_logit_job *job, const float *logits,
+                                       uint32_t *n_events, struct sy_error *err)
 {
     struct sy_sequence *sequence = job->sequence;
     const struct sy_request *request = &sequence->request;
@@ -99,8 +125,8 @@ static enum sy_status finish_logit_job(struct sy_session *session, struct sy_log
     };
 
     if (request->keep_logits && session->config.on_logits)
-        st = session->config.on_logits(session->config.ctx, request->id, job->position, job->logits,
-                                       session->model->vocab, err);
+        st = session->config.on_logits(session->config.ctx, request->id, job->position, logits, session->model->vocab,
+                                       err);
     sequence->n_reported = job->position + 1;
     if (st || job->token < 0 || (!job->draw && !request->echo))
         return st;
@@ -114,33 +140,59 @@ static enum sy_status finish_logit_job(struct sy_session *session, struct sy_log
     return st;
 }
 
+/* Draw tokens. Jobs that what was picked is not enough for come again when all of their logits are here. */
+static enum sy_status draw(struct sy_session *session, int n_jobs, struct sy_error *err)
+{
+    struct sy_forward *forward = &session->forward;
+    enum sy_status st = SY_OK;
+    int n_long = 0;
+
+    for (int i = 0; i < n_jobs; i++)
+        n_long += is_long(&session->logit_jobs[i]);
+    if (n_long > 1)
+        sy_pool_run(session->pool, n_jobs, run_logit_job, session);
+    else
+        for (int i = 0; i < n_jobs; i++)
+            run_logit_job(session, i, 0);
+    for (int i = 0; i < n_jobs && !st; i++) {
+        struct sy_logit_job *job = &session->logit_jobs[i];
+        if (!job->missing)
+            continue;
+        st = sy_forward_fetch(forward, i, err);
+        job->known.scan = &forward->row_scan;
+        job->known.logits = forward->logits + (size_t)i * (size_t)session->model->vocab;
+        run_logit_job(session, i, 0);
+    }
+    return st;
+}
+
 static enum sy_status run_jobs(struct sy_session *session, int n_jobs, uint32_t *n_events, struct sy_error *err)
 {
     struct sy_forward *forward = &session->forward;
-    int rows[SY_LOGIT_ROWS] = {0}, n_long = 0;
-    bool want_logits = false;
+    size_t V = (size_t)session->model->vocab;
+    bool picks = sy_forward_picks(forward), want_logits = false;
+    int rows[SY_LOGIT_ROWS] = {0};
 
+    forward->n_picks = 0;
     for (int i = 0; i < n_jobs; i++) {
         struct sy_logit_job *job = &session->logit_jobs[i];
         rows[i] = job->row;
-        job->logits = forward->logits + (size_t)i * (size_t)session->model->vocab;
-        job->scan = &forward->scans[i];
+        job->known = (struct sy_logit_row){.vocab = session->model->vocab,
+                                           .scan = &forward->scans[i],
+                                           .logits = picks ? NULL : forward->logits + (size_t)i * V};
         prepare_logit_job(session, job, &forward->scans[i]);
-        n_long += is_long(job);
-        want_logits |= is_long(job) || job->has_logprob || job->sequence->request.keep_logits;
+        if (picks)
+            prepare_picks(session, job, i);
+        want_logits |= job->sequence->request.keep_logits || (!picks && (is_long(job) || job->has_logprob));
     }
     enum sy_status st = sy_forward_logits(forward, rows, n_jobs, want_logits, err);
     if (st)
         return st;
     int64_t begin_ns = sy_clock_ns();
     SY_RANGE("sampling");
-    if (n_long > 1)
-        sy_pool_run(session->pool, n_jobs, run_logit_job, session);
-    else
-        for (int i = 0; i < n_jobs; i++)
-            run_logit_job(session, i, 0);
+    st = draw(session, n_jobs, err);
     for (int i = 0; i < n_jobs && !st; i++)
-        st = finish_logit_job(session, &session->logit_jobs[i], n_events, err);
+        st = finish_logit_job(session, &session->logit_jobs[i], forward->logits + (size_t)i * V, n_events, err);
     forward->logits_ns += sy_clock_ns() - begin_ns;
     return st;
 }
@@ -201,12 +253,11 @@ enum sy_status sy_session_make_tokens(struct sy_session *session, uint32_t *n_ev
             if (!wants_logits(sequence, position))
                 continue;
             bool last = position + 1 == sequence->n_tokens;
-            session->logit_jobs[n_jobs++] =
-                (struct sy_logit_job){.sequence = sequence,
-                                      .row = span->first_row + i,
-                                      .position = position,
-                                      .draw = last && sequence->request.max_tokens > 0,
-                                      .token = last ? -1 : sequence->tokens[position + 1]};
+            session->logit_jobs[n_jobs++] = (struct sy_logit_job){.sequence = sequence,
+                                                                  .row = span->first_row + i,
+                                                                  .position = position,
+                                                                  .draw = last && sequence->request.max_tokens > 0,
+                                                                  .token = last ? -1 : sequence->tokens[position + 1]};
             if (n_jobs == SY_LOGIT_ROWS) {
                 st = run_jobs(session, n_jobs, n_events, err);
                 n_jobs = 0;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# gpu.t - whole models on a GPU, which ranks share: goldens of every family, the same bits on 1, 2 and 4 ranks, perplexity
+# gpu.t - whole models on a GPU, which ranks share: weights, goldens, draws, the same bits on 1, 2 and 4 ranks, perplexity
 . "${SY_SRCDIR:=.}/tests/sh-tap.sh"
 
 demo=$SY_SRCDIR/tests/data/demo
@@ -26,6 +26,13 @@ for n in 1 2 3; do
     # shellcheck disable=SC2086 # MPIRUN is a command with arguments
     ok "goldens on $n ranks" on_gpu $MPIRUN -n $n "$SY_BUILDDIR/tests/mpi/golden.np$n.t"
 done
+for n in 1 2; do
+    # shellcheck disable=SC2086 # MPIRUN is a command with arguments
+    ok "weights of every family in the GPU's memory, on $n ranks" \
+        on_gpu $MPIRUN -n $n "$SY_BUILDDIR/tests/mpi/landing.np$n.t"
+done
+# shellcheck disable=SC2086 # MPIRUN is a command with arguments
+ok "tokens drawn from what is picked" on_gpu $MPIRUN -n 1 "$SY_BUILDDIR/tests/mpi/draws.np1.t"
 SY_EXACT_RANKS="1 2 4"
 export SY_EXACT_RANKS
 ok "the same bits over 1, 2 and 4 ranks, transports, chunks, batches, preemption" \
