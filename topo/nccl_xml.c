@@ -236,7 +236,7 @@ static int add_nic(struct sy_nccl_reader *r, const struct sy_nccl_open *open, co
                         named ? device : open->pci, nic->at.line);
             nic->at.numa = -1;
         }
-        if (named || !nic->device[0])
+        if (named || !nic->device[0] || !device[0])
             return i;
     }
     if (view->n_nics == SY_VIEW_NICS_MAX) {
@@ -277,6 +277,10 @@ static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct 
 static void begin_gpu(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
 {
     struct sy_nccl_open *pci = &r->open[r->depth - 1];
+    if (pci->cls >> 16 == 0x02) {
+        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s is a NIC and cannot be a GPU", pci->pci);
+        return;
+    }
     open->gpu = pci->gpu = add_gpu(r, pci);
     if (open->gpu < 0)
         return;
@@ -328,8 +332,12 @@ static void begin_net(struct sy_nccl_reader *r, const char **attributes, const s
 {
     const char *name = attribute(attributes, "name"), *guid = attribute(attributes, "guid");
     int64_t speed = number(r, attributes, "speed", 0);
-    int i = add_nic(r, open, name ? name : "");
 
+    if (open->gpu >= 0) {
+        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s is a GPU and cannot be a NIC", open->pci);
+        return;
+    }
+    int i = add_nic(r, open, name ? name : "");
     if (i < 0)
         return;
     struct sy_view_nic *nic = &r->xml->views[r->view]->nics[i];
