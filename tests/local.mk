@@ -243,7 +243,7 @@ tests_launch_tensors_SOURCES = %D%/launch/tensors.c
 EXTRA_DIST += %D%/launch/job.sh %D%/launch/recipes.sh %D%/launch/slurm.sh
 
 # Several nodes on this machine.
-sy_shell_tests += %D%/net/faults.t %D%/net/launcher.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
+sy_shell_tests += %D%/net/topo.t %D%/net/faults.t %D%/net/launcher.t %D%/net/nodes.t %D%/net/slow.t %D%/net/ucx.t
 check_PROGRAMS += %D%/net/other_version %D%/net/tapswitch
 tests_net_other_version_SOURCES = %D%/net/other_version.c src/cli/main.c
 tests_net_tapswitch_SOURCES = %D%/net/tapswitch.c
