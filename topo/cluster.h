@@ -18,8 +18,9 @@ struct sy_cluster *sy_cluster_read(const char *path, struct sy_report *report);
 /* The same from memory; name stands for it in messages, and included files are looked for beside it. */
 struct sy_cluster *sy_cluster_read_text(const char *name, const char *text, size_t n, struct sy_report *report);
 
-/* What a job needs of a cluster: its ranks reach one another, over links whose bandwidth is known. A cluster whose policy is
- * discover: off is looked at in this way when it is read, others after sy_cluster_merge(). */
+/* What a job needs of a cluster: its ranks reach one another, over links whose bandwidth is known. Where not, that is an error of
+ * a cluster that no machine will complete (policy discover: off), which is looked at in this way when it is read, and of others a
+ * warning. */
 void sy_cluster_check(const struct sy_cluster *cluster, struct sy_report *report);
 
 /* Write a cluster as such a file, appended to out; with sources each value has a comment that says where it is from. Read again
@@ -38,7 +39,7 @@ enum sy_status sy_cluster_merge(struct sy_cluster *cluster, const struct sy_clus
 /* Is a node of the cluster this host, by its name or pattern, with or without its domain? */
 bool sy_cluster_is_host(const struct sy_cluster *cluster, int node, const char *host);
 
-/* Where a value stands, for a report. */
+/* Where a value stands, for a report; without a file it is "discovered" or the like. */
 struct sy_place sy_cluster_place(const struct sy_cluster *cluster, struct sy_source from);
 
 #endif

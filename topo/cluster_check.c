@@ -37,6 +37,14 @@ static int missing_link(const struct sy_cluster *c, int *parent, int a)
     return -1;
 }
 
+/* What a machine may still add is not missing for sure. */
+typedef void say_fn(struct sy_report *report, struct sy_place place, const char *fmt, ...);
+
+static say_fn *severity(const struct sy_cluster *c)
+{
+    return sy_int_or(c->policy.discover, SY_DISCOVER_FILL) == SY_DISCOVER_OFF ? sy_report_error : sy_report_warning;
+}
+
 static void report_unknown(const struct sy_cluster *c, int *parent, int rank, struct sy_report *report)
 {
     char a[300], b[300];
@@ -47,10 +55,10 @@ static void report_unknown(const struct sy_cluster *c, int *parent, int rank, st
     if (l < 0)
         return;
     const struct sy_link_type *type = &c->link_types[c->links[l].type];
-    sy_report_error(report, sy_cluster_place(c, type->from),
-                    "the path from '%s' to '%s' needs the bandwidth of '%s', which is unknown",
-                    sy_cluster_show(c, c->ranks[0], a, sizeof a), sy_cluster_show(c, c->ranks[rank], b, sizeof b),
-                    sy_cluster_text(c, type->name));
+    severity(c)(report, sy_cluster_place(c, type->from),
+                "the path from '%s' to '%s' needs the bandwidth of '%s', which is unknown",
+                sy_cluster_show(c, c->ranks[0], a, sizeof a), sy_cluster_show(c, c->ranks[rank], b, sizeof b),
+                sy_cluster_text(c, type->name));
     sy_report_note(report, sy_cluster_place(c, c->links[l].source), "such a link is here");
 }
 
@@ -75,8 +83,8 @@ static void report_apart(const struct sy_cluster *c, int rank, struct sy_report 
     const struct sy_vertex *v = &c->vertices[vertex];
     char a[300], b[300];
 
-    sy_report_error(report, sy_cluster_place(c, v->from), "rank %d (%s) and rank 0 (%s) cannot reach each other", rank,
-                    sy_cluster_show(c, vertex, a, sizeof a), sy_cluster_show(c, first, b, sizeof b));
+    severity(c)(report, sy_cluster_place(c, v->from), "rank %d (%s) and rank 0 (%s) cannot reach each other", rank,
+                sy_cluster_show(c, vertex, a, sizeof a), sy_cluster_show(c, first, b, sizeof b));
     if (v->node != c->vertices[first].node) {
         if (c->nodes[v->node].from.line)
             sy_report_note(report, sy_cluster_place(c, c->nodes[v->node].from),

@@ -14,7 +14,11 @@ struct sy_source sy_reader_source(const struct sy_yaml *node)
 
 struct sy_place sy_cluster_place(const struct sy_cluster *c, struct sy_source from)
 {
-    return (struct sy_place){sy_cluster_file_name(c, from.file), (int)from.line, (int)from.column};
+    static const char *const elsewhere[] = {"unknown", "default", "imported", "discovered", "file"};
+    bool known = from.origin <= SY_ORIGIN_FILE;
+
+    return (struct sy_place){from.file || !known ? sy_cluster_file_name(c, from.file) : elsewhere[from.origin],
+                             (int)from.line, (int)from.column};
 }
 
 struct sy_place sy_reader_place(const struct sy_reader *r, const struct sy_yaml *node)

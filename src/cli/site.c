@@ -25,13 +25,15 @@ static enum sy_status say(struct sy_report *report, const char *path, struct sy_
     return sy_error_set(err, SY_ERR_DATA, "%s is not accepted: %d error%s", path, n, n == 1 ? "" : "s");
 }
 
-enum sy_status sy_site_read(const char *path, struct sy_cluster **cluster, struct sy_error *err)
+enum sy_status sy_site_read(const char *path, bool alone, struct sy_cluster **cluster, struct sy_error *err)
 {
     *cluster = NULL;
     if (!sy_file_exists(path))
         return sy_error_errno(err, SY_ERR_IO, "%s: cannot open", path);
     struct sy_report *report = sy_report_create();
     *cluster = sy_cluster_read(path, report);
+    if (*cluster && alone)
+        sy_cluster_check(*cluster, report);
     enum sy_status st = say(report, path, err);
     sy_report_destroy(report);
     return st || *cluster ? st : sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", path);
@@ -41,10 +43,12 @@ enum sy_status sy_site_check(const char *path, const struct sy_cluster *found, s
 {
     struct sy_cluster *cluster = NULL;
     struct sy_report *report = sy_report_create();
-    enum sy_status st = sy_site_read(path, &cluster, err);
+    enum sy_status st = sy_site_read(path, false, &cluster, err);
 
     if (!st)
         st = sy_cluster_merge(cluster, found, SY_DISCOVER_VERIFY, report, err);
+    if (!st)
+        sy_cluster_check(cluster, report);
     if (!st)
         st = say(report, path, err);
     sy_report_destroy(report);
@@ -142,7 +146,7 @@ enum sy_status sy_site_open(struct sy_group *group, const char *path, struct sy_
     if (!path)
         return SY_OK;
     bool root = sy_group_rank(group) == 0;
-    enum sy_status st = sy_group_agree(group, root ? sy_site_read(path, &site->cluster, err) : SY_OK, err);
+    enum sy_status st = sy_group_agree(group, root ? sy_site_read(path, false, &site->cluster, err) : SY_OK, err);
     if (!st)
         st = share_policy(group, site->cluster, &policy, err);
     if (!st && policy != SY_DISCOVER_OFF)

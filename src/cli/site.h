@@ -21,9 +21,9 @@ struct sy_site {
     bool on_gpus;               /* the file's ranks have GPUs, all of them */
 };
 
-/* Read a cluster file; what is wrong with it is on standard error then, and one line of it in err. Errors: SY_ERR_DATA;
- * SY_ERR_IO when there is none. */
-enum sy_status sy_site_read(const char *path, struct sy_cluster **cluster, struct sy_error *err);
+/* Read a cluster file; what is wrong with it is on standard error then, and one line of it in err. alone: nothing else will
+ * complete it, so that what a job lacks is said too. Errors: SY_ERR_DATA; SY_ERR_IO when there is none. */
+enum sy_status sy_site_read(const char *path, bool alone, struct sy_cluster **cluster, struct sy_error *err);
 
 /* Hold a cluster file against what was found. Differences are on standard error then, and one line of them in err.
  * Errors: SY_ERR_DATA (they differ, or the file is wrong); SY_ERR_IO; SY_ERR_SYSTEM. */

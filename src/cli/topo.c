@@ -209,7 +209,7 @@ static enum sy_status look(struct topo *t, struct sy_setup *setup, struct sy_err
     if (!s->cluster && !s->import_hwloc && !s->import_nccl)
         st = sy_gather_cluster(setup->group, &t->cluster, &t->view, &t->topology, &t->findings, err);
     else if (setup->rank == 0)
-        st = s->cluster ? sy_site_read(s->cluster, &t->cluster, err) : import_file(t, err);
+        st = s->cluster ? sy_site_read(s->cluster, true, &t->cluster, err) : import_file(t, err);
     sy_findings_print(&t->findings, stderr);
     if (!st && setup->rank == 0)
         st = put_out(t, err);

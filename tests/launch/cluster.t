@@ -96,4 +96,16 @@ has "another machine: where" "$(cat "$SY_TMP/err")" \
 switchyard run --model "$demo" --prompt x --cluster "$SY_TMP/none.yaml"
 is "no such file: exit code" "$rc" 74
 has "no such file: why" "$(cat "$SY_TMP/err")" "$SY_TMP/none.yaml: cannot open: No such file"
+
+# ---- what only machines could add ----
+
+sed '/^fabrics:/,$d' "$SY_SRCDIR/topo/clusters/cpu-eth-16.yaml" >"$SY_TMP/apart.yaml"
+switchyard topo --cluster "$SY_TMP/apart.yaml"
+is "nodes without a network are shown: exit code" "$rc" 0
+has "with a warning" "$(cat "$SY_TMP/err")" \
+    "apart.yaml:12:20: warning: rank 2 (c02.cpu0) and rank 0 (c01.cpu0) cannot reach each other"
+echo 'policy: {discover: off}' >>"$SY_TMP/apart.yaml"
+switchyard topo --cluster "$SY_TMP/apart.yaml"
+is "which is an error where no machine is asked: exit code" "$rc" 65
+has "at its place" "$(cat "$SY_TMP/err")" "apart.yaml:12:20: error: rank 2 (c02.cpu0) and rank 0 (c01.cpu0) cannot"
 done_testing
