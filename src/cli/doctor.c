@@ -138,7 +138,8 @@ static void print_job(const struct sy_setup *setup, const struct rank_report *al
 
 static bool share_cpus(const struct sy_setup *setup, const struct rank_report *all, int r, int other)
 {
-    return sy_group_node_of(setup->group, r) == sy_group_node_of(setup->group, other) &&
+    /* A machine may stand for several nodes of a cluster file. */
+    return !strcmp(sy_group_host(setup->group, r), sy_group_host(setup->group, other)) &&
            all[r].cpus_key == all[other].cpus_key;
 }
 

@@ -299,7 +299,7 @@ enum sy_status sy_setup_machine(struct sy_setup *setup, struct sy_error *err)
                                                 : sy_machine_threads(&setup->machine, setup->n_sharers);
     if (setup->n_threads <= SY_CPUS_MAX && !strcmp(setup->settings->bind, "auto"))
         setup->bound = sy_machine_bind(&setup->machine, setup->share, setup->n_sharers, setup->n_threads, setup->cpus);
-    return SY_OK;
+    return sy_site_part(&setup->site, setup->group, err);
 }
 
 /* Rank 0 alone touches the metadata; the others parse its copy and check that their node has the same files. */

@@ -160,6 +160,21 @@ enum sy_status sy_site_open(struct sy_group *group, const char *path, struct sy_
     return st;
 }
 
+enum sy_status sy_site_part(const struct sy_site *site, struct sy_group *group, struct sy_error *err)
+{
+    const struct sy_cluster *c = site->cluster;
+    int n = sy_group_size(group), first[sy_group_n_nodes(group)];
+    bool parted = false;
+
+    if (!c)
+        return SY_OK;
+    for (int r = n - 1; r >= 0; r--)
+        first[sy_group_node_of(group, r)] = c->vertices[c->ranks[r]].node;
+    for (int r = 0; r < n; r++)
+        parted = parted || c->vertices[c->ranks[r]].node != first[sy_group_node_of(group, r)];
+    return parted ? sy_group_part(group, c->vertices[site->vertex].node, err) : SY_OK;
+}
+
 void sy_site_close(struct sy_site *site)
 {
     sy_cluster_destroy(site->cluster);

@@ -34,6 +34,10 @@ enum sy_status sy_site_check(const char *path, const struct sy_cluster *found, s
 enum sy_status sy_site_open(struct sy_group *group, const char *path, struct sy_site *site, struct sy_error *err);
 void sy_site_close(struct sy_site *site);
 
+/* Ranks of one machine that are on several nodes of the file exchange rows as nodes do from here on. Collective; nothing is
+ * shared on nodes yet, and what they share of the machine (cores, GPUs) is known. Errors: as sy_group_part(). */
+enum sy_status sy_site_part(const struct sy_site *site, struct sy_group *group, struct sy_error *err);
+
 /* Leave the machine only the cores of this rank's device. False where that leaves none: then it is as it was. */
 bool sy_site_narrow(const struct sy_site *site, struct sy_machine *machine);
 

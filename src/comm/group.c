@@ -162,32 +162,33 @@ static enum sy_status make_communicators(struct sy_group *group, struct sy_error
     return SY_OK;
 }
 
-/* Host names and nodes of all ranks. Nodes are numbered by their lowest rank. */
-static enum sy_status learn_nodes(struct sy_group *group, struct sy_error *err)
+static enum sy_status learn_hosts(struct sy_group *group, struct sy_error *err)
 {
-    struct who {
-        int first; /* lowest rank of the node */
-        char host[HOST_MAX];
-    } mine = {.first = group->node.world[0]};
     int size = group->world.size;
-    struct who *all = calloc((size_t)size, sizeof *all);
+    char mine[HOST_MAX] = "";
 
     group->node_of = calloc((size_t)size, sizeof *group->node_of);
     group->host = calloc((size_t)size, sizeof *group->host);
-    if (!all || !group->node_of || !group->host) {
-        free(all);
+    if (!group->node_of || !group->host)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the names of %d ranks", size);
-    }
-    if (gethostname(mine.host, sizeof mine.host - 1) != 0)
-        snprintf(mine.host, sizeof mine.host, "unknown");
-    snprintf(group->host[group->world.rank], HOST_MAX, "%s", mine.host);
-    enum sy_status status = sy_group_allgather(group, &mine, sizeof mine, all, err);
-    for (int r = 0; status == SY_OK && r < size; r++) {
-        memcpy(group->host[r], all[r].host, HOST_MAX);
+    if (gethostname(mine, sizeof mine - 1) != 0)
+        snprintf(mine, sizeof mine, "unknown");
+    snprintf(group->host[group->world.rank], HOST_MAX, "%s", mine);
+    enum sy_status status = sy_group_allgather(group, mine, sizeof mine, group->host, err);
+    for (int r = 0; r < size; r++)
         group->host[r][HOST_MAX - 1] = 0;
-        group->node_of[r] = all[r].first == r ? group->n_nodes++ : group->node_of[all[r].first];
-    }
-    free(all);
+    return status;
+}
+
+/* Nodes are numbered by their lowest rank. */
+static enum sy_status number_nodes(struct sy_group *group, struct sy_error *err)
+{
+    int first = group->node.world[0];
+    enum sy_status status = sy_group_allgather(group, &first, sizeof first, group->node_of, err);
+
+    group->n_nodes = 0;
+    for (int r = 0; status == SY_OK && r < group->world.size; r++)
+        group->node_of[r] = group->node_of[r] == r ? group->n_nodes++ : group->node_of[group->node_of[r]];
     return status;
 }
 
@@ -243,13 +244,34 @@ enum sy_status sy_group_init(int *argc, char ***argv, int64_t timeout_ms, struct
     if (status == SY_OK)
         status = team_init(group, CHANNEL_NODE, &group->node, err);
     if (status == SY_OK)
-        status = learn_nodes(group, err);
+        status = learn_hosts(group, err);
+    if (status == SY_OK)
+        status = number_nodes(group, err);
     if (status != SY_OK) {
         group_free(group);
         return status;
     }
     *out = group;
     return SY_OK;
+}
+
+enum sy_status sy_group_part(struct sy_group *group, int part, struct sy_error *err)
+{
+    MPI_Comm *node = &group->comm[CHANNEL_NODE], parted = MPI_COMM_NULL;
+
+    sy_group_guard(group, "parting nodes as the cluster file has them");
+    int rc = MPI_Comm_split(*node, part, group->node.rank, &parted);
+    if (rc == MPI_SUCCESS)
+        rc = MPI_Comm_free(node);
+    sy_group_unguard();
+    if (rc != MPI_SUCCESS)
+        return sy_mpi_error(err, rc, "making communicators");
+    *node = parted;
+    MPI_Comm_set_errhandler(*node, MPI_ERRORS_RETURN);
+    team_fini(&group->node);
+    enum sy_status status = team_init(group, CHANNEL_NODE, &group->node, err);
+    status = sy_group_agree(group, status, err);
+    return status ? status : number_nodes(group, err);
 }
 
 void sy_group_fini(struct sy_group *group)

@@ -21,6 +21,10 @@ struct sy_group;
 enum sy_status sy_group_init(int *argc, char ***argv, int64_t timeout_ms, struct sy_group **group,
                              struct sy_error *err);
 
+/* From here on ranks of a node that give different parts are on nodes of their own, numbered anew. Collective, before
+ * anything is shared on nodes. Errors: SY_ERR_PEER; SY_ERR_SYSTEM. */
+enum sy_status sy_group_part(struct sy_group *group, int part, struct sy_error *err);
+
 /* End MPI. NULL is fine. */
 void sy_group_fini(struct sy_group *group);
 

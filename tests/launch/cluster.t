@@ -57,6 +57,37 @@ is "more ranks than the file has: exit code" "$rc" 64
 has "more ranks than the file has: why" "$(cat "$SY_TMP/err")" \
     "more ranks than devices: the job has 2, $SY_TMP/c.yaml 1"
 
+# ---- one machine for two nodes of a file ----
+
+write_nodes() { # HOST: three ranks, of which the first and the last are on one node
+    cat >"$SY_TMP/nodes.yaml" <<END
+switchyard_cluster: 1
+device_types: {part: {kind: cpu}}
+node_types: {box: {devices: [{id: "cpu[0-1]", type: part}], nics: [{id: nic0, port: eth}]}}
+link_types: {eth: {class: ethernet, bw: 10 Gb/s}}
+nodes: [{name: "n[0-1]", type: box, host: "$1"}]
+fabrics: [{name: lan, kind: fat_tree, port: eth, members: "n[0-1].nic0"}]
+ranks: {map: [n0.cpu0, n1.cpu0, n0.cpu1]}
+policy: {discover: off}
+END
+}
+write_nodes "*"
+switchyard_ranks 3 doctor --cluster "$SY_TMP/nodes.yaml" --threads 1
+is "two nodes on this machine: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+has "two nodes on this machine: they are two" "$(cat "$SY_TMP/out")" "3 ranks on 2 nodes"
+has "two nodes on this machine: memory is shared in a node of the file" "$(cat "$SY_TMP/out")" \
+    "transports of rank 0: self for this rank, shm for 1 peer on this node"
+has "two nodes on this machine: and not between nodes" "$(grep '^transports' "$SY_TMP/out")" "on other nodes"
+switchyard_ranks 3 doctor --threads 1
+has "without the file it is one node" "$(cat "$SY_TMP/out")" "3 ranks on 1 node"
+for file in "" "$SY_TMP/nodes.yaml"; do
+    switchyard_ranks 3 run --model "$demo" --prompt "The old man" --max-tokens 8 --temperature 0 --threads 1 \
+        ${file:+--cluster "$file"}
+    is "run on three ranks${file:+, two nodes}: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    cp "$SY_TMP/out" "$SY_TMP/out${file:+.nodes}.text"
+done
+ok "two nodes on this machine: the same text" cmp "$SY_TMP/out.text" "$SY_TMP/out.nodes.text"
+
 # ---- what a job answers does not depend on it ----
 
 write_file "$first" "$last" fill
