@@ -153,7 +153,7 @@ enum sy_status sy_hwloc_gpus(hwloc_topology_t topology, struct sy_view *view, st
 {
     struct sy_nvml *nvml = &view->nvml;
     hwloc_obj_t obj = NULL;
-    bool linked = false;
+    bool nvidia = false;
 
     nvml->gpus = calloc(SY_NVML_GPUS_MAX, sizeof *nvml->gpus);
     if (!nvml->gpus)
@@ -167,16 +167,17 @@ enum sy_status sy_hwloc_gpus(hwloc_topology_t topology, struct sy_view *view, st
             break;
         }
         describe(obj, &nvml->gpus[nvml->n_gpus++]);
-        linked |= obj->attr->pcidev.vendor_id == NVIDIA;
+        nvidia |= obj->attr->pcidev.vendor_id == NVIDIA;
     }
     qsort(nvml->gpus, (size_t)nvml->n_gpus, sizeof *nvml->gpus, by_bus);
     if (!nvml->n_gpus)
         return SY_OK;
-    if (!read_matrix(topology, "NVLinkBandwidth", view) && !read_matrix(topology, "XGMIBandwidth", view) && linked)
-        sy_findings_add(
-            findings, SY_FINDING_NOTE, NULL,
-            "there is no matrix NVLinkBandwidth: whether NVLinks join the GPUs is unknown (hwloc makes one from "
-            "2.12 on, with its NVML plugin)");
+    if (!read_matrix(topology, "NVLinkBandwidth", view) && !read_matrix(topology, "XGMIBandwidth", view))
+        sy_findings_add(findings, SY_FINDING_NOTE, NULL, "there is no matrix %s",
+                        nvidia ? "NVLinkBandwidth: whether NVLinks join the GPUs is unknown (hwloc makes one from 2.12 "
+                                 "on, with its NVML plugin)"
+                               : "XGMIBandwidth: whether xGMI joins the GPUs is unknown (hwloc makes one with its "
+                                 "RSMI plugin)");
     return SY_OK;
 }
 

@@ -192,7 +192,11 @@ enum sy_status sy_hwloc_view(hwloc_topology_t topology, enum sy_gpus_from gpus, 
 
     if (!model)
         model = hwloc_obj_get_info_by_name(root, "CPUModel");
-    snprintf(view->cpu_model, sizeof view->cpu_model, "%s", model ? model : "");
+    /* Some processors end their names in blanks. */
+    int len = (int)strlen(model ? model : "");
+    while (len && model[len - 1] == ' ')
+        len--;
+    snprintf(view->cpu_model, sizeof view->cpu_model, "%.*s", len, model ? model : "");
     take_info(root, "Architecture", view->arch, sizeof view->arch);
     if (package) {
         take_info(package, "CPUVendor", view->cpu_vendor, sizeof view->cpu_vendor);

@@ -161,7 +161,7 @@ bool sy_show_matrix(const struct sy_view *view, struct sy_buf *out)
         struct device *d = &t.devices[t.n];
         snprintf(d->label, sizeof d->label, "NIC%d", t.n - view->nvml.n_gpus);
         d->gpu = -1;
-        d->name = view->nics[i].device;
+        d->name = view->nics[i].device[0] ? view->nics[i].device : view->nics[i].pci;
         d->pci = view->nics[i].pci;
         place(view, &view->nics[i].at, d);
         t.n++;

@@ -29,7 +29,9 @@ struct sy_nccl_open {
     int numa, upstream; /* of what is inside */
     int gpu;            /* of this <pci> or <gpu>; -1 */
     char pci[20];
-    uint32_t cls; /* PCI class; 0: not told */
+    uint32_t cls;  /* PCI class; 0: not told */
+    bool told;     /* by its class or by what is inside: what a <pci> is */
+    bool repeated; /* a <gpu> of one more rank, or what is inside */
     double bw;
     int gen, width, line, column;
 };
@@ -49,8 +51,9 @@ struct sy_nccl_reader {
     struct sy_error *err;
     uint64_t hosts[SY_NCCL_HOSTS_MAX];
     int view; /* number of the present machine */
-    int depth, n_elements;
+    int depth;
     bool stopped, failed;
+    int n_untold, untold_line, untold_column; /* <pci> of which nothing says what it is; the first */
     struct sy_nccl_open open[SY_NCCL_DEPTH_MAX];
     struct sy_nccl_link *links;
     int n_links, dev[SY_NCCL_HOSTS_MAX][SY_NVML_GPUS_MAX];

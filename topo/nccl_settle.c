@@ -14,6 +14,17 @@ static int by_number(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* A machine with one NUMA node has no doubt which it is. */
+static void know_numa(struct sy_nccl_reader *r, struct sy_view *view)
+{
+    for (int i = 0; i < view->n_numa; i++)
+        if (view->numa[i].number < 0 && view->n_numa == 1)
+            view->numa[i].number = 0;
+        else if (view->numa[i].number < 0)
+            sy_nccl_say(r, SY_FINDING_WARNING, view->numa[i].line, view->numa[i].column,
+                        "the NUMA node of this <cpu> is not known");
+}
+
 static int moved(const int *to, int numa)
 {
     return numa < 0 ? -1 : to[numa];
@@ -103,6 +114,9 @@ static void settle_far(struct sy_nccl_reader *r, struct sy_nccl_link *link)
     const struct sy_nvml *nvml = &r->xml->views[link->view]->nvml;
     bool is_gpu = sy_nvml_find(nvml, link->target) >= 0;
 
+    /* As NCCL has it: an address that a virtual machine hides is that of a switch. */
+    if (link->far == SY_FAR_UNKNOWN && !link->target[0])
+        link->far = SY_FAR_SWITCH;
     if (link->far == SY_FAR_UNKNOWN) {
         link->far = is_gpu ? SY_FAR_GPU : SY_FAR_UNKNOWN;
         if (!is_gpu)
@@ -162,9 +176,45 @@ static void check_equal(struct sy_nccl_reader *r, const struct sy_view *view)
     }
 }
 
+/* What the file leaves open, which is not the same as nothing. */
+static void tell_unknown(struct sy_nccl_reader *r)
+{
+    const struct sy_view_place *first = NULL;
+    int n = 0;
+
+    for (int v = 0; v < r->xml->n_views; v++)
+        for (int i = 0; i < r->xml->views[v]->nvml.n_gpus; i++)
+            if (r->xml->views[v]->nvml.gpus[i].n_up < 0)
+                first = n++ ? first : &r->xml->views[v]->gpus[i];
+    if (n)
+        sy_nccl_say(r, SY_FINDING_NOTE, first->line, first->column,
+                    "no <gpu> in this <pci>%s: whether NVLinks join %s is unknown", n > 1 ? " and others of GPUs" : "",
+                    n > 1 ? "them" : "it to others");
+    if (r->n_untold)
+        sy_nccl_say(r, SY_FINDING_NOTE, r->untold_line, r->untold_column,
+                    "%d <pci> without class and with nothing inside: what they are is unknown, and they are left out",
+                    r->n_untold);
+}
+
+/* NCCL puts several machines into one file when NVLink goes over them all; what joins them has no name there. */
+static void join_hosts(struct sy_nccl_reader *r)
+{
+    for (int v = 0; v < r->xml->n_views && r->xml->n_views > 1; v++) {
+        struct sy_nvml *nvml = &r->xml->views[v]->nvml;
+        for (int i = 0; i < nvml->n_gpus; i++)
+            if (sy_nvml_at_hidden_switch(&nvml->gpus[i])) {
+                nvml->gpus[i].fabric = SY_NVML_FABRIC_COMPLETED;
+                for (int k = 0; k < 8; k++)
+                    nvml->gpus[i].cluster[k] = (uint8_t)(r->hosts[0] >> (56 - 8 * k));
+                nvml->gpus[i].cluster[15] = 1;
+            }
+    }
+}
+
 void sy_nccl_settle(struct sy_nccl_reader *r)
 {
     for (int v = 0; v < r->xml->n_views; v++) {
+        know_numa(r, r->xml->views[v]);
         order_numa(r->xml->views[v]);
         order_gpus(r, v);
         order_nics(r->xml->views[v]);
@@ -181,4 +231,6 @@ void sy_nccl_settle(struct sy_nccl_reader *r)
     }
     for (int v = 0; v < r->xml->n_views; v++)
         check_equal(r, r->xml->views[v]);
+    join_hosts(r);
+    tell_unknown(r);
 }

@@ -98,23 +98,28 @@ static void port(double bw, char out[80])
 static void put_gpu(struct writer *w, int i, int depth)
 {
     const struct sy_nvml_gpu *gpu = &w->view->nvml.gpus[i];
-    char speed[80], sm[24] = "";
+    bool amd = w->view->xgmi;
+    char speed[80], sm[440] = "", name[400];
 
     port(w->view->gpus[i].bw, speed);
-    put(w, depth, "<pci busid=\"%s\" class=\"0x030200\" vendor=\"0x10de\"%s>", gpu->pci, speed);
+    put(w, depth, "<pci busid=\"%s\" class=\"%s\" vendor=\"%s\"%s>", gpu->pci, amd ? "0x120000" : "0x030200",
+        amd ? "0x1002" : "0x10de", speed);
     /* Without <gpu> NCCL looks at the GPU itself. */
     bool known = gpu->sm > 0 || gpu->n_up >= 0;
     if (gpu->sm > 0)
         snprintf(sm, sizeof sm, " sm=\"%d\"", (int)gpu->sm);
+    else if (!strncmp(gpu->name, "gfx", 3))
+        snprintf(sm, sizeof sm, " gcn=\"%s\"", quoted(gpu->name, name));
     if (known)
         put(w, depth + 1, "<gpu dev=\"%d\"%s rank=\"%d\" gdr=\"1\">", i, sm, i);
     for (int k = 0; k < gpu->n_nvlinks && known; k++) {
         const struct sy_nvlink *link = &gpu->nvlinks[k];
         if (link->far != SY_FAR_UNKNOWN)
-            put(w, depth + 2, "<nvlink target=\"%s\" count=\"%d\" tclass=\"%s\"/>",
+            put(w, depth + 2, "<%s target=\"%s\" count=\"%d\" tclass=\"%s\"/>", amd ? "xgmi" : "nvlink",
                 link->pci[0] ? link->pci : "fffffff:ffff:ff", (int)link->count,
                 link->far == SY_FAR_SWITCH ? "0x068000"
                 : link->far == SY_FAR_CPU  ? "0x068001"
+                : amd                      ? "0x120000"
                                            : "0x030200");
     }
     if (gpu->n_c2c > 0 && known)
@@ -190,16 +195,18 @@ enum sy_status sy_nccl_xml_write(const struct sy_view *view, struct sy_buf *out,
 {
     struct writer w = {.view = view, .out = out};
     int n_groups = n_groups_of(view);
-    char mask[64 * 9 + 1], about[512] = "";
+    char mask[64 * 9 + 1], cpus[64 * 9 + 20] = "", about[512] = "";
 
     put_attribute(about, "arch", view->arch);
     put_attribute(about, "vendor", view->cpu_vendor);
     put_attribute(about, "familyid", view->cpu_family);
     put_attribute(about, "modelid", view->cpu_number);
-    put(&w, 0, "<system version=\"1\">");
+    /* RCCL's is version 2. */
+    put(&w, 0, "<system version=\"%d\">", view->xgmi ? 2 : 1);
     for (int i = 0; i < view->n_numa; i++) {
         affinity(view->numa[i].cpus, n_groups, mask, sizeof mask);
-        put(&w, 1, "<cpu numaid=\"%d\" affinity=\"%s\"%s>", view->numa[i].number, mask, about);
+        snprintf(cpus, sizeof cpus, " affinity=\"%s\"", mask);
+        put(&w, 1, "<cpu numaid=\"%d\"%s%s>", view->numa[i].number, view->numa[i].cpus[0] ? cpus : "", about);
         put_below(&w, i, -1, 2);
         put(&w, 1, "</cpu>");
     }

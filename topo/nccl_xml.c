@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * nccl_xml.c - read NCCL's topology: system > cpu > pci > {pci | gpu > {nvlink, c2c} | nic > net}
+ * nccl_xml.c - read NCCL's topology: system > cpu > pci > {pci | gpu > {nvlink, xgmi, c2c} | nic > net}
  *
- * Files of vendors leave out what NCCL will find itself (a GPU is then a <pci> of class 0x03), dumps have everything. Elements
- * and attributes that are not known are passed over: newer NCCL has more of them.
+ * Files of vendors leave out what NCCL will find itself (a GPU is then a <pci> of class 0x03), dumps have everything. RCCL writes
+ * the same as version 2, with <xgmi> where AMD's GPUs are joined. Elements and attributes that are not known are passed over:
+ * newer NCCL has more of them.
  */
 #include <ctype.h>
 #include <limits.h>
@@ -133,8 +134,6 @@ static void begin_cpu(struct sy_nccl_reader *r, const char **attributes, struct 
 
     if (!view)
         return;
-    if (numaid < 0)
-        sy_nccl_say(r, SY_FINDING_WARNING, 0, 0, "the NUMA node of this <cpu> is not known");
     for (int i = 0; i < view->n_numa; i++)
         if (view->numa[i].number == (int)numaid) {
             sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "a second <cpu> with numaid %d (the first is in line %d)",
@@ -200,8 +199,12 @@ static int add_gpu(struct sy_nccl_reader *r, struct sy_nccl_open *open)
     gpu->pcie_gen = open->gen;
     gpu->pcie_width = open->width;
     r->dev[r->view][open->gpu] = -1;
-    view->gpus[open->gpu] = (struct sy_view_place){
-        .numa = open->numa, .upstream = open->upstream, .bw = open->bw, .line = open->line, .column = open->column};
+    view->gpus[open->gpu] = (struct sy_view_place){.numa = open->numa,
+                                                   .upstream = open->upstream,
+                                                   .bridge = -1,
+                                                   .bw = open->bw,
+                                                   .line = open->line,
+                                                   .column = open->column};
     return open->gpu;
 }
 
@@ -254,10 +257,23 @@ static int add_nic(struct sy_nccl_reader *r, const struct sy_nccl_open *open, co
     return view->n_nics++;
 }
 
+/* Display and 3D controllers, and AMD's accelerators. */
+static bool is_gpu(uint32_t cls, const char *vendor)
+{
+    return cls >> 16 == 0x03 || (cls >> 16 == 0x12 && vendor && strtoul(vendor, NULL, 16) == 0x1002);
+}
+
 static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
 {
     const char *busid = attribute(attributes, "busid"), *cls = attribute(attributes, "class");
+    struct sy_nccl_open *above = &r->open[r->depth - 1];
 
+    /* What other devices hang at is a switch, whether it says so or not. */
+    if (above->kind == NCCL_PCI && !above->told) {
+        add_switch(r, above);
+        above->told = true;
+        open->upstream = above->upstream;
+    }
     open->bw = 0;
     open->gen = open->width = 0;
     sy_pci_spell(busid ? busid : "", open->pci);
@@ -265,8 +281,9 @@ static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct 
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s%.40s%s, expected one like busid=\"0000:1b:00.0\"",
                     busid ? "busid=\"" : "<pci>", busid ? busid : " without busid", busid ? "\"" : "");
     open->cls = cls ? (uint32_t)strtoul(cls, NULL, 16) : 0;
+    open->told = open->cls;
     read_port(r, attributes, open);
-    if (open->cls >> 16 == 0x03)
+    if (is_gpu(open->cls, attribute(attributes, "vendor")))
         add_gpu(r, open);
     else if (open->cls >> 8 == 0x0604)
         add_switch(r, open);
@@ -281,12 +298,22 @@ static void begin_gpu(struct sy_nccl_reader *r, const char **attributes, struct 
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s is a NIC and cannot be a GPU", pci->pci);
         return;
     }
+    pci->told = true;
     open->gpu = pci->gpu = add_gpu(r, pci);
     if (open->gpu < 0)
         return;
     struct sy_nvml_gpu *gpu = &r->xml->views[r->view]->nvml.gpus[open->gpu];
     int64_t sm = number(r, attributes, "sm", -1), dev = number(r, attributes, "dev", -1);
-    gpu->sm = sm > 0 && sm < 1000 ? (int32_t)sm : -1;
+    const char *gcn = attribute(attributes, "gcn");
+    if (gpu->n_up >= 0) {
+        sy_nccl_say(r, SY_FINDING_NOTE, 0, 0, "GPU %s is here again, for another rank: it counts once", gpu->pci);
+        open->repeated = true;
+        return;
+    }
+    /* Of AMD's GPUs sm is the number of compute units. */
+    gpu->sm = !gcn && sm > 0 && sm < 1000 ? (int32_t)sm : -1;
+    if (gcn)
+        snprintf(gpu->name, sizeof gpu->name, "%s%.60s", isdigit((unsigned char)*gcn) ? "gfx" : "", gcn);
     /* A dump has all links of a GPU that it has looked at. */
     gpu->n_up = gpu->n_present = 0;
     r->dev[r->view][open->gpu] = (int)dev;
@@ -298,7 +325,7 @@ static void begin_nvlink(struct sy_nccl_reader *r, const char **attributes, cons
     int64_t count = number(r, attributes, "count", 1);
     unsigned long cls = tclass ? strtoul(tclass, NULL, 16) : 0;
 
-    if (open->gpu < 0)
+    if (open->gpu < 0 || open->repeated)
         return;
     if (!target || count < 1 || count > 64) {
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, target ? "count is not a number of links" : "<nvlink> without target");
@@ -317,7 +344,8 @@ static void begin_nvlink(struct sy_nccl_reader *r, const char **attributes, cons
                                   .column = (int)XML_GetCurrentColumnNumber(r->parser) + 1};
     link->far = cls == 0x068001      ? SY_FAR_CPU
                 : cls >> 8 == 0x0680 ? SY_FAR_SWITCH
-                : cls >> 16 == 3     ? SY_FAR_GPU
+                : cls >> 16 == 0x03  ? SY_FAR_GPU
+                : cls >> 16 == 0x12  ? SY_FAR_GPU
                                      : SY_FAR_UNKNOWN;
     sy_pci_spell(target, link->target);
     if (!strcmp(link->target, r->xml->views[r->view]->nvml.gpus[open->gpu].pci)) {
@@ -333,6 +361,8 @@ static void begin_net(struct sy_nccl_reader *r, const char **attributes, const s
     const char *name = attribute(attributes, "name"), *guid = attribute(attributes, "guid");
     int64_t speed = number(r, attributes, "speed", 0);
 
+    for (int d = r->depth - 1; d > 0 && r->open[d].kind != NCCL_CPU; d--)
+        r->open[d].told = true;
     if (open->gpu >= 0) {
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s is a GPU and cannot be a NIC", open->pci);
         return;
@@ -361,7 +391,7 @@ static enum sy_nccl_element kind_of(const char *name)
     for (int i = 1; i < (int)(sizeof names / sizeof *names); i++)
         if (!strcmp(name, names[i]))
             return (enum sy_nccl_element)i;
-    return NCCL_OTHER;
+    return strcmp(name, "xgmi") ? NCCL_OTHER : NCCL_NVLINK;
 }
 
 static void begin_root(struct sy_nccl_reader *r, const char *name, const char **attributes)
@@ -376,8 +406,8 @@ static void begin_root(struct sy_nccl_reader *r, const char *name, const char **
                     "expected <system>, found <topology>: this is a file of hwloc (--import-hwloc)");
     else if (strcmp(name, "system") != 0)
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "expected <system>, found <%.60s>", name);
-    else if (number(r, attributes, "version", 1) != 1)
-        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "version %.20s of NCCL's topology, this program reads 1",
+    else if (number(r, attributes, "version", 1) != 1 && number(r, attributes, "version", 1) != 2)
+        sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "version %.20s of NCCL's topology, this program reads 1, and 2 of RCCL",
                     attribute(attributes, "version"));
     if (r->failed)
         stop(r);
@@ -387,7 +417,7 @@ static void begin_c2c(struct sy_nccl_reader *r, const char **attributes, const s
 {
     int64_t count = number(r, attributes, "count", 1), mb = number(r, attributes, "bw", 0);
 
-    if (open->gpu < 0 || count < 0 || count > 64)
+    if (open->gpu < 0 || open->repeated || count < 0 || count > 64)
         return;
     r->xml->views[r->view]->nvml.gpus[open->gpu].n_c2c = (int)count;
     r->xml->views[r->view]->nvml.gpus[open->gpu].c2c_bw = mb > 0 ? (double)mb * 1e6 : 0;
@@ -415,9 +445,11 @@ static bool is_in_place(struct sy_nccl_reader *r, enum sy_nccl_element kind, enu
 }
 
 /* One element, of which *open is what is known so far: what its parent knew. */
-static enum sy_nccl_element begin_inside(struct sy_nccl_reader *r, enum sy_nccl_element kind, const char **attributes,
+static enum sy_nccl_element begin_inside(struct sy_nccl_reader *r, const char *name, const char **attributes,
                                          struct sy_nccl_open *open)
 {
+    enum sy_nccl_element kind = kind_of(name);
+
     if (kind == NCCL_OTHER || !is_in_place(r, kind, open->kind))
         return NCCL_OTHER;
     switch (kind) {
@@ -432,6 +464,7 @@ static enum sy_nccl_element begin_inside(struct sy_nccl_reader *r, enum sy_nccl_
         begin_gpu(r, attributes, open);
         break;
     case NCCL_NVLINK:
+        r->xml->views[r->view]->xgmi |= !strcmp(name, "xgmi");
         begin_nvlink(r, attributes, open);
         break;
     case NCCL_C2C:
@@ -475,7 +508,7 @@ static void XMLCALL begin(void *data, const char *name, const char **attributes)
     }
     /* What stands inside something unknown, or in a wrong place, is not looked at. */
     if (open->kind != NCCL_OTHER)
-        kind = begin_inside(r, kind, attributes, open);
+        kind = begin_inside(r, name, attributes, open);
     else
         kind = NCCL_OTHER;
     open->kind = kind;
@@ -484,8 +517,16 @@ static void XMLCALL begin(void *data, const char *name, const char **attributes)
 
 static void XMLCALL end(void *data, const char *name)
 {
+    struct sy_nccl_reader *r = data;
+
     (void)name;
-    ((struct sy_nccl_reader *)data)->depth--;
+    if (r->stopped)
+        return;
+    const struct sy_nccl_open *open = &r->open[--r->depth];
+    if (open->kind == NCCL_PCI && !open->told && !r->n_untold++) {
+        r->untold_line = open->line;
+        r->untold_column = open->column;
+    }
 }
 
 static void XMLCALL entity(void *data, const char *name, int is_parameter, const char *value, int n, const char *base,

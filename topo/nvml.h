@@ -91,6 +91,9 @@ int sy_nvml_links(const struct sy_nvml *nvml, int a, int b, double *bw);
 /* The GPU at this bus id; -1: none. */
 int sy_nvml_find(const struct sy_nvml *nvml, const char *pci);
 
+/* Whether all links of a GPU, and there are some, lead to switches whose address is hidden. */
+bool sy_nvml_at_hidden_switch(const struct sy_nvml_gpu *gpu);
+
 /* Add n links to a far end of a GPU, to those that are there already. False when there is no room. */
 bool sy_nvml_add_link(struct sy_nvml_gpu *gpu, enum sy_far far, const char *pci, int n, double bw);
 

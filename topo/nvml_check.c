@@ -28,10 +28,10 @@ void sy_pci_spell(const char *text, char out[20])
     if (!take_hex(&text, 8, ':', &domain) || !take_hex(&text, 2, ':', &bus) || !take_hex(&text, 2, '.', &device) ||
         !take_hex(&text, 1, 0, &function))
         return;
-    /* What a hypervisor or another machine hides. */
-    if (domain == 0xffffffffu)
+    /* What a hypervisor or another machine hides: FFFFFFFF:FF:FF.0, and fffffff:ff:ff.0 in NCCL's files. */
+    if (domain == 0xffffffffu || device > 0x1f || function > 7)
         return;
-    snprintf(out, 20, "%04x:%02x:%02x.%x", domain, bus, device & 0x1f, function & 7);
+    snprintf(out, 20, "%04x:%02x:%02x.%x", domain, bus, device, function);
 }
 
 void sy_nvml_gpu_init(struct sy_nvml_gpu *gpu)
@@ -56,6 +56,15 @@ bool sy_nvml_add_link(struct sy_nvml_gpu *gpu, enum sy_far far, const char *pci,
     *link = (struct sy_nvlink){.far = far, .count = n, .bw = bw};
     snprintf(link->pci, sizeof link->pci, "%s", pci);
     return true;
+}
+
+bool sy_nvml_at_hidden_switch(const struct sy_nvml_gpu *gpu)
+{
+    bool hidden = gpu->n_nvlinks > 0;
+
+    for (int i = 0; i < gpu->n_nvlinks; i++)
+        hidden = hidden && gpu->nvlinks[i].far == SY_FAR_SWITCH && !gpu->nvlinks[i].pci[0];
+    return hidden;
 }
 
 int sy_nvml_find(const struct sy_nvml *nvml, const char *pci)

@@ -80,20 +80,22 @@ static void put_links(const struct sy_cluster *c, int v, int cls, const char *na
     size_t len = 0;
     struct sy_real sum;
     int n = sy_show_links(c, v, cls, &sum);
+    const char *family = "";
 
     for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
         const struct sy_link *l = &c->links[c->edges[e]];
         const char *id = sy_cluster_text(c, c->vertices[far_end(l, v)].id);
         if (c->link_types[l->type].cls != cls)
             continue;
+        family = sy_cluster_text(c, c->link_types[l->type].name);
         if (len + strlen(id) + 8 < sizeof ends)
             len += (size_t)snprintf(ends + len, sizeof ends - len, " %s", id);
         else if (len + 5 < sizeof ends && ends[len - 1] != '.')
             len += (size_t)snprintf(ends + len, sizeof ends - len, " ...");
     }
     if (n)
-        sy_buf_printf(out, ", %d %s%s %s to%s", n, name, n == 1 ? "" : "s", sy_show_rate(sum, cls, rate, sizeof rate),
-                      ends);
+        sy_buf_printf(out, ", %d %s%s %s to%s", n, strncmp(family, "xgmi", 4) ? name : "xGMI link", n == 1 ? "" : "s",
+                      sy_show_rate(sum, cls, rate, sizeof rate), ends);
 }
 
 static void put_device(const struct sy_cluster *c, int v, struct sy_buf *out)

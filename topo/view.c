@@ -181,6 +181,12 @@ static void add_switches(struct build *b)
         hang(b, b->switches[i], &b->view->switches[i].at);
 }
 
+/* One of the fastest ports. What has no place in the machine is virtual. */
+static bool is_rail(const struct sy_view_nic *nic, double fastest)
+{
+    return fastest > 0 && nic->port_bw == fastest && nic->pci[0];
+}
+
 static void add_nics(struct build *b)
 {
     double fastest = 0;
@@ -189,7 +195,7 @@ static void add_nics(struct build *b)
     for (int i = 0; i < b->view->n_nics; i++)
         fastest = b->view->nics[i].port_bw > fastest ? b->view->nics[i].port_bw : fastest;
     for (int i = 0; i < b->view->n_nics; i++)
-        n_fastest += fastest > 0 && b->view->nics[i].port_bw == fastest;
+        n_fastest += is_rail(&b->view->nics[i], fastest);
     for (int i = 0; i < b->view->n_nics; i++) {
         const struct sy_view_nic *nic = &b->view->nics[i];
         struct sy_source from = at_line(b, nic->at.line, nic->at.column);
@@ -207,7 +213,7 @@ static void add_nics(struct build *b)
         /* Equal fast ports are taken for rails, in their order; one alone is none. */
         if (nic->rail >= 0)
             b->c->vertices[v].rail = sy_int_of(nic->rail, from);
-        else if (n_fastest > 1 && nic->port_bw == fastest)
+        else if (n_fastest > 1 && is_rail(nic, fastest))
             b->c->vertices[v].rail = sy_int_of(rail++, from);
         hang(b, v, &nic->at);
     }
@@ -231,7 +237,7 @@ static void add_gpu(struct build *b, int i)
     set_text(b, &b->c->vertices[v].pci, gpu->pci, from);
     set_text(b, &b->c->vertices[v].uuid, gpu->uuid, from);
     hang(b, v, &b->view->gpus[i]);
-    int cpu = b->view->gpus[i].numa >= 0 ? b->cpus[b->view->gpus[i].numa] : -1;
+    int numa = b->view->gpus[i].numa, cpu = numa < 0 ? -1 : b->cpus[numa] < 0 ? b->numa[numa] : b->cpus[numa];
     if (gpu->n_c2c > 0)
         join(b, v, cpu, rated_type(b, "c2c", SY_LINK_C2C, gpu->c2c_bw), gpu->n_c2c, from);
     for (int k = 0; k < gpu->n_nvlinks; k++)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "append.h"
 #include "base/file.h"
 #include "cli/gather.h"
 #include "cli/setup.h"
@@ -44,13 +45,21 @@ static enum sy_status write_file(const char *path, const struct sy_buf *text, st
 }
 
 /* A machine of an imported file, as a node. */
-static enum sy_status add_machine(struct topo *t, const struct sy_view *view, uint16_t file, int number,
+static enum sy_status add_machine(struct topo *t, const struct sy_view *view, const char *path, int number,
                                   struct sy_error *err)
 {
+    struct sy_cluster *one = sy_cluster_create();
     char name[32];
 
+    if (!one)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", path);
     snprintf(name, sizeof name, "node%d", number);
-    return sy_view_add(view, view->host[0] ? NULL : name, sy_source_imported(file, 0, 0), t->cluster, err);
+    struct sy_source from = sy_source_imported(sy_cluster_file(one, path), 0, 0);
+    enum sy_status st = sy_view_add(view, view->host[0] ? NULL : name, from, one, err);
+    if (!st)
+        st = sy_cluster_append(t->cluster, one, err);
+    sy_cluster_destroy(one);
+    return st;
 }
 
 /* All that was found has been said above; one line remains. */
@@ -66,12 +75,11 @@ static enum sy_status refuse(struct topo *t, const char *path, enum sy_status st
 static enum sy_status import_nccl(struct topo *t, const char *path, const struct sy_buf *text, struct sy_error *err)
 {
     struct sy_nccl_xml xml;
-    uint16_t file = sy_cluster_file(t->cluster, path);
     enum sy_status st = sy_nccl_xml_read(path, (const char *)text->data, text->len, &xml, &t->findings, err);
 
     t->n_views = xml.n_views;
     for (int i = 0; i < xml.n_views && !st; i++)
-        st = add_machine(t, xml.views[i], file, i, err);
+        st = add_machine(t, xml.views[i], path, i, err);
     if (!st) {
         t->view = xml.views[0];
         xml.views[0] = NULL;
@@ -87,7 +95,7 @@ static enum sy_status import_hwloc(struct topo *t, const char *path, const struc
     if (!t->view)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", path);
     enum sy_status st = sy_hwloc_xml_read(path, (const char *)text->data, text->len, t->view, &t->findings, err);
-    return st ? st : add_machine(t, t->view, sy_cluster_file(t->cluster, path), 0, err);
+    return st ? st : add_machine(t, t->view, path, 0, err);
 }
 
 /* Rank 0 alone. */
@@ -102,6 +110,8 @@ static enum sy_status import_file(struct topo *t, struct sy_error *err)
         st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for %s", path);
     if (!st)
         st = t->settings->import_nccl ? import_nccl(t, path, &text, err) : import_hwloc(t, path, &text, err);
+    if (!st)
+        sy_cluster_add_network(t->cluster);
     if (!st)
         st = sy_cluster_finish(t->cluster, err);
     sy_buf_fini(&text);

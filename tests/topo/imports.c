@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "append.h"
 #include "base/file.h"
 #include "hwloc_view.h"
 #include "nccl_xml.h"
@@ -155,8 +156,14 @@ static void test_hgx(struct sy_buf *text)
         in_order = in_order && !strncmp(view->nvml.gpus[i].pci + 5, buses[i], 2) && view->gpus[i].numa == i / 4 &&
                    view->nvml.gpus[i].sm == 90 && view->nvml.gpus[i].n_up == 18 && view->gpus[i].upstream >= 0;
         n_links += view->nvml.gpus[i].n_up;
+        for (int k = 0; k < view->nvml.gpus[i].n_nvlinks; k++) {
+            const struct sy_nvlink *link = &view->nvml.gpus[i].nvlinks[k];
+            int bus = (int)strtol(link->pci + 5, NULL, 16);
+            in_order = in_order && link->count == (bus == 0xc3 || bus == 0xc6 ? 4 : bus == 0xc4 || bus == 0xc5 ? 5 : 0);
+        }
     }
-    ok(view->nvml.n_gpus == 8 && in_order, "8 GPUs of sm 90 at 83 to 9b and a3 to bb, 4 beside each CPU");
+    ok(view->nvml.n_gpus == 8 && in_order,
+       "8 GPUs of sm 90 at 83 to 9b and a3 to bb, 4 beside each CPU, 4, 5, 5 and 4 links to c3 to c6");
     is_int(n_links, 144, "144 NVLinks");
     ok(pairs_of(&view->nvml, 18, 450e9), "18 links, 450 GB/s, between any two");
     is_int(view->n_switches, 8, "a PCIe switch for each GPU");
@@ -222,6 +229,16 @@ static void test_static(struct sy_buf *text)
                      view->nvml.gpus[i].n_up == -1 && view->nvml.gpus[i].sm == -1;
         }
         ok(placed, "each at its NUMA node; NVLinks and compute capability unknown, not none");
+        ok(found(SY_FINDING_NOTE, "nd.xml:", "whether NVLinks join them is unknown"), "and that is said");
+        for (int s = 0; s < 4; s++) {
+            int n = 0, m = 0;
+            for (int i = 0; i < 8; i++) {
+                n += view->gpus[i].upstream == s;
+                m += view->nics[i].at.upstream == s;
+            }
+            placed = placed && n == 2 && m == 2;
+        }
+        ok(placed, "2 GPUs and 2 NICs at each switch");
         ok(view->gpus[0].bw > 31e9 && view->gpus[0].bw < 32e9, "ports of 16 GT/s x16");
         struct sy_cluster *c = cluster_of(view);
         redump(c, "Azure ND A100 v4");
@@ -366,7 +383,7 @@ static void test_wrong(void)
     } cases[] = {
         {"<topology version=\"2.0\"/>", "w:1:1: error: expected <system>, found <topology>: this is a file of hwloc"},
         {"<a/>", "w:1:1: error: expected <system>, found <a>"},
-        {"<system version=\"2\"/>", "w:1:1: error: version 2 of NCCL's topology"},
+        {"<system version=\"3\"/>", "w:1:1: error: version 3 of NCCL's topology"},
         {"<system version=\"1\"></system>", "there is no <cpu> in it"},
         {"<system version=\"1\">\n<cpu numaid=\"0\">\n", "w:3:1: error: no element found"},
         {"", "w:1:1: error: no element found"},
@@ -412,6 +429,98 @@ static void test_wrong(void)
     ok(found(SY_FINDING_WARNING, "odd:3:1", "has 2 NVLinks where equal GPUs have 3"), "unequal GPUs");
 }
 
+static enum sy_status read_text(const char *name, const char *text)
+{
+    return read_nccl(name, &(struct sy_buf){(uint8_t *)(uintptr_t)text, strlen(text), 0});
+}
+
+/* What is legal and seldom: orders of attributes, comments, lines of other systems, what is left out, what is repeated. */
+static void test_seldom(void)
+{
+    is_int(
+        read_text(
+            "v",
+            "<?xml version=\"1.0\"?>\r\n<!-- a -->\r\n<system version='1'>\r\n<cpu vendor=\"x\" numaid=\"-1\">"
+            "<!-- b -->\r\n<pci class=\"0x060400\" busid=\"0000:01:00.0\">\r\n"
+            "<pci link_width=\"16\" class=\"0x030000\" link_speed=\"32 GT/s\" busid=\"0000:02:00.0\">"
+            "<gpu sm=\"90\" new=\"1\" dev=\"0\"><nvlink tclass=\"0x068000\" count=\"18\" target=\"fffffff:ff:ff.0\"/>"
+            "<newer><nvlink/></newer></gpu></pci></pci></cpu></system>"),
+        SY_OK, "attributes in any order, comments, CR LF");
+    const struct sy_view *v = nccl.views[0];
+    ok(v->nvml.n_gpus == 1 && v->nvml.gpus[0].n_up == 18 && v->gpus[0].upstream == 0 && v->gpus[0].bw > 63e9 &&
+           !v->nvml.gpus[0].nvlinks[0].pci[0],
+       "18 links to a switch whose address is hidden");
+    ok(v->numa[0].number == 0 && !sy_findings_count(&findings, SY_FINDING_WARNING),
+       "one <cpu> whose NUMA node is not told is the first");
+    is_int(
+        read_text(
+            "v",
+            CPU GPU(
+                "0000:01:00.0") "<nvlink target=\"0000:02:00.0\" count=\"2\"/></gpu>"
+                                "<gpu dev=\"0\" sm=\"80\" rank=\"1\"><nvlink target=\"0000:02:00.0\" count=\"2\"/>" END
+                                    GPU("0000:02:00.0") "<nvlink target=\"0000:01:00.0\" count=\"2\"/>" END
+                                                        "</cpu></system>"),
+        SY_OK, "two ranks on a GPU");
+    is_int(nccl.views[0]->nvml.gpus[0].n_up, 2, "its links count once");
+    ok(found(SY_FINDING_NOTE, "v:3:", "0000:01:00.0 is here again"), "and that is said");
+    is_int(read_text("v", CPU "<pci busid=\"0000:01:00.0\"><pci busid=\"0000:02:00.0\"/><pci busid=\"0000:03:00.0\">"
+                              "<gpu dev=\"0\"/></pci></pci>\n<pci busid=\"0000:04:00.0\"/></cpu></system>"),
+           SY_OK, "classes that are missing");
+    v = nccl.views[0];
+    ok(v->n_switches == 1 && v->nvml.n_gpus == 1 && v->gpus[0].upstream == 0 && v->n_nics == 0,
+       "what has devices below it is a switch, what has a <gpu> is one");
+    ok(found(SY_FINDING_NOTE, "v:3:27", "2 <pci> without class"), "and of others nothing is known, which is said");
+    is_int(read_text("v", CPU "<pci busid=\"0000:01:00.0\" class=\"0x030200\"/></cpu></system>"), SY_OK,
+           "a GPU without <gpu>");
+    ok(found(SY_FINDING_NOTE, "v:3:1", "whether NVLinks join it to others is unknown"), "its links are unknown");
+}
+
+/* A dump of RCCL: two of AMD's GPUs. */
+static void test_rccl(void)
+{
+#define AMD(bus, dev, far)                                                                                        \
+    "<pci busid=\"" bus "\" class=\"0x120000\" vendor=\"0x1002\"><gpu dev=\"" dev "\" sm=\"304\" gcn=\"gfx942\">" \
+    "<xgmi target=\"" far "\" count=\"1\" tclass=\"0x120000\"/></gpu></pci>"
+    is_int(read_text("r", "<system version=\"2\"><cpu numaid=\"0\">" AMD("0000:01:00.0", "0", "0000:02:00.0")
+                              AMD("0000:02:00.0", "1", "0000:01:00.0") "</cpu></system>"),
+           SY_OK, "a dump of RCCL");
+    const struct sy_view *v = nccl.views[0];
+    ok(v->xgmi && v->nvml.n_gpus == 2 && v->nvml.gpus[0].sm == -1 && !strcmp(v->nvml.gpus[0].name, "gfx942"),
+       "its GPUs have an architecture of AMD's, and so many units that are no compute capability");
+    double bw = -1;
+    ok(sy_nvml_links(&v->nvml, 0, 1, &bw) == 1 && bw == 0, "a link of xGMI, whose rate is not told");
+    test_round_trip("RCCL");
+}
+
+/* NCCL has several machines in one file when NVLink joins them. */
+static void test_hosts(void)
+{
+#define TRAY(hash)                                                                              \
+    "<cpu host_hash=\"" hash                                                                    \
+    "\" numaid=\"0\"><pci busid=\"0008:06:00.0\" class=\"0x030200\"><gpu dev=\"0\" sm=\"103\">" \
+    "<nvlink target=\"fffffff:ff:ff.0\" count=\"18\" tclass=\"0x068000\"/></gpu></pci></cpu>"
+    struct sy_cluster *all = sy_cluster_create();
+
+    is_int(read_text("h", "<system version=\"1\">" TRAY("0x1") TRAY("0x2") "</system>"), SY_OK,
+           "a dump of two machines");
+    is_int(nccl.n_views, 2, "they are two");
+    for (int i = 0; i < nccl.n_views; i++) {
+        struct sy_cluster *one = sy_cluster_create();
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        if (sy_view_add(nccl.views[i], name, sy_source_of(SY_ORIGIN_DISCOVERED), one, &err) ||
+            sy_cluster_append(all, one, &err))
+            bail("%s", err.text);
+        sy_cluster_destroy(one);
+    }
+    if (sy_cluster_finish(all, &err))
+        bail("%s", err.text);
+    is_int(all->n_domains, 1, "in one NVLink domain");
+    ok(every_pair(all, 900e9), "with 900 GB/s between their GPUs");
+    redump(all, "two machines");
+    sy_cluster_destroy(all);
+}
+
 static void test_wrong_hwloc(void)
 {
     static const char *const cases[][2] = {
@@ -442,6 +551,9 @@ int main(void)
     test_power(&text);
     test_tioga(&text);
     test_wrong();
+    test_seldom();
+    test_rccl();
+    test_hosts();
     test_wrong_hwloc();
     sy_nccl_xml_fini(&nccl);
     sy_view_destroy(view);

@@ -191,7 +191,8 @@ static void test_spell(void)
                                            {"0000:1b:00.0x", ""},
                                            {"0000:-1:00.0", ""},
                                            {"0000: 1:00.0", ""},
-
+                                           {"fffffff:ff:ff.0", ""},
+                                           {"fffffff:ffff:ff", ""},
                                            {"ffff:ff:01.0", "ffff:ff:01.0"}};
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -9,6 +9,21 @@
 #include "cluster.h"
 #include "tap.h"
 
+/* Comments say where values come from, which for a file that was read is another place than for what it was written from. */
+static inline void without_comments(struct sy_buf *text)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text->len; i++) {
+        if (text->len - i > 4 && !memcmp(text->data + i, "  # ", 4))
+            while (i < text->len && text->data[i] != '\n')
+                i++;
+        if (i < text->len)
+            text->data[n++] = text->data[i];
+    }
+    text->len = n;
+}
+
 /* Written as a cluster file it is read as the same cluster, and written again as the same text. */
 static inline void redump(const struct sy_cluster *c, const char *name)
 {
@@ -24,9 +39,10 @@ static inline void redump(const struct sy_cluster *c, const char *name)
         sy_report_print(report, &lines);
         diag("%s\n%.2000s", why, lines.len ? (const char *)lines.data : "");
     }
-    first.len = 0;
-    if (again && (sy_cluster_dump(c, false, &first, &err) || sy_cluster_dump(again, false, &second, &err)))
+    if (again && sy_cluster_dump(again, true, &second, &err))
         bail("%s", err.text);
+    without_comments(&first);
+    without_comments(&second);
     ok(again && first.len == second.len && !memcmp(first.data, second.data, first.len), "%s: and written as the same",
        name);
     sy_cluster_destroy(again);
