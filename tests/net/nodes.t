@@ -83,7 +83,7 @@ for compute in f32 bf16; do
     found=$(sed -n "s/^$compute .*hash=//p" "$SY_TMP/lines" | sort -u)
     is "$compute: one hash of raw logits on 1, 2 and 4 nodes" "$(echo "$found" | wc -l)" 1 ||
         diag "$(cat "$SY_TMP/lines")"
-    is "$compute: in 48 runs" "$(grep -c "^$compute .*hash=" "$SY_TMP/lines")" 48
+    is "$compute: in 64 runs" "$(grep -c "^$compute .*hash=" "$SY_TMP/lines")" 64
 done
 
 # ---- every transport does what it promises ----
