@@ -52,6 +52,8 @@ static void copy_types(struct map *m)
         t.model = value_of(m, t.model);
         t.sm = int_of(m, t.sm);
         t.cores = int_of(m, t.cores);
+        t.l2 = real_of(m, t.l2);
+        t.l3 = real_of(m, t.l3);
         t.mem = real_of(m, t.mem);
         t.mem_bw = real_of(m, t.mem_bw);
         for (int k = 0; k < SY_N_COMPUTE_TYPES; k++)

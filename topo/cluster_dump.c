@@ -226,6 +226,8 @@ static void dump_device_types(struct sy_dump *d)
         sy_dump_text(d, 4, "model", t->model);
         sy_dump_int(d, 4, "sm", t->sm);
         sy_dump_int(d, 4, "cores", t->cores);
+        dump_quantity(d, 4, "l2", t->l2, SY_BYTES);
+        dump_quantity(d, 4, "l3", t->l3, SY_BYTES);
         dump_quantity(d, 4, "mem", t->mem, SY_BYTES);
         dump_quantity(d, 4, "mem_bw", t->mem_bw, SY_BYTES_PER_S);
         for (int k = 0; k < SY_N_COMPUTE_TYPES; k++) {

@@ -200,3 +200,13 @@ void sy_match_fini(struct sy_match *m)
     free(m->vertex_back);
     *m = (struct sy_match){0};
 }
+
+bool sy_match_shared(const struct sy_match *m, int v, int w)
+{
+    if (m->vertex_back[w] != v)
+        return true;
+    for (int k = v + 1; k < m->file->n_vertices && m->file->vertices[k].node == m->file->vertices[v].node; k++)
+        if (m->vertex[k] == w)
+            return true;
+    return false;
+}

@@ -91,22 +91,13 @@ static void take_device_type(struct merge *g, const struct sy_cluster *from, int
     /* Of a CPU that several devices share each has less than all. */
     if (!shared) {
         take_int(g, from, &to->cores, t->cores);
+        take_real(g, from, &to->l2, t->l2);
+        take_real(g, from, &to->l3, t->l3);
         take_real(g, from, &to->mem, t->mem);
         take_real(g, from, &to->mem_bw, t->mem_bw);
         for (int i = 0; i < SY_N_COMPUTE_TYPES; i++)
             take_real(g, from, &to->compute[i], t->compute[i]);
     }
-}
-
-/* Several devices of the file stand for one that was found. */
-static bool is_shared(const struct merge *g, int v, int w)
-{
-    if (g->m.vertex_back[w] != v)
-        return true;
-    for (int k = v + 1; k < g->m.file->n_vertices && g->m.file->vertices[k].node == g->m.file->vertices[v].node; k++)
-        if (g->m.vertex[k] == w)
-            return true;
-    return false;
 }
 
 static void take_values(struct merge *g, const struct sy_cluster *from, const struct sy_vertex *v, bool shared,
@@ -150,7 +141,7 @@ static void take_types(struct merge *g, const struct sy_cluster *from, int v, in
 static void add_vertex(struct merge *g, struct origin *o, int v, int node, int w)
 {
     const struct sy_vertex *x = &o->from->vertices[v];
-    bool shared = w >= 0 && x->kind == SY_VERTEX_CPU && is_shared(g, v, w);
+    bool shared = w >= 0 && x->kind == SY_VERTEX_CPU && sy_match_shared(&g->m, v, w);
     int copy;
 
     if (x->kind == SY_VERTEX_NUMA) {

@@ -19,6 +19,8 @@ struct sy_match {
 enum sy_status sy_match_init(struct sy_match *match, const struct sy_cluster *file, const struct sy_cluster *found,
                              struct sy_error *err);
 void sy_match_fini(struct sy_match *match);
+/* Several devices of the file, v among them, stand for w that was found. */
+bool sy_match_shared(const struct sy_match *match, int v, int w);
 
 /* cluster_verify.c */
 void sy_match_verify(const struct sy_match *match, struct sy_report *report);

@@ -95,11 +95,11 @@ static void read_compute(struct sy_reader *r, struct sy_entry *e, const struct s
 
 static void read_device_type(struct sy_reader *r, struct sy_entry *e)
 {
-    enum { KIND, MODEL, SM, CORES, MEM, MEM_BW, COMPUTE, N };
-    static const struct sy_key keys[N] = {{"kind", SY_TAKES_TEXT, true},   {"model", SY_TAKES_TEXT, false},
-                                          {"sm", SY_TAKES_TEXT, false},    {"cores", SY_TAKES_TEXT, false},
-                                          {"mem", SY_TAKES_TEXT, false},   {"mem_bw", SY_TAKES_TEXT, false},
-                                          {"compute", SY_TAKES_MAP, false}};
+    enum { KIND, MODEL, SM, CORES, L2, L3, MEM, MEM_BW, COMPUTE, N };
+    static const struct sy_key keys[N] = {
+        {"kind", SY_TAKES_TEXT, true},   {"model", SY_TAKES_TEXT, false},  {"sm", SY_TAKES_TEXT, false},
+        {"cores", SY_TAKES_TEXT, false}, {"l2", SY_TAKES_TEXT, false},     {"l3", SY_TAKES_TEXT, false},
+        {"mem", SY_TAKES_TEXT, false},   {"mem_bw", SY_TAKES_TEXT, false}, {"compute", SY_TAKES_MAP, false}};
     static const char *const kinds[] = {"gpu", "cpu"};
     struct sy_yaml *values[N];
     struct sy_device_type type = {.name = sy_cluster_intern(r->cluster, e->key->text),
@@ -112,6 +112,8 @@ static void read_device_type(struct sy_reader *r, struct sy_entry *e)
     e->broken |= !sy_reader_text(r, values[MODEL], &type.model);
     e->broken |= !sy_reader_int(r, values[SM], 10, 9999, &type.sm);
     e->broken |= !sy_reader_int(r, values[CORES], 1, 65536, &type.cores);
+    e->broken |= !sy_reader_quantity(r, values[L2], SY_BYTES, &type.l2);
+    e->broken |= !sy_reader_quantity(r, values[L3], SY_BYTES, &type.l3);
     e->broken |= !sy_reader_quantity(r, values[MEM], SY_BYTES, &type.mem);
     e->broken |= !sy_reader_quantity(r, values[MEM_BW], SY_BYTES_PER_S, &type.mem_bw);
     if (values[COMPUTE])

@@ -111,7 +111,10 @@ static void verify_vertex(const struct verify *y)
         verify_text(y, "model", t->model, u->model);
         verify_int(y, "sm", t->sm, u->sm);
         /* Devices that share a CPU have a part of it each. */
-        if (a->kind == SY_VERTEX_GPU) {
+        if (!sy_match_shared(y->m, y->v, y->w)) {
+            verify_int(y, "cores", t->cores, u->cores);
+            verify_real(y, "l2", t->l2, u->l2, SY_BYTES);
+            verify_real(y, "l3", t->l3, u->l3, SY_BYTES);
             verify_real(y, "mem", t->mem, u->mem, SY_BYTES);
             verify_real(y, "mem_bw", t->mem_bw, u->mem_bw, SY_BYTES_PER_S);
         }

@@ -17,6 +17,18 @@ static void pci_of(hwloc_obj_t obj, char out[20])
              (unsigned)a->dev & 0x1f, (unsigned)a->func & 7);
 }
 
+/* Bytes of the caches of a level that lie all inside a set of CPUs. */
+static uint64_t caches_in(hwloc_topology_t topology, hwloc_const_cpuset_t cpus, hwloc_obj_type_t type)
+{
+    uint64_t bytes = 0;
+    hwloc_obj_t obj = NULL;
+
+    while (cpus && (obj = hwloc_get_next_obj_by_type(topology, type, obj)))
+        if (obj->cpuset && !hwloc_bitmap_iszero(obj->cpuset) && hwloc_bitmap_isincluded(obj->cpuset, cpus))
+            bytes += obj->attr->cache.size;
+    return bytes;
+}
+
 static void read_numa(hwloc_topology_t topology, struct sy_view *view, struct sy_findings *findings)
 {
     hwloc_obj_t obj = NULL;
@@ -38,6 +50,8 @@ static void read_numa(hwloc_topology_t topology, struct sy_view *view, struct sy
         hwloc_bitmap_list_snprintf(numa->cpus, sizeof numa->cpus, obj->cpuset);
         int n = core_depth < 0 ? 0 : hwloc_get_nbobjs_inside_cpuset_by_depth(topology, obj->cpuset, core_depth);
         numa->n_cores = n > 0 ? n : 0;
+        numa->l2_bytes = caches_in(topology, obj->cpuset, HWLOC_OBJ_L2CACHE);
+        numa->l3_bytes = caches_in(topology, obj->cpuset, HWLOC_OBJ_L3CACHE);
     }
 }
 

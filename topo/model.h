@@ -85,6 +85,7 @@ struct sy_device_type {
     struct sy_text model; /* what the maker calls it: "NVIDIA H100 80GB HBM3" */
     struct sy_int sm;     /* compute capability, 90 for 9.0 */
     struct sy_int cores;  /* physical cores, of a CPU device */
+    struct sy_real l2, l3; /* caches of a CPU device, all of a level together */
     struct sy_real mem, mem_bw;
     struct sy_real compute[SY_N_COMPUTE_TYPES];
     struct sy_source from;

@@ -73,7 +73,8 @@ static bool same_device_types(const struct pair *p, int a, int b)
         if (!same_real(p, sy_compute_type_name(i), x->compute[i], y->compute[i]))
             return false;
     return same_text(p, "model", x->model, y->model) && same_int(p, "sm", x->sm, y->sm) &&
-           same_int(p, "cores", x->cores, y->cores) && same_real(p, "mem", x->mem, y->mem) &&
+           same_int(p, "cores", x->cores, y->cores) && same_real(p, "l2", x->l2, y->l2) &&
+           same_real(p, "l3", x->l3, y->l3) && same_real(p, "mem", x->mem, y->mem) &&
            same_real(p, "mem_bw", x->mem_bw, y->mem_bw);
 }
 

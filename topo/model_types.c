@@ -30,7 +30,8 @@ static bool same_device_type(const struct sy_device_type *a, const struct sy_dev
             return false;
     return a->name == b->name && sy_source_equal(a->from, b->from) && sy_source_equal(a->model.from, b->model.from) &&
            (!SY_KNOWN(a->model) || a->model.value == b->model.value) && same_int(a->sm, b->sm) &&
-           same_int(a->cores, b->cores) && same_real(a->mem, b->mem) && same_real(a->mem_bw, b->mem_bw);
+           same_int(a->cores, b->cores) && same_real(a->l2, b->l2) && same_real(a->l3, b->l3) &&
+           same_real(a->mem, b->mem) && same_real(a->mem_bw, b->mem_bw);
 }
 
 int sy_cluster_device_type(struct sy_cluster *c, const struct sy_device_type *type)

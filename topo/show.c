@@ -110,9 +110,13 @@ static void put_device(const struct sy_cluster *c, int v, struct sy_buf *out)
     if (t && SY_KNOWN(t->sm))
         sy_buf_printf(out, ", sm %d", (int)t->sm.value);
     if (t && SY_KNOWN(t->cores))
-        sy_buf_printf(out, ", %d cores", (int)t->cores.value);
+        sy_buf_printf(out, ", %d core%s", (int)t->cores.value, t->cores.value == 1 ? "" : "s");
     if (SY_KNOWN(x->cpus))
         sy_buf_printf(out, ", CPUs %s", text(c, x->cpus));
+    if (t && SY_KNOWN(t->l2))
+        sy_buf_printf(out, ", L2 %.4g MiB", t->l2.value / 1048576);
+    if (t && SY_KNOWN(t->l3))
+        sy_buf_printf(out, ", L3 %.4g MiB", t->l3.value / 1048576);
     if (t && SY_KNOWN(t->mem))
         sy_buf_printf(out, ", %.4g GB", t->mem.value * 1e-9);
 }

@@ -140,6 +140,10 @@ static void add_cpus(struct build *b)
         set_text(b, &type.model, b->view->cpu_model, b->from);
         if (numa->n_cores)
             type.cores = sy_int_of(numa->n_cores, from);
+        if (numa->l2_bytes)
+            type.l2 = sy_real_of((double)numa->l2_bytes, from);
+        if (numa->l3_bytes)
+            type.l3 = sy_real_of((double)numa->l3_bytes, from);
         if (numa->bytes)
             type.mem = sy_real_of((double)numa->bytes, from);
         int v = b->cpus[i] = vertex(b, SY_VERTEX_CPU, "cpu", n_cpus++, from);

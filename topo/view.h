@@ -21,7 +21,7 @@
 struct sy_view_numa {
     int number; /* the system's, which may have gaps */
     int n_cores;
-    uint64_t bytes;
+    uint64_t bytes, l2_bytes, l3_bytes; /* memory; caches, all of a level together */
     char cpus[512]; /* "0-15,32" */
     int line, column;
 };

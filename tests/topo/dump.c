@@ -150,6 +150,8 @@ static int any_device_type(struct testrand *rand, struct sy_cluster *c, bool gpu
 
     for (int i = 0; i < SY_N_COMPUTE_TYPES; i++)
         t.compute[i] = any_real(rand, c);
+    t.l2 = any_real(rand, c);
+    t.l3 = any_real(rand, c);
     if (gpu)
         t.sm = any_int(rand, c, 2);
     if (SY_KNOWN(t.sm))

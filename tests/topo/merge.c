@@ -75,13 +75,13 @@ static struct sy_cluster *read(const char *text, struct sy_report *report)
     return c;
 }
 
-/* What is said of a file when it meets the machines; the merged cluster. */
-static char *merge(const char *text, enum sy_discover_policy policy, struct sy_cluster **merged)
+/* What is said of a file when it meets machines; the merged cluster. */
+static char *merge_with(const char *there, const char *text, enum sy_discover_policy policy, struct sy_cluster **merged)
 {
     struct sy_report *report = sy_report_create();
     struct sy_error err = SY_ERROR_INIT;
     struct sy_buf said = SY_BUF_INIT;
-    struct sy_cluster *found = read(machines, report), *c = read(text, report);
+    struct sy_cluster *found = read(there, report), *c = read(text, report);
 
     make_discovered(found);
     if (sy_cluster_finish(found, &err) != SY_OK || sy_cluster_merge(c, found, policy, report, &err) != SY_OK)
@@ -95,6 +95,11 @@ static char *merge(const char *text, enum sy_discover_policy policy, struct sy_c
     else
         sy_cluster_destroy(c);
     return (char *)said.data;
+}
+
+static char *merge(const char *text, enum sy_discover_policy policy, struct sy_cluster **merged)
+{
+    return merge_with(machines, text, policy, merged);
 }
 
 /* A file that names two nodes and nothing else. */
@@ -201,6 +206,25 @@ static void check_verify(void)
     free(said);
 }
 
+/* A CPU device that stands for a whole CPU is held against it; those that share one have a part each. */
+static void check_cpus(void)
+{
+    static const char format[] = "switchyard_cluster: 1\ndevice_types: {c: {kind: cpu, cores: %d, l3: %d MB}}\n"
+                                 "node_types: {t: {devices: [{id: \"%s\", type: c, numa: 0}]}}\n"
+                                 "nodes: [{name: a, type: t}]\n";
+    char there[300], whole[300], parts[300];
+
+    snprintf(there, sizeof there, format, 8, 32, "cpu0");
+    snprintf(whole, sizeof whole, format, 16, 33, "cpu0");
+    snprintf(parts, sizeof parts, format, 4, 16, "cpu[0-1]");
+    char *said = merge_with(there, whole, SY_DISCOVER_VERIFY, NULL);
+    is_str(said, "c:2:38: error: cores of 'a.cpu0' is 16 here, and 8 was found (a.cpu0)\n", "cores that are not there");
+    free(said);
+    said = merge_with(there, parts, SY_DISCOVER_VERIFY, NULL);
+    is_str(said, "", "parts of a CPU");
+    free(said);
+}
+
 /* A file that says what was found: nothing to say, and off is off. */
 static void check_same(void)
 {
@@ -227,6 +251,7 @@ int main(void)
     check_empty_nodes();
     check_fill();
     check_verify();
+    check_cpus();
     check_same();
     done();
     return tap_exit();

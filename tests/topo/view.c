@@ -72,6 +72,35 @@ static void test_here(void)
     sy_view_destroy(view);
 }
 
+/* Cores and caches, each at its NUMA node; one cache over both nodes is nobody's. */
+static void test_caches(void)
+{
+    static const char *const machines[] = {"pack:2 [numa] l3:1(size=32MB) l2:4(size=1MB) core:1 pu:2",
+                                           "l3:1(size=32MB) pack:2 [numa] l2:2(size=1MB) core:2 pu:1"};
+
+    for (int i = 0; i < 2; i++) {
+        struct sy_view *view = sy_view_create();
+        hwloc_topology_t topology;
+        struct sy_findings findings = SY_FINDINGS_INIT;
+        if (!view || hwloc_topology_init(&topology) || hwloc_topology_set_synthetic(topology, machines[i]) ||
+            hwloc_topology_load(topology) || sy_hwloc_view(topology, SY_GPUS_IN_TREE, view, &findings, &err))
+            bail("%s", machines[i]);
+        const struct sy_view_numa *numa = &view->numa[1];
+        ok(view->n_numa == 2 && numa->n_cores == 4 && numa->l2_bytes == (i ? 2u : 4u) * 1000000u &&
+               numa->l3_bytes == (i ? 0 : 32u) * 1000000u,
+           "%s: cores and caches", machines[i]);
+        struct sy_cluster *c = cluster_of(view, "n");
+        finish(c);
+        const struct sy_device_type *type = &c->device_types[c->vertices[sy_cluster_find(c, "n.cpu1")].type];
+        ok(sy_real_or(type->l2, 0) == numa->l2_bytes && SY_KNOWN(type->l3) == !i, "%s: in the model too", machines[i]);
+        redump(c, machines[i]);
+        sy_cluster_destroy(c);
+        hwloc_topology_destroy(topology);
+        sy_findings_fini(&findings);
+        sy_view_destroy(view);
+    }
+}
+
 static void test_gpus(void)
 {
     struct sy_view *view = discover("hgx-h200", "", NULL);
@@ -251,6 +280,7 @@ int main(void)
 {
     test_pcie();
     test_here();
+    test_caches();
     test_gpus();
     test_rack();
     test_network();
