@@ -17,6 +17,19 @@ const char *sy_show_rate(struct sy_real bw, int cls, char *out, size_t out_bytes
     return out;
 }
 
+const char *sy_show_memory(struct sy_real bytes, char *out, size_t out_bytes)
+{
+    double gib = bytes.value / 1073741824;
+
+    if (!SY_KNOWN(bytes))
+        snprintf(out, out_bytes, "memory unknown");
+    else if (gib >= 1 && gib == (double)(int64_t)gib)
+        snprintf(out, out_bytes, "%.0f GiB", gib);
+    else
+        snprintf(out, out_bytes, "%.4g GB", bytes.value * 1e-9);
+    return out;
+}
+
 static int far_end(const struct sy_link *l, int v)
 {
     return l->from == v ? l->to : l->from;
@@ -73,28 +86,37 @@ int sy_show_links(const struct sy_cluster *c, int v, int cls, struct sy_real *bw
     return n;
 }
 
+const char *sy_show_family(const struct sy_cluster *c, int v, int cls)
+{
+    for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
+        const struct sy_link_type *t = &c->link_types[c->links[c->edges[e]].type];
+        if (t->cls == cls && !strncmp(sy_cluster_text(c, t->name), "xgmi", 4))
+            return "xGMI";
+    }
+    return cls == SY_LINK_NVLINK ? "NVLink" : cls == SY_LINK_C2C ? "C2C" : sy_link_class_name((enum sy_link_class)cls);
+}
+
 /* Links of one class: how many, how fast together, and the names of their far ends. */
-static void put_links(const struct sy_cluster *c, int v, int cls, const char *name, struct sy_buf *out)
+static void put_links(const struct sy_cluster *c, int v, int cls, struct sy_buf *out)
 {
     char ends[160] = "", rate[32];
     size_t len = 0;
     struct sy_real sum;
     int n = sy_show_links(c, v, cls, &sum);
-    const char *family = "";
 
     for (int e = c->first_edge[v]; e < c->first_edge[v + 1]; e++) {
         const struct sy_link *l = &c->links[c->edges[e]];
         const char *id = sy_cluster_text(c, c->vertices[far_end(l, v)].id);
         if (c->link_types[l->type].cls != cls)
             continue;
-        family = sy_cluster_text(c, c->link_types[l->type].name);
         if (len + strlen(id) + 8 < sizeof ends)
             len += (size_t)snprintf(ends + len, sizeof ends - len, " %s", id);
         else if (len + 5 < sizeof ends && ends[len - 1] != '.')
             len += (size_t)snprintf(ends + len, sizeof ends - len, " ...");
     }
+    const char *family = sy_show_family(c, v, cls);
     if (n)
-        sy_buf_printf(out, ", %d %s%s %s to%s", n, strncmp(family, "xgmi", 4) ? name : "xGMI link", n == 1 ? "" : "s",
+        sy_buf_printf(out, ", %d %s%s%s %s to%s", n, family, strcmp(family, "NVLink") ? " link" : "", n == 1 ? "" : "s",
                       sy_show_rate(sum, cls, rate, sizeof rate), ends);
 }
 
@@ -102,6 +124,7 @@ static void put_device(const struct sy_cluster *c, int v, struct sy_buf *out)
 {
     const struct sy_vertex *x = &c->vertices[v];
     const struct sy_device_type *t = x->type >= 0 ? &c->device_types[x->type] : NULL;
+    char memory[32];
 
     if (t && SY_KNOWN(t->model))
         sy_buf_printf(out, " %s", text(c, t->model));
@@ -118,7 +141,7 @@ static void put_device(const struct sy_cluster *c, int v, struct sy_buf *out)
     if (t && SY_KNOWN(t->l3))
         sy_buf_printf(out, ", L3 %.4g MiB", t->l3.value / 1048576);
     if (t && SY_KNOWN(t->mem))
-        sy_buf_printf(out, ", %.4g GB", t->mem.value * 1e-9);
+        sy_buf_printf(out, ", %s", sy_show_memory(t->mem, memory, sizeof memory));
 }
 
 static void put_vertex(const struct sy_cluster *c, int v, int depth, struct sy_buf *out)
@@ -145,9 +168,11 @@ static void put_vertex(const struct sy_cluster *c, int v, int depth, struct sy_b
         sy_buf_printf(out, ", PCIe %s", sy_show_rate(bw, SY_LINK_PCIE, rate, sizeof rate));
     if (x->kind == SY_VERTEX_PCIE)
         sy_buf_printf(out, " (PCIe switch)");
+    if (sy_vertex_is_device(x))
+        put_links(c, v, SY_LINK_SHM, out);
     if (x->kind == SY_VERTEX_GPU) {
-        put_links(c, v, SY_LINK_NVLINK, "NVLink", out);
-        put_links(c, v, SY_LINK_C2C, "C2C link", out);
+        put_links(c, v, SY_LINK_NVLINK, out);
+        put_links(c, v, SY_LINK_C2C, out);
     }
     if (SY_KNOWN(x->clique))
         sy_buf_printf(out, ", clique %d of %.8s", (int)x->clique.value, text(c, x->domain));

@@ -25,6 +25,10 @@ bool sy_show_cluster(const struct sy_cluster *cluster, struct sy_buf *out);
 bool sy_show_matrix(const struct sy_view *view, struct sy_buf *out);
 bool sy_show_node_matrix(const struct sy_cluster *cluster, int node, struct sy_buf *out);
 
+/* "80 GB", "16 GiB" where it is a whole number of them; "memory unknown". */
+const char *sy_show_memory(struct sy_real bytes, char *out, size_t out_bytes);
+/* What a vertex's links of a class are called: "NVLink", "xGMI", "C2C". */
+const char *sy_show_family(const struct sy_cluster *cluster, int vertex, int cls);
 /* "25 GB/s", for a network "200 Gb/s"; "unknown rate". */
 const char *sy_show_rate(struct sy_real bw, int cls, char *out, size_t out_bytes);
 

@@ -34,7 +34,7 @@ static void text(struct picture *p, double x, double y, double w, const char *st
 {
     char line[400];
     va_list args;
-    size_t most = w > 0 ? (size_t)(w / 6.7) : sizeof line;
+    size_t most = w > 0 ? (size_t)(w / (strstr(style, "bold") ? 7.6 : 6.7)) : sizeof line;
 
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
@@ -179,14 +179,6 @@ static const char *value(const struct sy_cluster *c, struct sy_text t)
     return SY_KNOWN(t) ? sy_cluster_text(c, t.value) : "";
 }
 
-static void amount(struct sy_real bytes, char *out, size_t n)
-{
-    if (SY_KNOWN(bytes))
-        snprintf(out, n, "%.4g GB", bytes.value * 1e-9);
-    else
-        snprintf(out, n, "memory unknown");
-}
-
 static void draw_gpu(struct picture *p, int v, const struct svg_box *b)
 {
     const struct sy_vertex *x = &p->c->vertices[v];
@@ -199,13 +191,14 @@ static void draw_gpu(struct picture *p, int v, const struct svg_box *b)
     rect(p, p->x + b->x, top, b->w, b->h, "#eaf4d9", "#5c9900", 4);
     text(p, left, top + 15, w, " font-weight=\"bold\"", "%s %s", sy_cluster_text(p->c, x->id),
          t ? sy_cluster_text(p->c, t->name) : "");
-    amount(t ? t->mem : (struct sy_real){0}, memory, sizeof memory);
+    sy_show_memory(t ? t->mem : (struct sy_real){0}, memory, sizeof memory);
     if (t && SY_KNOWN(t->sm))
         text(p, left, top + 29, w, "", "%s, sm %d", memory, (int)t->sm.value);
     else
         text(p, left, top + 29, w, "", "%s", memory);
     if (n)
-        text(p, left, top + 43, w, "", "NVLink %d, %s", n, sy_show_rate(bw, SY_LINK_NVLINK, rate, sizeof rate));
+        text(p, left, top + 43, w, "", SY_KNOWN(bw) ? "%s %d, %s" : "%s %d", sy_show_family(p->c, v, SY_LINK_NVLINK), n,
+             sy_show_rate(bw, SY_LINK_NVLINK, rate, sizeof rate));
     n_c2c = sy_show_links(p->c, v, SY_LINK_C2C, &bw);
     if (n_c2c)
         text(p, left, top + 57, w, "", "C2C %s", sy_show_rate(bw, SY_LINK_C2C, rate, sizeof rate));
@@ -222,7 +215,7 @@ static void draw_nic(struct picture *p, int v, const struct svg_box *b)
     double left = p->x + b->x + 7, top = p->y + b->y, w = b->w - 10;
 
     rect(p, p->x + b->x, top, b->w, b->h, "#f9e4e1", "#b03030", 4);
-    if (SY_KNOWN(x->rail))
+    if (SY_KNOWN(x->rail) && !SY_KNOWN(x->device))
         text(p, left, top + 14, w, " font-weight=\"bold\"", "%s rail %d", sy_cluster_text(p->c, x->id),
              (int)x->rail.value);
     else
@@ -230,9 +223,12 @@ static void draw_nic(struct picture *p, int v, const struct svg_box *b)
              value(p->c, x->device));
     if (x->port >= 0) {
         const struct sy_link_type *t = &p->c->link_types[x->port];
-        text(p, left, top + 28, w, "", "%s %s",
-             t->cls == SY_LINK_ETHERNET ? "eth" : sy_link_class_name((enum sy_link_class)t->cls),
-             sy_show_rate(t->bw, t->cls, rate, sizeof rate));
+        sy_show_rate(t->bw, t->cls, rate, sizeof rate);
+        if (SY_KNOWN(x->rail) && SY_KNOWN(x->device))
+            text(p, left, top + 28, w, "", SY_KNOWN(t->bw) ? "rail %d, %s" : "rail %d", (int)x->rail.value, rate);
+        else
+            text(p, left, top + 28, w, "", "%s %s",
+                 t->cls == SY_LINK_ETHERNET ? "eth" : sy_link_class_name((enum sy_link_class)t->cls), rate);
     }
     if (SY_KNOWN(port))
         text(p, left, top + 42, w, "", "PCIe %s", sy_show_rate(port, SY_LINK_PCIE, rate, sizeof rate));
@@ -248,7 +244,7 @@ static void draw_cpu(struct picture *p, int v, const struct svg_box *b)
     rect(p, p->x + b->x, top, b->w, b->h, "#fdf3d8", "#b08a1e", 4);
     text(p, left, top + 15, w, " font-weight=\"bold\"", "%s %s", sy_cluster_text(p->c, x->id),
          t ? sy_cluster_text(p->c, t->name) : "");
-    amount(t ? t->mem : (struct sy_real){0}, memory, sizeof memory);
+    sy_show_memory(t ? t->mem : (struct sy_real){0}, memory, sizeof memory);
     if (t && SY_KNOWN(t->cores))
         text(p, left, top + 29, w, "", "%d cores, %s", (int)t->cores.value, memory);
     else
