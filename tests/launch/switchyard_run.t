@@ -314,7 +314,14 @@ for n in 0 x -1 ""; do
 done
 refused "two sources" 64 "--hosts and --hostfile: give one of them" --hosts a --hostfile b doctor
 refused "an unknown option" 64 "unknown option --host" --host a doctor
-refused "no command" 64 "no command: run, score, doctor or bench"
+refused "no command" 64 "no command: run, score, doctor, bench or topo"
+refused "looking and not looking" 64 "--check and --no-check: give one of them" --check --no-check doctor
+refused "looking, and only showing what would be done" 64 "--check and --dry-run: give one of them" \
+    --dry-run --check doctor
+refused "two cluster files" 64 "--cluster comes before doctor or after it" --cluster places doctor --cluster=empty
+refused "a switch with a value" 64 "unknown option --srun=yes" --srun=yes doctor
+dry "another name of --ranks" "# ranks of each node: localhost 2
+mpirun -n 2 program doctor" --np=2 doctor
 refused "no value" 64 "--hosts needs a value" --hosts
 refused "a name of a variable" 64 "--env 1=2: 1 is no name of a variable" --env 1=2 doctor
 MPIRUN=absent refused "no mpirun" 71 "absent is not in the PATH" doctor
