@@ -3,11 +3,13 @@
  */
 #include "cli/site.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "base/file.h"
 #include "cli/gather.h"
 #include "cluster.h"
 
@@ -25,10 +27,23 @@ static enum sy_status say(struct sy_report *report, const char *path, struct sy_
     return sy_error_set(err, SY_ERR_DATA, "%s is not accepted: %d error%s", path, n, n == 1 ? "" : "s");
 }
 
+/* Opening a pipe to see would take what it holds. errno says why not. */
+static bool can_read(const char *path)
+{
+    struct stat info;
+
+    if (access(path, R_OK) || stat(path, &info))
+        return false;
+    if (!S_ISDIR(info.st_mode))
+        return true;
+    errno = EISDIR;
+    return false;
+}
+
 enum sy_status sy_site_read(const char *path, bool alone, struct sy_cluster **cluster, struct sy_error *err)
 {
     *cluster = NULL;
-    if (!sy_file_exists(path))
+    if (!can_read(path))
         return sy_error_errno(err, SY_ERR_IO, "%s: cannot open", path);
     struct sy_report *report = sy_report_create();
     *cluster = sy_cluster_read(path, report);

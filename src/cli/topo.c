@@ -118,6 +118,27 @@ static enum sy_status import_file(struct topo *t, struct sy_error *err)
     return st;
 }
 
+static bool is_stdout(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
+/* One file each: two of them in one would be neither. What is checked must not be written over before it is read. */
+static enum sy_status check_outputs(const struct sy_settings *s, struct sy_error *err)
+{
+    const struct {
+        const char *name, *path;
+    } all[] = {{"hwloc-xml", s->hwloc_xml},        {"nccl-xml", s->nccl_xml}, {"yaml", s->yaml}, {"svg", s->svg},
+               {"places", s->places ? "-" : NULL}, {"check", s->check}};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        for (size_t j = i + 1; j < sizeof all / sizeof *all; j++)
+            if (all[i].path && all[j].path && !strcmp(all[i].path, all[j].path))
+                return sy_error_set(err, SY_ERR_USAGE, "--%s and --%s: %s takes only one of them", all[i].name,
+                                    all[j].name, is_stdout(all[i].path) ? "standard output" : all[i].path);
+    return SY_OK;
+}
+
 /* Where the picture comes from: at most one of the three files, else the machines themselves. */
 static enum sy_status check_settings(const struct sy_settings *s, struct sy_error *err)
 {
@@ -131,7 +152,7 @@ static enum sy_status check_settings(const struct sy_settings *s, struct sy_erro
     if (s->nccl_xml && s->cluster)
         return sy_error_set(err, SY_ERR_USAGE,
                             "--nccl-xml writes a machine that was discovered or imported, not a cluster file");
-    return SY_OK;
+    return check_outputs(s, err);
 }
 
 static enum sy_status write_nccl(const struct topo *t, const char *path, struct sy_error *err)
@@ -183,11 +204,6 @@ static enum sy_status write_text(const struct topo *t, struct sy_error *err)
     enum sy_status st = good ? write_file("-", &text, err) : sy_error_set(err, SY_ERR_SYSTEM, "no memory for the text");
     sy_buf_fini(&text);
     return st;
-}
-
-static bool is_stdout(const char *path)
-{
-    return path && !strcmp(path, "-");
 }
 
 /* Rank 0 alone. What goes to standard output takes the place of the text. */

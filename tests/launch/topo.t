@@ -141,6 +141,16 @@ switchyard topo --import-nccl a --cluster b
 is "two sources: exit code" "$rc" 64
 switchyard topo --cluster b --hwloc-xml c
 is "hwloc's XML of a file: exit code" "$rc" 64
+for files in "--yaml - --svg -" "--places --yaml -" "--hwloc-xml same --nccl-xml same" "--check same --yaml same"; do
+    # shellcheck disable=SC2086 # options
+    switchyard topo $files
+    is "$files: exit code" "$rc" 64
+    has "$files" "$(cat "$SY_TMP/err")" " takes only one of them"
+    is "$files: nothing is shown" "$(cat "$SY_TMP/out")" ""
+done
+switchyard topo --cluster "$SY_TMP"
+is "a folder in place of a cluster file: exit code" "$rc" 74
+has "is said once" "$(cat "$SY_TMP/err")" "switchyard: $SY_TMP: cannot open: Is a directory"
 as none topo --nccl-xml "$SY_TMP/no/such/folder"
 is "a file that cannot be written: exit code" "$rc" 74
 
