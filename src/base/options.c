@@ -11,8 +11,9 @@
 #include "base/options_private.h"
 
 #define CONFIG_BYTES_MAX ((size_t)1 << 20)
-#define NEAREST_MAX 3
-#define NAME_MAX_BYTES 64
+#define NEAREST_MAX      3
+#define NAME_MAX_BYTES   64
+#define ENV_LETTERS_MIN  5
 
 bool sy_option_is_action(const struct sy_option *row)
 {
@@ -88,6 +89,33 @@ const char *sy_options_nearest(const char *name, const char *const *names, int n
         }
     }
     return best;
+}
+
+const char *sy_options_near_env(const struct sy_option *table, const char *variable, char *out, size_t out_bytes)
+{
+    static const char prefix[] = "SWITCHYARD_";
+    const char *names[256];
+    char name[NAME_MAX_BYTES + 1], env[SY_OPTION_ENV_BYTES];
+    size_t len = 0;
+    int n = 0;
+
+    if (strncmp(variable, prefix, sizeof prefix - 1))
+        return NULL;
+    for (const char *at = variable + sizeof prefix - 1; *at && len < NAME_MAX_BYTES; at++)
+        name[len++] = *at == '_' ? '-' : (char)tolower((unsigned char)*at);
+    name[len] = '\0';
+    /* Modules of a site set such as SWITCHYARD_BIN, which a few letters make an option's. */
+    if (len < ENV_LETTERS_MIN || find_row(table, name, len))
+        return NULL;
+    for (const struct sy_option *row = table; row->name && n < 256; row++)
+        if (!sy_option_is_action(row))
+            names[n++] = row->name;
+    const char *near = sy_options_nearest(name, names, n);
+    if (!near)
+        return NULL;
+    sy_option_env_name(find_row(table, near, strlen(near)), env);
+    snprintf(out, out_bytes, "%s", env);
+    return out;
 }
 
 /* The nearest option of this command, in words for the end of a message. */

@@ -67,6 +67,10 @@ int sy_options_n_rest(const struct sy_options *options);
 const char *sy_options_rest(const struct sy_options *options, int i);
 enum sy_option_source sy_options_source(const struct sy_options *options, const char *name);
 
+/* The variable of an option that a variable of the environment, which is no option's, may be a slip of the pen for:
+ * written to out, and returned. NULL: it is an option's of any subcommand, or like none. */
+const char *sy_options_near_env(const struct sy_option *table, const char *variable, char *out, size_t out_bytes);
+
 /* --help text of a subcommand's options, by group, with defaults and environment variables. */
 void sy_options_help(const struct sy_option *table, int command, FILE *out);
 

@@ -46,6 +46,12 @@ static const struct {
     {"probe-bytes", "ceilings layer model"},
     {"model", "tokenizer"},
     {"in", "tokenizer"},
+    /* It runs on one core, whatever else the machine has. */
+    {"threads", "ceilings layer model dispatch"},
+    {"bind", "ceilings layer model dispatch"},
+    {"device", "ceilings layer model dispatch"},
+    {"isa", "ceilings layer model dispatch"},
+    {"cluster", "ceilings layer model dispatch"},
 };
 
 /* ---- settings ---- */

@@ -291,6 +291,14 @@ static enum sy_status examine(struct sy_setup *setup, struct rank_report *all, s
     return st;
 }
 
+static enum sy_status check_settings(const struct sy_settings *s, struct sy_error *err)
+{
+    if (s->ranks && !s->model)
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "doctor: --ranks goes with --model: it says what ranks would hold of it");
+    return SY_OK;
+}
+
 int sy_cli_doctor(struct sy_cli *cli)
 {
     struct sy_error err = SY_ERROR_INIT;
@@ -298,6 +306,8 @@ int sy_cli_doctor(struct sy_cli *cli)
     enum sy_status st = sy_setup_start(&setup, cli, &err);
     struct rank_report *all = NULL;
 
+    if (!st)
+        st = check_settings(&cli->settings, &err);
     if (!st)
         st = sy_setup_machine(&setup, &err);
     if (!st) {

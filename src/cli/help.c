@@ -177,7 +177,7 @@ void sy_cli_usage(FILE *out)
     for (int i = 0; i < SY_N_COMMANDS; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
     fprintf(out,
-            "\n  --help, -h      this text; switchyard COMMAND --help tells about a command\n"
+            "\n  --help, -h      this text; switchyard COMMAND --help (or help COMMAND) tells about a command\n"
             "  --version, -V   the version and how it was built\n\n"
             "Example:\n  mpirun -n 2 switchyard run --model DIR --prompt 'Once upon a time'\n\n%s",
             exit_codes);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/version.h"
@@ -37,31 +38,62 @@ static bool is_one_of(const char *text, const char *a, const char *b, const char
     return !strcmp(text, a) || !strcmp(text, b) || !strcmp(text, c);
 }
 
-/* The first argument when it is no subcommand. */
-static int top_level(int argc, char **argv)
+/* SY_N_COMMANDS: there is none of this name. */
+static enum sy_command find_command(const char *name)
+{
+    int i = 0;
+
+    while (i < SY_N_COMMANDS && strcmp(name, sy_cli_command_name((enum sy_command)i)))
+        i++;
+    return (enum sy_command)i;
+}
+
+static int unknown_command(const char *name)
 {
     const char *names[SY_N_COMMANDS];
-    FILE *out = first_rank() ? stdout : NULL;
+
+    for (int i = 0; i < SY_N_COMMANDS; i++)
+        names[i] = sy_cli_command_name((enum sy_command)i);
+    const char *near = sy_options_nearest(name, names, SY_N_COMMANDS);
+    if (first_rank())
+        fprintf(stderr, "switchyard: unknown command %s; %s%s%s\n", name, near ? "did you mean " : "see switchyard",
+                near ? near : " --help", near ? "?" : "");
+    return sy_status_exit_code(SY_ERR_USAGE);
+}
+
+/* The first argument when it is no subcommand. "help COMMAND" and "--help COMMAND" are "COMMAND --help". */
+static int top_level(int argc, char **argv)
+{
+    bool speaks = first_rank();
 
     if (argc < 2) {
-        if (out)
+        if (speaks)
             sy_cli_usage(stderr);
         return sy_status_exit_code(SY_ERR_USAGE);
     }
-    if (is_one_of(argv[1], "--help", "-h", "help") || is_one_of(argv[1], "--version", "-V", "version")) {
-        if (out && is_one_of(argv[1], "--version", "-V", "version"))
-            sy_cli_version(out);
-        else if (out)
-            sy_cli_usage(out);
-        return 0;
+    bool version = is_one_of(argv[1], "--version", "-V", "version");
+    if (!version && !is_one_of(argv[1], "--help", "-h", "help"))
+        return unknown_command(argv[1]);
+    enum sy_command command = SY_N_COMMANDS;
+    int n_used = 2;
+    if (!version && argc > 2) {
+        command = find_command(argv[2]);
+        n_used = 3;
+        if (command == SY_N_COMMANDS)
+            return unknown_command(argv[2]);
     }
-    for (int i = 0; i < SY_N_COMMANDS; i++)
-        names[i] = sy_cli_command_name((enum sy_command)i);
-    const char *near = sy_options_nearest(argv[1], names, SY_N_COMMANDS);
-    if (out)
-        fprintf(stderr, "switchyard: unknown command %s; %s%s%s\n", argv[1], near ? "did you mean " : "see switchyard",
-                near ? near : " --help", near ? "?" : "");
-    return sy_status_exit_code(SY_ERR_USAGE);
+    if (argc > n_used) {
+        if (speaks)
+            fprintf(stderr, "switchyard: %s: unexpected argument \"%s\"\n", argv[1], argv[n_used]);
+        return sy_status_exit_code(SY_ERR_USAGE);
+    }
+    if (speaks && version)
+        sy_cli_version(stdout);
+    else if (speaks && command != SY_N_COMMANDS)
+        sy_cli_help(command, stdout);
+    else if (speaks)
+        sy_cli_usage(stdout);
+    return 0;
 }
 
 /* Fill cli from the arguments after the subcommand. */
@@ -84,6 +116,20 @@ static void read_arguments(struct sy_cli *cli, int argc, char **argv)
     cli->status = st;
 }
 
+/* A misspelt variable would be a setting that nobody misses. */
+static void look_at_environment(const struct sy_settings *settings)
+{
+    char name[128], near[128];
+
+    if (!first_rank() || sy_settings_log_level(settings) < SY_LOG_WARN)
+        return;
+    for (char **at = environ; *at; at++) {
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*at, "="), *at);
+        if (sy_options_near_env(sy_settings_table, name, near, sizeof near))
+            fprintf(stderr, "switchyard: warning: %s in the environment is no option; did you mean %s?\n", name, near);
+    }
+}
+
 static int command_main(enum sy_command command, int argc, char **argv)
 {
     struct sy_cli cli = {.command = command, .argc = &argc, .argv = &argv, .err = SY_ERROR_INIT};
@@ -98,6 +144,8 @@ static int command_main(enum sy_command command, int argc, char **argv)
         sy_options_destroy(cli.options);
         return 0;
     }
+    if (!cli.status)
+        look_at_environment(&cli.settings);
     /* Alone, a wrong argument needs no MPI; with other ranks all must leave together. */
     if (cli.status && !launched()) {
         fprintf(stderr, "switchyard: %s\n", cli.err.text);
@@ -127,14 +175,10 @@ static int command_main(enum sy_command command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int code = -1;
+    enum sy_command command = argc > 1 ? find_command(argv[1]) : SY_N_COMMANDS;
 
     sy_range_listen(sy_cuda_ranges());
-    for (int i = 0; i < SY_N_COMMANDS && argc > 1; i++)
-        if (!strcmp(argv[1], sy_cli_command_name((enum sy_command)i)))
-            code = command_main((enum sy_command)i, argc, argv);
-    if (code < 0)
-        code = top_level(argc, argv);
+    int code = command == SY_N_COMMANDS ? top_level(argc, argv) : command_main(command, argc, argv);
     if (fflush(stdout) && !code)
         code = sy_status_exit_code(SY_ERR_IO);
     exit(code);

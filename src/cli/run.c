@@ -128,6 +128,8 @@ int sy_cli_run(struct sy_cli *cli)
     if (!st)
         st = sy_setup_model(&setup, &err);
     if (!st)
+        st = sy_setup_agree(&setup, setup.rank ? SY_OK : sy_summary_try(cli->settings.summary, &err), &err);
+    if (!st)
         st = cli->settings.prompt ? sy_prompt_run(&setup, &summary, &err) : run_batch(&setup, &run, &summary, &err);
     if (!st)
         st = summarize(&setup, &summary, &err);

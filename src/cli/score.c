@@ -257,6 +257,8 @@ int sy_cli_score(struct sy_cli *cli)
     if (!st)
         st = sy_setup_model(&setup, &err);
     if (!st)
+        st = sy_setup_agree(&setup, setup.rank ? SY_OK : sy_summary_try(cli->settings.summary, &err), &err);
+    if (!st)
         st = score_all(score, &setup, &err);
     if (!st)
         st = summarize(score, &setup, &err);

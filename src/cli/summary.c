@@ -96,20 +96,34 @@ static bool render(const struct sy_summary *s, const struct sy_buf *more, struct
     return good && sy_buf_printf(out, "}\n");
 }
 
+static enum sy_status open_file(const char *path, int flags, int *fd, struct sy_error *err)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+    return *fd < 0 ? sy_error_errno(err, SY_ERR_IO, "--summary: cannot open %s", path) : SY_OK;
+}
+
+enum sy_status sy_summary_try(const char *path, struct sy_error *err)
+{
+    int fd;
+    enum sy_status st = path ? open_file(path, 0, &fd, err) : SY_OK;
+
+    if (path && !st)
+        close(fd);
+    return st;
+}
+
 enum sy_status sy_summary_write(const struct sy_summary *summary, const char *path, const struct sy_buf *more,
                                 struct sy_error *err)
 {
     struct sy_buf out = SY_BUF_INIT;
-    enum sy_status st = SY_OK;
+    int fd;
 
     if (!render(summary, more, &out)) {
         sy_buf_fini(&out);
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the summary");
     }
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        st = sy_error_errno(err, SY_ERR_IO, "--summary: cannot open %s", path);
-    else
+    enum sy_status st = open_file(path, O_TRUNC, &fd, err);
+    if (!st)
         st = sy_file_write(fd, path, out.data, out.len, err);
     if (fd >= 0 && close(fd) && !st)
         st = sy_error_errno(err, SY_ERR_IO, "--summary: cannot write %s", path);

@@ -217,6 +217,10 @@ wrong 64 "--probe-bytes" ceilings --probe-bytes 1K
 wrong 64 "bench model has no --model" model --model x
 wrong 64 "unknown option --prompt" model --prompt x
 wrong 64 "--model DIR and --in FILE are needed" tokenizer
+for option in "--threads 2" "--bind none" "--device cpu" "--isa portable" "--cluster $SY_TMP/plain"; do
+    # shellcheck disable=SC2086 # an option and its value
+    wrong 64 "bench tokenizer has no ${option%% *}" tokenizer --model "$demo" --in "$SY_TMP/plain" $option
+done
 wrong 64 "there is no tokenizer.json" tokenizer --model "$SY_SRCDIR/src" --in "$SY_SRCDIR/README.md"
 wrong 65 "a line has no text" tokenizer --model "$demo" --in "$SY_TMP/no-text.jsonl"
 wrong 65 "has no text" tokenizer --model "$demo" --in /dev/null

@@ -49,6 +49,8 @@ for command in $commands; do
     cp "$SY_TMP/out" "$SY_TMP/help"
     switchyard "$command" -h
     ok "$command -h is the same" cmp "$SY_TMP/help" "$SY_TMP/out"
+    switchyard help "$command"
+    ok "so is help $command" cmp "$SY_TMP/help" "$SY_TMP/out"
     switchyard "$command" --print-config
     is "$command --print-config: exit code" "$rc" 0
     sed -n 's/^# \([a-z0-9-]*\) is not set.*/\1/p; s/^\([a-z0-9-]*\) = .*/\1/p' "$SY_TMP/out" | sort >"$SY_TMP/settings"
@@ -93,6 +95,10 @@ wrong() { # MESSAGE-PART ARGUMENT...
 
 wrong "did you mean run" rum
 wrong "did you mean score" scorr
+wrong "did you mean score" help scorr
+wrong "help: unexpected argument \"twice\"" help run twice
+wrong "did you mean run" --help rum
+wrong "--version: unexpected argument \"please\"" --version please
 wrong "did you mean --temperature" run --tempature 1
 wrong "did you mean --max-tokens" run --max-token 1
 wrong "--threads" run --thread 1
@@ -111,6 +117,7 @@ wrong "--prompt" run --model "$demo"
 wrong "--out" run --model "$demo" --in /dev/null
 wrong "--prompt goes without" run --model "$demo" --prompt hello --in /dev/null --out /dev/null
 wrong "--in is missing" score --model "$demo"
+wrong "--ranks goes with --model" doctor --ranks 2
 : >"$SY_TMP/empty"
 wrong "same file" run --model "$demo" --in "$SY_TMP/empty" --out "$SY_TMP/empty"
 wrong "prefill chunk" run --model "$demo" --prompt hello --prefill-chunk 64 --max-tokens-per-step 32
@@ -120,6 +127,14 @@ is "wrong on 2 ranks: said once" "$(grep -c 'did you mean --temperature' "$SY_TM
 switchyard run -m "$demo" -i "$SY_TMP/nothing-here" -o -
 is "an input file that is not there: exit code" "$rc" 74
 has "an input file that is not there: message" "$(said)" "nothing-here"
+
+for command in "run -p a" "score -i $demo/heldout.jsonl -o -"; do
+    # shellcheck disable=SC2086 # words
+    switchyard $command -m "$demo" --summary "$SY_TMP/no/such/summary"
+    is "$command: a summary that cannot be written: exit code" "$rc" 74
+    has "$command: message" "$(said)" "--summary: cannot open $SY_TMP/no/such/summary"
+    is "$command: nothing was done before" "$(shown)" ""
+done
 
 # ---- flag, environment, file, default ----
 
@@ -150,6 +165,10 @@ has "wrong environment: message" "$(said)" "SWITCHYARD_SEED"
 switchyard run --config "$SY_TMP/not-there" -m "$demo" -p a
 is "no such file: exit code" "$rc" 74
 has "no such file: message" "$(said)" "not-there"
+
+SWITCHYARD_TREADS=1 SWITCHYARD_TOP_K=3 SWITCHYARD_ROOT=/opt switchyard_ranks 2 doctor
+is "a misspelt variable of the environment is said once, and no other" "$(said | grep warning)" \
+    "switchyard: warning: SWITCHYARD_TREADS in the environment is no option; did you mean SWITCHYARD_THREADS?"
 
 # --print-config is a config file.
 "$SY_BUILDDIR/switchyard" run --config "$SY_TMP/file" --stop "a

@@ -160,6 +160,16 @@ static void check_sources(void)
     ok(values.free_count == -7 && values.count == 2 && !values.help,
        "a flag comes before it, and it cannot ask for help");
     is_int(sy_options_source(options, "free-count"), SY_FROM_ENVIRONMENT, "where it is from");
+    char near[64];
+    is_str(sy_options_near_env(table, "SWITCHYARD_FREE_CONUT", near, sizeof near), "SWITCHYARD_FREE_COUNT",
+           "a variable that is nearly an option's");
+    ok(!sy_options_near_env(table, "SWITCHYARD_FREE_COUNT", near, sizeof near) &&
+           !sy_options_near_env(table, "SWITCHYARD_OTHER", near, sizeof near),
+       "an option's is no slip of the pen");
+    ok(!sy_options_near_env(table, "SWITCHYARD_TXT", near, sizeof near) &&
+           !sy_options_near_env(table, "SWITCHYARD_PREFIX", near, sizeof near) &&
+           !sy_options_near_env(table, "FREE_CONUT", near, sizeof near),
+       "nor is a short one, one that is like none, or one of somebody else");
     environment[3] = "many";
     is_int(parse(""), SY_ERR_USAGE, "a wrong one");
     has_str(err.text, "environment variable SWITCHYARD_COUNT: expected an integer", "is named");
