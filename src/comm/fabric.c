@@ -484,12 +484,13 @@ static void *place_on_device(struct sy_fabric *fabric, int peer, size_t offset, 
 
 void *sy_fabric_place(struct sy_fabric *fabric, int peer, enum sy_lane lane, size_t offset, size_t bytes)
 {
-    struct sy_transport *t = fabric->transports[fabric->via[peer]];
-    void *place;
-
-    if (!fabric->carried)
-        return fabric->windows ? place_on_device(fabric, peer, offset, bytes) : t->ops->place(t, peer, offset, bytes);
-    place = sy_carried_place(fabric->carried, peer, lane, offset, bytes);
+    if (!fabric->carried && fabric->windows)
+        return place_on_device(fabric, peer, offset, bytes);
+    if (!fabric->carried) {
+        struct sy_transport *t = fabric->transports[fabric->via[peer]];
+        return t->ops->place(t, peer, offset, bytes);
+    }
+    void *place = sy_carried_place(fabric->carried, peer, lane, offset, bytes);
     fabric->window_bytes += place && peer != sy_group_rank(fabric->group) ? bytes : 0;
     return place;
 }
