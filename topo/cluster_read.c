@@ -69,6 +69,11 @@ static struct sy_yaml *parse(struct sy_reader *r, const char *name, const char *
 {
     uint16_t file = sy_cluster_file(r->cluster, name);
 
+    if (n && *text == '<') {
+        sy_report_error(r->report, (struct sy_place){name, 1, 1},
+                        "this is XML and no cluster file: see --import-hwloc and --import-nccl of switchyard topo");
+        return NULL;
+    }
     return sy_yaml_parse(r->memory, name, file, text, n, r->report);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cluster_value.c - single values of a cluster file, each refused with its place
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +33,23 @@ int sy_name_distance(const char *a, const char *b)
 {
     int rows[3][DISTANCE_BYTES + 1], n = (int)strnlen(a, DISTANCE_BYTES), m = (int)strnlen(b, DISTANCE_BYTES);
 
+    char x[DISTANCE_BYTES], y[DISTANCE_BYTES];
+
+    /* Letters of the other case are the same: who writes A100 has a100 in mind. */
+    for (int i = 0; i < n; i++)
+        x[i] = (char)tolower((unsigned char)a[i]);
+    for (int j = 0; j < m; j++)
+        y[j] = (char)tolower((unsigned char)b[j]);
     for (int j = 0; j <= m; j++)
         rows[0][j] = j;
     for (int i = 1; i <= n; i++) {
         int *row = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         row[0] = i;
         for (int j = 1; j <= m; j++) {
-            int change = last[j - 1] + (a[i - 1] != b[j - 1]), drop = last[j] + 1, put = row[j - 1] + 1;
+            int change = last[j - 1] + (x[i - 1] != y[j - 1]), drop = last[j] + 1, put = row[j - 1] + 1;
             row[j] = change < drop ? change : drop;
             row[j] = row[j] < put ? row[j] : put;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < row[j])
+            if (i > 1 && j > 1 && x[i - 1] == y[j - 2] && x[i - 2] == y[j - 1] && before[j - 2] + 1 < row[j])
                 row[j] = before[j - 2] + 1;
         }
     }
@@ -55,7 +63,8 @@ static const char *nearest_of(const char *name, const char *const *names, int n)
 
     for (int i = 0; i < n; i++) {
         int d = sy_name_distance(name, names[i]);
-        if (d < best && d < (int)strlen(names[i])) {
+        /* More than half of the letters are another word. */
+        if (d < best && d * 2 <= (int)strlen(name)) {
             best = d;
             nearest = names[i];
         }

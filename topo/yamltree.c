@@ -38,6 +38,8 @@ struct parser {
     struct sy_report *report;
     const char *name;
     uint16_t file;
+    const char *text;
+    size_t n_text;
     yaml_parser_t yaml;
     struct open stack[SY_YAML_DEPTH_MAX];
     int depth;
@@ -338,6 +340,21 @@ static void take_event(struct parser *p, const yaml_event_t *e)
     }
 }
 
+/* The character at a place; 0: none. */
+static char char_at(const struct parser *p, yaml_mark_t mark)
+{
+    const char *at = p->text, *end = p->text + p->n_text;
+
+    for (size_t line = 0; line < mark.line && at; line++) {
+        at = memchr(at, '\n', (size_t)(end - at));
+        at = at ? at + 1 : NULL;
+    }
+    for (size_t column = 0; at && at < end && column <= mark.column; at++)
+        if ((*at & 0xc0) != 0x80 && column++ == mark.column)
+            return *at;
+    return 0;
+}
+
 static void report_syntax(struct parser *p)
 {
     const yaml_parser_t *y = &p->yaml;
@@ -354,6 +371,9 @@ static void report_syntax(struct parser *p)
                         y->problem ? y->problem : "not understood");
         if (y->context)
             sy_report_note(p->report, place_of(p, y->context_mark), "%s that begins here", y->context);
+        /* n[0-3] is text at the end of a line and something else inside a list or map in brackets. */
+        if (y->problem && strstr(y->problem, "did not find expected ','") && char_at(p, y->problem_mark) == '[')
+            sy_report_note(p->report, place_of(p, y->problem_mark), "a range needs quotes here, as in \"n[0-3]\"");
         if (p->last.line != y->problem_mark.line)
             sy_report_note(p->report, place_of(p, p->last), "what was understood last is here");
     }
@@ -364,6 +384,14 @@ struct sy_yaml *sy_yaml_parse(struct sy_yaml_memory *memory, const char *name, u
 {
     struct parser p = {.memory = memory, .report = report, .name = name, .file = file};
     bool end = false;
+
+    /* libyaml takes a byte order mark for a column. */
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+        text += 3;
+        n -= 3;
+    }
+    p.text = text;
+    p.n_text = n;
 
     if (!yaml_parser_initialize(&p.yaml)) {
         sy_report_error(report, (struct sy_place){name, 0, 0}, "no memory to parse it");

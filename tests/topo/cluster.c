@@ -111,6 +111,21 @@ static void check_bytes(void)
     free(said);
 }
 
+/* What editors of other systems write. */
+static void check_marks(void)
+{
+    static const char lines[] = "\xef\xbb\xbfswitchyard_cluster: 1\r\ndevice_types: {c: {kind: cpu}}\r\n"
+                                "node_types: {b: {devices: [{id: cpu0, type: c}]}}\r\nnodes: [{name: n, type: b}]\r\n",
+                      xml[] = "<system version=\"1\"/>\n";
+    char *said = report_of(lines, sizeof lines - 1, NULL);
+
+    is_str(said, "", "a byte order mark, and lines that end in CR LF");
+    free(said);
+    said = report_of(xml, sizeof xml - 1, NULL);
+    has_str(said, "c:1:1: error: this is XML and no cluster file", "a file of another kind");
+    free(said);
+}
+
 /* Files that are small and want much. */
 static void check_hostile(void)
 {
@@ -276,6 +291,7 @@ int main(void)
     check_examples();
     check_mistakes();
     check_bytes();
+    check_marks();
     check_hostile();
     check_cap();
     check_include();

@@ -195,6 +195,18 @@
     {20, "nodes: [{name: \"n[0-1]\", type: box, set: {gpu0: {pci: \"0000:19:00.0\"}, gpu7: {uuid: x}}}]",
      "c:20:72: error: no device, switch or NIC 'gpu7' in the node\n"
      "c:12:20: note: the nearest is 'gpu0', defined here\n"},
+    {20, "nodes: [{name: n[0-1], type: box}]",
+     "c:20:17: error: YAML: did not find expected ',' or '}'\n"
+     "c:20:9: note: while parsing a flow mapping that begins here\n"
+     "c:20:17: note: a range needs quotes here, as in \"n[0-3]\"\n"},
+    {22, "  - {name: ib, type: rail, rails: 2, port: ndr, members: \"n[0-1].nic[0-1]\"}",
+     "c:22:5: error: a fabric needs 'kind'\n"
+     "c:22:16: error: unknown key 'type' in a fabric\n"},
+    {12, "    devices: [{id: \"gpu[0-3]\", type: H100, numa: [0, 0, 1, 1]}]",
+     "c:12:38: error: no device type 'H100'\n"
+     "c:8:16: note: the nearest is 'h100', defined here\n"},
+    {8, "device_types: {h100: {kind: GPU}}",
+     "c:8:29: error: unknown kind of device 'GPU', did you mean 'gpu'? (there are gpu, cpu)\n"},
     {20, "nodes: []", "c:20:8: error: a cluster needs 'nodes'\n"},
     {20, "nodes: [{name: \"n[0-1]\", type: box, host: [a, b, c]}]",
      "c:20:43: error: expected 2 values, one for each id, found 3\n"},

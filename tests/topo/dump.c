@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "range.h"
 #include "tap.h"
 #include "testrand.h"
@@ -298,13 +298,13 @@ static void check_size(void)
             sy_buf_printf(&text, "gpu%d: {uuid: GPU-%04x-%d, pci: \"0000:%02x:00.0\"}%s", g, i, g, 16 * g,
                           g < 7 ? ", " : "}}\n");
     }
-    int64_t begin = sy_clock_ns();
+    clock_t begin = clock();
     struct sy_cluster *c = read_again(&text, "a big cluster");
-    double seconds = (double)(sy_clock_ns() - begin) * 1e-9;
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
     if (ok(c && c->n_ranks == 8 * n, "%d nodes of 8 GPUs", n)) {
         diag("%zu bytes, %d vertices, %d links in %.3f s", text.len, c->n_vertices, c->n_links, seconds);
-        /* About 0.1 s where nothing else runs. */
-        ok(seconds < 10, "are read in %.3f s", seconds);
+        /* Of the processor, whatever else runs; about 0.1 s. */
+        ok(seconds < 1, "are read in less than a second: %.3f s", seconds);
         ok(holds(c, false, "a big cluster"), "and written");
     }
     sy_cluster_destroy(c);
