@@ -179,15 +179,33 @@ static void put_vertex(const struct sy_cluster *c, int v, int depth, struct sy_b
     sy_buf_printf(out, "\n");
 }
 
+/* Where a node's vertices are: others may be among them. */
+struct span {
+    int node, first, end;
+};
+
+static struct span span_of(const struct sy_cluster *c, int node)
+{
+    struct span span = {node, c->n_vertices, 0};
+
+    for (int v = 0; v < c->n_vertices; v++)
+        if (c->vertices[v].node == node) {
+            span.first = v < span.first ? v : span.first;
+            span.end = v + 1;
+        }
+    return span;
+}
+
 /* Everything of a node that hangs at a PCIe switch, or at a NUMA node itself; switches first. */
-static void put_below(const struct sy_cluster *c, int node, int above, int numa, int depth, struct sy_buf *out)
+static void put_below(const struct sy_cluster *c, const struct span *node, int above, int numa, int depth,
+                      struct sy_buf *out)
 {
     static const int order[] = {SY_VERTEX_CPU, SY_VERTEX_PCIE, SY_VERTEX_GPU, SY_VERTEX_NIC};
 
     for (int k = 0; k < 4 && depth < 20; k++)
-        for (int v = 0; v < c->n_vertices; v++) {
+        for (int v = node->first; v < node->end; v++) {
             const struct sy_vertex *x = &c->vertices[v];
-            if (x->node != node || x->kind != order[k] || sy_show_switch_above(c, v) != above)
+            if (x->node != node->node || x->kind != order[k] || sy_show_switch_above(c, v) != above)
                 continue;
             if (above < 0 && sy_int_or(x->numa, -1) != numa)
                 continue;
@@ -201,16 +219,17 @@ bool sy_show_node(const struct sy_cluster *c, int node, struct sy_buf *out)
 {
     int n_numa = (int)sy_int_or(c->nodes[node].n_numa, 1);
     struct sy_buf loose = SY_BUF_INIT;
+    struct span span = span_of(c, node);
 
     for (int i = 0; i < n_numa; i++) {
         sy_buf_printf(out, "  numa%d\n", i);
-        put_below(c, node, -1, i, 2, out);
+        put_below(c, &span, -1, i, 2, out);
     }
-    put_below(c, node, -1, -1, 2, &loose);
+    put_below(c, &span, -1, -1, 2, &loose);
     if (loose.len)
         sy_buf_printf(out, "  NUMA node unknown\n%s", (const char *)loose.data);
     sy_buf_fini(&loose);
-    for (int v = 0; v < c->n_vertices; v++)
+    for (int v = span.first; v < span.end; v++)
         if (c->vertices[v].node == node &&
             (c->vertices[v].kind == SY_VERTEX_NVSWITCH || c->vertices[v].kind == SY_VERTEX_MEMORY))
             put_vertex(c, v, 1, out);
