@@ -66,6 +66,23 @@ else
     skip "the matrix is that of nvidia-smi topo -m" "there is no nvidia-smi, or no driver"
 fi
 
+# ---- beside what nvidia-smi said on a real HGX H200, whose dump lacks the NIC at each switch ----
+
+published=${SY_TOPOLOGIES:-$SY_SRCDIR/../shared/reference/topologies}/simllm-vastai-hgx-h200-8x
+if [ -r "$published.topo-m.txt" ]; then
+    awk '{ print } /<\/gpu>/ { inside = 1 }
+        inside && /<\/pci>/ { inside = 0; printf "<pci busid=\"00%d:00:00.0\" class=\"0x020700\"><nic><net name=\"mlx5_%d\"/>" \
+                             "</nic></pci>\n", 10 + n, n; n++ }' "$published.nccl_topo.xml" >"$SY_TMP/hgx.xml"
+    switchyard topo --import-nccl "$SY_TMP/hgx.xml"
+    is "a real HGX H200: exit code" "$rc" 0
+    rows <"$published.topo-m.txt" >"$SY_TMP/smi.rows"
+    is "a real HGX H200: 8 rows" "$(wc -l <"$SY_TMP/smi.rows" | tr -d ' ')" 8
+    is "a real HGX H200: the matrix is that of nvidia-smi topo -m, line by line" "$(rows <"$SY_TMP/out")" \
+        "$(cat "$SY_TMP/smi.rows")"
+else
+    skip "a real HGX H200" "$published.topo-m.txt is not here"
+fi
+
 # ---- several ranks ----
 
 switchyard_ranks 2 topo

@@ -521,6 +521,39 @@ static void test_hosts(void)
     sy_cluster_destroy(all);
 }
 
+/* The same machine in both versions of hwloc's XML: version 1 is converted. */
+static void test_versions(void)
+{
+    static const unsigned long flags[] = {0, HWLOC_TOPOLOGY_EXPORT_XML_FLAG_V1};
+    struct sy_cluster *c[2];
+    hwloc_topology_t topology;
+    char why[500] = "";
+
+    if (hwloc_topology_init(&topology) ||
+        hwloc_topology_set_synthetic(topology,
+                                     "pack:2 [numa(memory=4GB)] l3:1(size=32MB) l2:4(size=1MB) core:1 pu:2") ||
+        hwloc_topology_load(topology))
+        bail("no synthetic machine");
+    for (int i = 0; i < 2; i++) {
+        char *xml;
+        int n;
+        if (hwloc_topology_export_xmlbuffer(topology, &xml, &n, flags[i]))
+            bail("no XML");
+        ok(!strstr(xml, "version=\"2") == (i == 1), "XML of version %d", 2 - i);
+        struct sy_buf text = {(uint8_t *)xml, strlen(xml), 0};
+        is_int(read_hwloc("v", &text), SY_OK, "version %d is read", 2 - i);
+        ok(view->n_numa == 2 && view->numa[1].n_cores == 4 && !strcmp(view->numa[1].cpus, "8-15") &&
+               view->numa[1].bytes > 3e9 && view->numa[1].l3_bytes > 30e6,
+           "version %d: NUMA nodes, cores, caches and memory", 2 - i);
+        c[i] = cluster_of(view);
+        hwloc_free_xmlbuffer(topology, xml);
+    }
+    ok(sy_cluster_equal(c[0], c[1], why, sizeof why), "both are one machine %s", why);
+    sy_cluster_destroy(c[0]);
+    sy_cluster_destroy(c[1]);
+    hwloc_topology_destroy(topology);
+}
+
 static void test_wrong_hwloc(void)
 {
     static const char *const cases[][2] = {
@@ -554,6 +587,7 @@ int main(void)
     test_seldom();
     test_rccl();
     test_hosts();
+    test_versions();
     test_wrong_hwloc();
     sy_nccl_xml_fini(&nccl);
     sy_view_destroy(view);
