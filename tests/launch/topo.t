@@ -71,8 +71,11 @@ fi
 published=${SY_TOPOLOGIES:-$SY_SRCDIR/../shared/reference/topologies}/simllm-vastai-hgx-h200-8x
 if [ -r "$published.topo-m.txt" ]; then
     awk '{ print } /<\/gpu>/ { inside = 1 }
-        inside && /<\/pci>/ { inside = 0; printf "<pci busid=\"00%d:00:00.0\" class=\"0x020700\"><nic><net name=\"mlx5_%d\"/>" \
-                             "</nic></pci>\n", 10 + n, n; n++ }' "$published.nccl_topo.xml" >"$SY_TMP/hgx.xml"
+        inside && /<\/pci>/ {
+            inside = 0
+            printf "<pci busid=\"00%d:00:00.0\" class=\"0x020700\">", 10 + n
+            printf "<nic><net name=\"mlx5_%d\"/></nic></pci>\n", n++
+        }' "$published.nccl_topo.xml" >"$SY_TMP/hgx.xml"
     switchyard topo --import-nccl "$SY_TMP/hgx.xml"
     is "a real HGX H200: exit code" "$rc" 0
     rows <"$published.topo-m.txt" >"$SY_TMP/smi.rows"
