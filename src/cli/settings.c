@@ -67,7 +67,7 @@ const struct sy_option sy_settings_table[] = {
     {"import-hwloc", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_hwloc), "Topology",
      "Show a machine from XML of hwloc (lstopo FILE.xml), version 1 or 2."},
     {"import-nccl", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(import_nccl), "Topology",
-     "Show a machine from a topology file of NCCL (NCCL_TOPO_DUMP_FILE, or as clouds publish them)."},
+     "Show a machine from a topology file of NCCL (NCCL_TOPO_DUMP_FILE, or as clouds publish them) or RCCL."},
     {"hwloc-xml", 0, SY_OPTION_STRING, NULL, "FILE", NULL, 0, 0, TOPO, AT(hwloc_xml), "Topology",
      "Write this machine (rank 0's) as XML of hwloc, NVLinks included; - is standard output, here and below, and "
      "nothing else is printed there then."},
