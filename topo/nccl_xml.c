@@ -371,7 +371,9 @@ static void begin_net(struct sy_nccl_reader *r, const char **attributes, const s
     if (i < 0)
         return;
     struct sy_view_nic *nic = &r->xml->views[r->view]->nics[i];
-    snprintf(nic->device, sizeof nic->device, "%s", name ? name : "");
+    /* One without a name is another port of a NIC that may have one. */
+    if (name && *name)
+        snprintf(nic->device, sizeof nic->device, "%s", name);
     if (guid && strtoull(guid, NULL, 16))
         snprintf(nic->guid, sizeof nic->guid, "%s", guid);
     /* Mb/s; what is not told is not zero. */
