@@ -54,8 +54,9 @@ check_PROGRAMS += %D%/mpi/device_fault
 tests_mpi_device_fault_SOURCES = %D%/mpi/device_fault.c
 
 # The heart and the engine.
-sy_unit_tests += %D%/unit/plan.t %D%/unit/sampler.t %D%/unit/scheduler.t
+sy_unit_tests += %D%/unit/plan.t %D%/unit/replay.t %D%/unit/sampler.t %D%/unit/scheduler.t
 tests_unit_plan_t_SOURCES = %D%/unit/plan.c
+tests_unit_replay_t_SOURCES = %D%/unit/replay.c
 tests_unit_sampler_t_SOURCES = %D%/unit/sampler.c
 tests_unit_scheduler_t_SOURCES = %D%/unit/scheduler.c
 sy_np2_tests += %D%/mpi/sharding.np2.t %D%/mpi/golden.np2.t %D%/mpi/load.np2.t

@@ -6,13 +6,19 @@
 
 #include "cuda/cuda.h"
 
-#define TABLES_BYTES ((size_t)1 << 20)
+#define TABLES_BYTES ((size_t)2 << 10) /* taken at a time, if no table is larger: many recordings have few or none */
+
+/* Small tables of a recording's launches. */
+struct tables {
+    struct tables *next;
+    uint8_t *host, *device; /* [bytes] the host's until the recording is made */
+    size_t used, bytes;
+};
 
 struct sy_recording {
     cudaGraphExec_t graph;
-    uint8_t *tables, *tables_device; /* [TABLES_BYTES] small tables of its launches; the host's until it is made */
-    size_t used;
-    bool full;
+    struct tables *tables; /* the last that were taken first */
+    bool failed;           /* there was no memory for a table */
 };
 
 bool sy_cuda_record(struct sy_queue *q)
@@ -23,11 +29,8 @@ bool sy_cuda_record(struct sy_queue *q)
         free(r);
         return false;
     }
-    r->tables = (uint8_t *)malloc(TABLES_BYTES);
-    r->tables_device = (uint8_t *)sy_cuda_alloc(TABLES_BYTES);
-    /* Other threads and queues may go on meanwhile. */
-    if (!r->tables || !r->tables_device ||
-        cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
+    /* Other threads and queues may go on meanwhile, and memory be taken. */
+    if (cudaStreamBeginCapture(q->stream, cudaStreamCaptureModeRelaxed) != cudaSuccess) {
         (void)cudaGetLastError();
         sy_cuda_record_free(r);
         return false;
@@ -36,19 +39,50 @@ bool sy_cuda_record(struct sy_queue *q)
     return true;
 }
 
+static void tables_free(struct tables *t)
+{
+    if (!t)
+        return;
+    cudaFree(t->device);
+    free(t->host);
+    free(t);
+}
+
+/* Not sy_cuda_alloc(), which clears: nothing can be cleared while calls are recorded. */
+static struct tables *tables_new(size_t bytes)
+{
+    struct tables *t = (struct tables *)calloc(1, sizeof *t);
+
+    if (!t)
+        return NULL;
+    t->bytes = bytes;
+    t->host = (uint8_t *)malloc(bytes);
+    if (t->host && cudaMalloc(&t->device, bytes) == cudaSuccess)
+        return t;
+    (void)cudaGetLastError();
+    tables_free(t);
+    return NULL;
+}
+
 void *sy_cuda_record_table(struct sy_queue *q, const void *table, size_t bytes)
 {
     struct sy_recording *r = q->recording;
-    size_t rounded = (bytes + 255) / 256 * 256, at = r->used;
+    size_t rounded = (bytes + 255) / 256 * 256;
+    struct tables *t = r->tables;
 
-    /* record_end() will say that it failed; until then the launches must have some address. */
-    if (rounded > TABLES_BYTES - at) {
-        r->full = true;
-        return r->tables_device;
+    if (!t || rounded > t->bytes - t->used) {
+        t = tables_new(rounded < TABLES_BYTES ? TABLES_BYTES : rounded);
+        /* record_end() will say that it failed; until then the launches must have some address. */
+        if (!t) {
+            r->failed = true;
+            return q->table_device;
+        }
+        t->next = r->tables;
+        r->tables = t;
     }
-    memcpy(r->tables + at, table, bytes);
-    r->used += rounded;
-    return r->tables_device + at;
+    memcpy(t->host + t->used, table, bytes);
+    t->used += rounded;
+    return t->device + t->used - rounded;
 }
 
 struct sy_recording *sy_cuda_record_end(struct sy_queue *q)
@@ -62,11 +96,13 @@ struct sy_recording *sy_cuda_record_end(struct sy_queue *q)
         code = cudaGraphInstantiate(&r->graph, graph, 0);
     if (graph)
         cudaGraphDestroy(graph);
-    if (code == cudaSuccess && r->used)
-        code = cudaMemcpy(r->tables_device, r->tables, r->used, cudaMemcpyHostToDevice);
-    free(r->tables);
-    r->tables = NULL;
-    if (code == cudaSuccess && !r->full)
+    for (struct tables *t = r->tables; t; t = t->next) {
+        if (code == cudaSuccess)
+            code = cudaMemcpy(t->device, t->host, t->used, cudaMemcpyHostToDevice);
+        free(t->host);
+        t->host = NULL;
+    }
+    if (code == cudaSuccess && !r->failed)
         return r;
     (void)cudaGetLastError();
     sy_cuda_record_free(r);
@@ -85,7 +121,9 @@ void sy_cuda_record_free(struct sy_recording *recording)
         return;
     if (recording->graph)
         cudaGraphExecDestroy(recording->graph);
-    free(recording->tables);
-    sy_cuda_free(recording->tables_device, TABLES_BYTES);
+    for (struct tables *t = recording->tables, *next; t; t = next) {
+        next = t->next;
+        tables_free(t);
+    }
     free(recording);
 }

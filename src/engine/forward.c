@@ -139,6 +139,8 @@ enum sy_status sy_forward_init(struct sy_forward *forward, const struct sy_forwa
     enum sy_status st = sy_arenas_init(forward->arenas, config->kernels, total, err);
     if (!st)
         st = sy_inputs_init(&forward->inputs, &inputs, err);
+    if (!st && config->kernels->record)
+        st = sy_replay_init(&forward->replay, config->model->n_layers, err);
     if (st)
         return st;
     lay_out(forward, forward->arenas, total);
@@ -180,7 +182,7 @@ void sy_forward_norm(const struct sy_forward *forward, const float *x, int n_row
         config->kernels->rmsnorm(config->queue, x, D, n_rows, 1, model->hidden, weight, model->norm_eps, y, y_dtype, D);
 }
 
-/* x += experts of the rows */
+/* x += experts of the rows, for which the layer was asked */
 static enum sy_status run_moe(struct sy_forward *forward, int l, int T, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
@@ -189,7 +191,7 @@ static enum sy_status run_moe(struct sy_forward *forward, int l, int T, struct s
 
     if (!direct)
         config->kernels->clear(config->queue, to, (size_t)T * (size_t)config->model->hidden * sizeof *to);
-    enum sy_status st = sy_moe_layer(config->moe, l, &config->shard->layers[l], forward->h, T, to, err);
+    enum sy_status st = sy_moe_answer(config->moe, l, &config->shard->layers[l], forward->h, T, to, err);
     if (!st && !direct)
         sy_forward_add_scaled(forward, T);
     return st;
@@ -251,98 +253,130 @@ static enum sy_status show_final(struct sy_forward *forward, const struct sy_bat
     return show_hidden(forward, batch, config->model->n_layers, forward->h, err);
 }
 
-/* From ids to the final residual stream. */
-static enum sy_status run_layers(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
+/* x += attention of the rows; the rows for the MLP. */
+static void run_attention(struct sy_forward *forward, int l, int T)
+{
+    const struct sy_forward_config *config = &forward->config;
+    const struct sy_model *model = config->model;
+    const struct sy_layer_weights *weights = &config->shard->layers[l];
+    bool moe = model->layers[l].moe;
+
+    sy_forward_norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
+                    config->rows);
+    if (model->mla.kv_lora_rank)
+        sy_mla_run(forward, l, 0, model->n_heads);
+    else
+        sy_attention_run(forward, l, 0, model->n_heads);
+    sy_forward_norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias,
+                    moe ? forward->h : forward->h_rows, moe ? SY_F32 : config->rows);
+}
+
+/* The layer from `first` on before whose end the host must see what its router chose; n_layers: none. */
+static int part_end(const struct sy_forward *forward, int first)
+{
+    const struct sy_model *model = forward->config.model;
+    int l = first;
+
+    if (sy_moe_records(forward->config.moe))
+        return model->n_layers;
+    while (l < model->n_layers && !model->layers[l].moe)
+        l++;
+    return l;
+}
+
+/* Layers from `first` on, the first with the embedding, and of layer `end`, if there is one, all before the exchange. */
+static enum sy_status run_part(struct sy_forward *forward, const struct sy_batch *batch, int first, int end,
+                               struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_model *model = config->model;
     const struct sy_kernels *k = config->kernels;
-    enum sy_status st = SY_OK;
     int T = batch->T;
 
-    k->embed(config->queue, &config->shard->embed, forward->inputs.ids, T, forward->x);
-    if (model->embedding_scale != 1)
+    if (!first)
+        k->embed(config->queue, &config->shard->embed, forward->inputs.ids, T, forward->x);
+    if (!first && model->embedding_scale != 1)
         k->scale(config->queue, forward->x, (size_t)model->hidden, T, model->hidden, model->embedding_scale);
-    for (int l = 0; l < model->n_layers; l++) {
-        const struct sy_layer_weights *weights = &config->shard->layers[l];
-        if (config->on_hidden && (st = show_hidden(forward, batch, l, forward->x, err)))
+    for (int l = first; l <= end && l < model->n_layers; l++) {
+        enum sy_status st = config->on_hidden ? show_hidden(forward, batch, l, forward->x, err) : SY_OK;
+        if (st)
             return st;
         int64_t begin_ns = sy_clock_ns();
-        sy_forward_norm(forward, forward->x, T, weights->attention_norm, weights->attention_norm_bias, forward->h_rows,
-                        config->rows);
-        if (model->mla.kv_lora_rank)
-            sy_mla_run(forward, l, 0, model->n_heads);
-        else
-            sy_attention_run(forward, l, 0, model->n_heads);
-        bool moe = model->layers[l].moe;
-        sy_forward_norm(forward, forward->x, T, weights->mlp_norm, weights->mlp_norm_bias,
-                        moe ? forward->h : forward->h_rows, moe ? SY_F32 : config->rows);
+        run_attention(forward, l, T);
         int64_t mlp_ns = sy_clock_ns();
         forward->attention_ns += mlp_ns - begin_ns;
-        if (moe) {
-            st = run_moe(forward, l, T, err);
-            if (st)
+        if (model->layers[l].moe) {
+            sy_moe_ask(config->moe, &config->shard->layers[l], forward->h, T);
+            if (l < end && (st = run_moe(forward, l, T, err)))
                 return st;
         } else {
-            run_dense(forward, T, weights);
+            run_dense(forward, T, &config->shard->layers[l]);
             forward->dense_ns += sy_clock_ns() - mlp_ns;
         }
     }
-    return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
+    return SY_OK;
 }
 
-/* The step is of generated tokens alone, and nothing in it needs the host. */
+/* The step is of generated tokens alone, and nobody looks into it. */
 static bool may_replay(const struct sy_forward *forward)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_inputs *inputs = &forward->inputs;
 
-    return config->kernels->record && sy_moe_records(config->moe) && !config->on_hidden && inputs->n_runs == 1 &&
-           inputs->runs[0].decode && inputs->T <= SY_REPLAY_ROWS_MAX;
+    return config->kernels->record && !config->on_hidden && inputs->n_runs == 1 && inputs->runs[0].decode &&
+           inputs->T <= SY_REPLAY_ROWS_MAX;
 }
 
-/* Record the step unless one like it has been, and replay it. *done: it could be. */
-static enum sy_status replay(struct sy_forward *forward, const struct sy_batch *batch, bool *done, struct sy_error *err)
+/* run_part(), recorded unless it has been, and replayed. */
+static enum sy_status replay_part(struct sy_forward *forward, const struct sy_batch *batch, int first, int end,
+                                  struct sy_replay_part *part, struct sy_error *err)
 {
     const struct sy_forward_config *config = &forward->config;
     const struct sy_kernels *k = config->kernels;
-    struct sy_row_run *run = &forward->inputs.runs[0];
-    struct sy_replay_step *step;
+    uint64_t pairs = config->moe->work.n_pairs;
 
-    run->n_keys = sy_replay_keys(run->n_keys);
-    step = sy_replay_find(&forward->replay, batch->T, run->n_keys);
-    if (!step && k->record(config->queue)) {
-        uint64_t pairs = config->moe->work.n_pairs;
-        enum sy_status st = run_layers(forward, batch, err);
-        struct sy_recording *recording = k->record_end(config->queue);
-        if (st)
-            k->record_free(recording);
+    if (!part->recording && k->record(config->queue)) {
+        enum sy_status st = run_part(forward, batch, first, end, err);
+        part->recording = k->record_end(config->queue);
+        part->n_pairs = config->moe->work.n_pairs - pairs;
+        config->moe->work.n_pairs = pairs;
         if (st)
             return st;
-        if (recording) {
-            step = sy_replay_add(&forward->replay, k, batch->T, run->n_keys, recording);
-            step->n_pairs = config->moe->work.n_pairs - pairs;
-        }
-        config->moe->work.n_pairs = pairs;
     }
-    *done = step != NULL;
-    if (!step)
-        return SY_OK;
+    if (!part->recording)
+        return run_part(forward, batch, first, end, err);
     SY_RANGE("replay");
-    k->replay(config->queue, step->recording);
-    config->moe->work.n_pairs += step->n_pairs;
+    int64_t begin_ns = sy_clock_ns();
+    k->replay(config->queue, part->recording);
+    config->moe->work.n_pairs += part->n_pairs;
+    forward->attention_ns += sy_clock_ns() - begin_ns;
     return SY_OK;
 }
 
+/* From ids to the final residual stream. */
 enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch *batch, struct sy_error *err)
 {
+    const struct sy_forward_config *config = &forward->config;
+    int n_layers = config->model->n_layers;
+    struct sy_replay_step *step = NULL;
     enum sy_status st = sy_inputs_set(&forward->inputs, batch, err);
-    bool done = false;
 
     if (st)
         return st;
     count(&forward->work, batch);
-    if (may_replay(forward))
-        st = replay(forward, batch, &done, err);
-    return st || done ? st : run_layers(forward, batch, err);
+    if (may_replay(forward)) {
+        struct sy_row_run *run = &forward->inputs.runs[0];
+        run->n_keys = sy_replay_keys(run->n_keys);
+        step = sy_replay_step(&forward->replay, config->kernels, batch->T, run->n_keys);
+    }
+    for (int first = 0, end; first < n_layers; first = end + 1) {
+        end = part_end(forward, first);
+        st = step ? replay_part(forward, batch, first, end, &step->parts[first], err)
+                  : run_part(forward, batch, first, end, err);
+        if (!st && end < n_layers)
+            st = run_moe(forward, end, batch->T, err);
+        if (st)
+            return st;
+    }
+    return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
 }

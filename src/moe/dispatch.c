@@ -64,8 +64,10 @@ static void enqueue_own(struct sy_moe *moe)
 
 void sy_dispatch_start(struct sy_moe *moe)
 {
+    int64_t begin_ns = sy_clock_ns();
+
     moe->n_pairs = moe->n_pending = moe->n_out = moe->n_out_used = 0;
-    moe->arrival_ns = sy_clock_ns();
+    moe->arrival_ns = begin_ns;
     moe->n_slots = sy_placement_n_local(moe->config.placement, moe->layer, moe->rank);
     for (int slot = 0; slot < moe->n_slots; slot++)
         for (int whose = 0; whose < SY_N_WHOSE; whose++)
@@ -76,9 +78,10 @@ void sy_dispatch_start(struct sy_moe *moe)
             .n_outstanding = sy_plan_n_pairs(&moe->plan, p),
         };
     enqueue_own(moe);
+    moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
 }
 
-enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_error *err)
+void sy_dispatch_round(struct sy_moe *moe, const float *h)
 {
     const struct sy_moe_config *config = &moe->config;
     int64_t begin_ns = sy_clock_ns();
@@ -86,10 +89,7 @@ enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_e
     SY_RANGE("dispatch");
     config->kernels->convert(config->queue, sy_dispatch_own(moe, 0), config->wire, h, SY_F32,
                              (size_t)moe->T * (size_t)config->hidden);
-    enum sy_status st = config->kernels->queue_sync(config->queue, err);
-    sy_dispatch_start(moe);
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
-    return st;
 }
 
 /* Write n rows of this rank from the plan's next one on to their place in peer p's memory. */

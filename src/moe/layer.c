@@ -4,7 +4,8 @@
  *   h ──> router ──> plan ──> dispatch ──> experts, shared ──> combine ──> x
  *                              └── chunks travel while tiles are computed ──┘
  *
- * On a GPU that has all experts whole.c takes all of it in one call.
+ * On a GPU that has all experts whole.c takes all of it in one call. Elsewhere the kernels up to the plan can be recorded: they
+ * are a part of their own.
  */
 #include "base/clock.h"
 #include "base/range.h"
@@ -92,8 +93,17 @@ static enum sy_status in_turn(struct sy_moe *moe, const struct sy_layer_weights 
     return between(moe, err);
 }
 
-enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
-                            int T, float *x, struct sy_error *err)
+void sy_moe_ask(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, int T)
+{
+    moe->T = T;
+    if (sy_moe_records(moe))
+        return;
+    sy_router_ask(moe, weights, h);
+    sy_dispatch_round(moe, h);
+}
+
+enum sy_status sy_moe_answer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                             int T, float *x, struct sy_error *err)
 {
     moe->layer = layer;
     moe->T = T;
@@ -102,15 +112,21 @@ enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer
         sy_whole_run(moe, layer, weights, h, T, x);
         return SY_OK;
     }
-    enum sy_status st = sy_router_run(moe, weights, h, err);
+    enum sy_status st = sy_router_wait(moe, err);
     if (st)
         return st;
     sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, moe->ids, T);
-    st = sy_dispatch_begin(moe, h, err);
-    if (!st)
-        st = moe->in_turn ? in_turn(moe, weights, h, err) : overlapped(moe, weights, h, err);
+    sy_dispatch_start(moe);
+    st = moe->in_turn ? in_turn(moe, weights, h, err) : overlapped(moe, weights, h, err);
     if (st)
         return st;
     sy_combine_finish(moe, x);
     return SY_OK;
+}
+
+enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                            int T, float *x, struct sy_error *err)
+{
+    sy_moe_ask(moe, weights, h, T);
+    return sy_moe_answer(moe, layer, weights, h, T, x, err);
 }

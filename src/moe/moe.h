@@ -191,6 +191,12 @@ void sy_moe_mark(struct sy_moe *moe);
 enum sy_status sy_moe_layer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
                             int T, float *x, struct sy_error *err);
 
+/* The same in two: what needs neither the host nor other ranks, so that it can be recorded, and the rest. Both together take
+ * sy_moe_layer()'s arguments; in between, nothing else is asked of moe. */
+void sy_moe_ask(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, int T);
+enum sy_status sy_moe_answer(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                             int T, float *x, struct sy_error *err);
+
 /* Let the network move while kernels run, and chunks too while those are the experts': a peer can take a chunk only while
  * its sender lets the network work, and may need it, or the room for its own, before it can compute itself. An error is
  * returned by the layer. For sy_pool_poll(). */
@@ -214,20 +220,22 @@ enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- router.c ---- */
-/* Errors: as the backend's queue_sync(), since the plan is made of the ids. */
-enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
-                             struct sy_error *err);
+void sy_router_ask(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h);
+/* The ids are here, which the plan is made of, and all else that was asked of the queue is done. Errors: as the backend's
+ * queue_sync(). */
+enum sy_status sy_router_wait(struct sy_moe *moe, struct sy_error *err);
 
 /* ---- shared.c ---- */
-/* The expert that every token of this rank goes to: rows [T, D] of the wire type, as sy_dispatch_begin() leaves them at
+/* The expert that every token of this rank goes to: rows [T, D] of the wire type, as sy_dispatch_round() leaves them at
  * sy_dispatch_own(moe, 0); once chunks are on their way, because it needs nobody. */
 void sy_shared_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h, const uint8_t *rows);
 
 /* ---- dispatch.c ---- */
 /* Where the wire row of a token of this rank is. */
 uint8_t *sy_dispatch_own(const struct sy_moe *moe, int token);
-/* Round h to this rank's own rows, and start; or start with the rows that are there. Errors: as the backend's queue_sync(). */
-enum sy_status sy_dispatch_begin(struct sy_moe *moe, const float *h, struct sy_error *err);
+/* Ask the queue to round h to this rank's own rows. */
+void sy_dispatch_round(struct sy_moe *moe, const float *h);
+/* Start with the rows that are there. */
 void sy_dispatch_start(struct sy_moe *moe);
 /* Send what credit allows, take in what has come in between, and let the network move. *moved is set when anything
  * happened. */

@@ -5,8 +5,7 @@
 #include "base/range.h"
 #include "moe/moe.h"
 
-enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h,
-                             struct sy_error *err)
+void sy_router_ask(struct sy_moe *moe, const struct sy_layer_weights *weights, const float *h)
 {
     int64_t begin_ns = sy_clock_ns();
     struct sy_router_rule rule = moe->config.rule;
@@ -15,6 +14,14 @@ enum sy_status sy_router_run(struct sy_moe *moe, const struct sy_layer_weights *
     rule.correction = weights->correction;
     moe->config.kernels->router(moe->config.queue, &rule, &weights->router, h, moe->T, moe->logits, moe->ids,
                                 moe->weights);
+    moe->times.router_ns += sy_clock_ns() - begin_ns;
+}
+
+enum sy_status sy_router_wait(struct sy_moe *moe, struct sy_error *err)
+{
+    int64_t begin_ns = sy_clock_ns();
+
+    SY_RANGE("router wait");
     enum sy_status st = moe->config.kernels->queue_sync(moe->config.queue, err);
     moe->times.router_ns += sy_clock_ns() - begin_ns;
     return st;
