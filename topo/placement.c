@@ -90,6 +90,9 @@ struct sy_home sy_placement_choose(const struct sy_placement *placement, int lay
     const int *first = placement->first + (size_t)layer * (size_t)placement->n_experts + expert;
     int n = first[1] - first[0];
 
+    /* Of most there is one, and dividing would take longer than all else here. */
+    if (n == 1)
+        return placement->homes[first[0]];
     for (int i = first[0]; i < first[1]; i++)
         if (placement->homes[i].rank == source)
             return placement->homes[i];

@@ -223,13 +223,16 @@ uint64_t sy_carried_polled(const struct sy_carried *c, int p, enum sy_lane lane)
 
 /* ---- rounds ---- */
 
-/* Whether this rank has rows to send, or another has begun the round. */
+/* Whether another has begun the round, or this rank has rows to send. While an exchange of its own runs it lets more of them come
+ * together, since each takes the host and the library about as long. */
 static bool round_wanted(const struct sy_carried *c)
 {
+    bool may_begin = c->n_marked == c->n_reached;
+
     for (int p = 0; p < c->size; p++) {
         if (p == c->rank)
             continue;
-        for (int lane = 0; lane < SY_N_LANES; lane++)
+        for (int lane = 0; lane < SY_N_LANES && may_begin; lane++)
             if (c->peers[p].out[lane].covered > c->peers[p].out[lane].sent)
                 return true;
         const struct said *said = &between(c, p, c->rank)->said[c->round % 2];

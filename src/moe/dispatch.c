@@ -62,6 +62,42 @@ static void enqueue_own(struct sy_moe *moe)
     self->sent_last = self->received_last = true;
 }
 
+/* Rows of the plan from `next` on, between devices, to where they are to be stored for peer p. */
+static void copy_to(struct sy_moe *moe, int p, int next, int n)
+{
+    const struct sy_moe_config *config = &moe->config;
+    size_t row_bytes = moe->rows.row_bytes;
+    int together = n;
+
+    for (; n; n -= together, next += together) {
+        size_t place = (size_t)(first_row(moe, moe->rank) + next - moe->plan.row_first[p]) * row_bytes;
+        sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
+        together = n < together ? n : together;
+        config->kernels->copy_rows(
+            config->queue, sy_fabric_place(config->fabric, p, SY_LANE_DISPATCH, place, (size_t)together * row_bytes),
+            NULL, sy_dispatch_own(moe, 0), moe->plan.row_token + next, together, row_bytes);
+    }
+}
+
+/* The same for each peer whose last ones are there. Credit is for chunks; rows have their places, which are free. What there is
+ * room for is whole chunks, or all. */
+static void ask_for_copies(struct sy_moe *moe)
+{
+    const struct sy_moe_config *config = &moe->config;
+
+    for (int p = 0; p < moe->n_ranks; p++) {
+        struct sy_peer_state *peer = &moe->peers[p];
+        int n = moe->plan.row_first[p + 1] - peer->asked, most, together;
+        if (p == moe->rank || !n || peer->asked > peer->written)
+            continue;
+        most = sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
+        most = most < sy_ahead_rows(config) ? most : sy_ahead_rows(config);
+        n = n <= most ? n : most / config->chunk_rows * config->chunk_rows;
+        copy_to(moe, p, peer->asked, n);
+        peer->asked += n;
+    }
+}
+
 void sy_dispatch_start(struct sy_moe *moe)
 {
     int64_t begin_ns = sy_clock_ns();
@@ -75,8 +111,12 @@ void sy_dispatch_start(struct sy_moe *moe)
     for (int p = 0; p < moe->n_ranks; p++)
         moe->peers[p] = (struct sy_peer_state){
             .next_row = moe->plan.row_first[p],
+            .asked = moe->plan.row_first[p],
+            .written = moe->plan.row_first[p],
             .n_outstanding = sy_plan_n_pairs(&moe->plan, p),
         };
+    if (sy_fabric_on_device(moe->config.fabric))
+        ask_for_copies(moe);
     enqueue_own(moe);
     moe->times.dispatch_ns += sy_clock_ns() - begin_ns;
 }
@@ -120,44 +160,25 @@ static int next_rows(const struct sy_moe *moe, int p)
     return left < moe->config.chunk_rows ? left : moe->config.chunk_rows;
 }
 
-/* Rows of the plan from `next` on, to where they are to be stored for peer p. */
-static void copy_to(struct sy_moe *moe, int p, int next, int n)
-{
-    const struct sy_moe_config *config = &moe->config;
-    size_t row_bytes = moe->rows.row_bytes;
-    int together = n;
-
-    for (; n; n -= together, next += together) {
-        size_t place = (size_t)(first_row(moe, moe->rank) + next - moe->plan.row_first[p]) * row_bytes;
-        sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
-        together = n < together ? n : together;
-        config->kernels->copy_rows(
-            config->queue, sy_fabric_place(config->fabric, p, SY_LANE_DISPATCH, place, (size_t)together * row_bytes),
-            NULL, sy_dispatch_own(moe, 0), moe->plan.row_token + next, together, row_bytes);
-    }
-}
-
-/* The same between devices, for each peer that has been told of all that was written: all copies run, then the host waits for
- * them once. Credit is for chunks; rows have their places, which are free. What there is room for is whole chunks, or all. */
+/* Between devices: rows must be where they are to be stored before chunks tell of them. While those of one go are told of, the
+ * next ones are copied; the host waits only when it has told of all that is there. */
 static enum sy_status write_on_device(struct sy_moe *moe, struct sy_error *err)
 {
-    const struct sy_plan *plan = &moe->plan;
-    const struct sy_moe_config *config = &moe->config;
-    bool any = false;
+    enum sy_status st = SY_OK;
+    bool wait = false;
 
+    ask_for_copies(moe);
     for (int p = 0; p < moe->n_ranks; p++) {
-        struct sy_peer_state *peer = &moe->peers[p];
-        int n = plan->row_first[p + 1] - peer->next_row, most, together;
-        if (p == moe->rank || !n || peer->next_row < peer->written)
-            continue;
-        most = sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
-        most = most < sy_ahead_rows(config) ? most : sy_ahead_rows(config);
-        n = n <= most ? n : most / config->chunk_rows * config->chunk_rows;
-        copy_to(moe, p, peer->next_row, n);
-        peer->written = peer->next_row + n;
-        any = any || n;
+        const struct sy_peer_state *peer = &moe->peers[p];
+        wait = wait || (peer->may_send && peer->next_row == peer->written && peer->asked > peer->written);
     }
-    return any ? config->kernels->queue_sync(config->queue, err) : SY_OK;
+    if (!wait)
+        return SY_OK;
+    st = moe->config.kernels->queue_sync(moe->config.queue, err);
+    for (int p = 0; p < moe->n_ranks; p++)
+        moe->peers[p].written = moe->peers[p].asked;
+    ask_for_copies(moe);
+    return st;
 }
 
 /* Send the next chunk to peer p. */
@@ -181,7 +202,8 @@ static enum sy_status push_chunk(struct sy_moe *moe, int p, struct sy_error *err
     for (int i = 0; i < n_rows; i++) {
         int row = peer->next_row + i;
         moe->meta[i] = (uint32_t)(plan->pair_first[row + 1] - plan->pair_first[row]);
-        moe->iov[2 + i] = (struct iovec){sy_dispatch_own(moe, (int)plan->row_token[row]), moe->rows.row_bytes};
+        if (!write)
+            moe->iov[2 + i] = (struct iovec){sy_dispatch_own(moe, (int)plan->row_token[row]), moe->rows.row_bytes};
     }
     for (int i = 0; i < n_pairs; i++)
         pairs[i] = (struct sy_chunk_pair){plan->pair_slot[first_pair + i], plan->pair_index[first_pair + i]};

@@ -73,7 +73,7 @@ enum sy_whose { SY_OTHERS, SY_OWN, SY_N_WHOSE };
 /* Where one peer stands in this layer. */
 struct sy_peer_state {
     int next_row;       /* next row of the plan to send */
-    int written;        /* between devices: rows of the plan before this one are in its memory */
+    int asked, written; /* between devices: rows of the plan before these are being copied, are there */
     bool may_send;      /* it gave credit for the next one */
     bool sent_last;     /* my last dispatch chunk is on its way */
     bool received_last; /* its last dispatch chunk is here */
