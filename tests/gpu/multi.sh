@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # multi.sh - one run on the GPUs of one machine: transports are right and fast, ranks hide their exchanges, and a lost one ends it
 #
-# usage: tests/gpu/multi.sh     from the build folder after `make check-programs`; under nine minutes, and ends with a table
+# usage: tests/gpu/multi.sh [PART]...     from the build folder after `make check-programs`; ends with a table
 #
+# Parts, all of which take under nine minutes on two GPUs: machine, right, rows, overlap, scaling, lost.
 # One rank on each GPU; with one GPU two ranks share it, and what that cannot show is skipped. Figures of NCCL's own all-to-all
 # need a python3 with PyTorch.
 
@@ -15,6 +16,16 @@ export SY_SRCDIR SY_BUILDDIR MPIRUN SWITCHYARD_DEVICE NCCL_NVLS_ENABLE
 # shellcheck source=tests/sh-tap.sh
 . "$SY_SRCDIR/tests/sh-tap.sh"
 
+for part in "$@"; do
+    case $part in
+    machine | right | rows | overlap | scaling | lost) ;;
+    *)
+        echo "multi.sh: $part: parts are machine, right, rows, overlap, scaling, lost" >&2
+        exit 64
+        ;;
+    esac
+done
+parts=" ${*:-machine right rows overlap scaling lost} "
 began=$(date +%s)
 demo=$SY_SRCDIR/tests/data/demo
 table=$SY_TMP/table
@@ -37,14 +48,13 @@ seconds() {
     echo $(($(date +%s) - began))
 }
 
-# ---- what is there ----
+wanted() { # PART
+    case $parts in
+    *" $1 "*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
 
-nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort | uniq -c >"$SY_TMP/gpus"
-line "GPUs:$(cat "$SY_TMP/gpus")"
-diag "$(nvidia-smi topo -m 2>/dev/null)"
-switchyard_ranks "$most" doctor
-is "doctor on $most ranks: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-line "auto:$(sed -n 's/^transports of rank 0://p' "$SY_TMP/out")"
 switchyard_ranks "$most" doctor --transport nccl
 no_nccl=
 [ "$rc" -eq 0 ] || no_nccl=$(sed -n 's/.*--transport nccl: //p' "$SY_TMP/err" | head -n 1)
@@ -52,86 +62,105 @@ near="ipc nccl"
 [ -z "$no_nccl" ] || near=ipc
 transports="$near mpi"
 
-# ---- right ----
+# What is there, and whether `switchyard topo` sees it as nvidia-smi does.
+check_machine() {
+    nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort | uniq -c >"$SY_TMP/gpus"
+    line "GPUs:$(cat "$SY_TMP/gpus")"
+    diag "$(nvidia-smi topo -m 2>/dev/null)"
+    switchyard_ranks "$most" doctor
+    is "doctor on $most ranks: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+    line "auto:$(sed -n 's/^transports of rank 0://p' "$SY_TMP/out")"
+    "$SY_SRCDIR/tests/launch/topo.t" >"$SY_TMP/log" 2>&1
+    is "switchyard topo, beside nvidia-smi too" $? 0 || diag "$(grep -v '^ok' "$SY_TMP/log")"
+    switchyard topo
+    line "topo: $(head -n 1 "$SY_TMP/out")"
+}
 
-for n in $ranks; do
-    # shellcheck disable=SC2086 # MPIRUN is a command with arguments
-    timeout -k 10 60 $MPIRUN -n "$n" "$SY_BUILDDIR/tests/mpi/windows.np$n.t" </dev/null >"$SY_TMP/log" 2>&1
-    is "$n ranks: rows by ipc and nccl" $? 0 || diag "$(grep -v '^ok' "$SY_TMP/log")"
-    why=$(sed -n 's/^ok .*# SKIP //p' "$SY_TMP/log")
-    [ -z "$why" ] || skip "$n ranks: rows by nccl" "$why"
-done
-for n in 1 $ranks; do
-    for transport in $transports; do
-        # shellcheck disable=SC2086
-        timeout -k 10 100 $MPIRUN -n "$n" "$SY_BUILDDIR/tests/mpi/exact_hash" "$demo" "$transport" </dev/null \
-            >"$SY_TMP/hashes" 2>"$SY_TMP/err"
-        is "$n ranks, $transport: the demo model runs" $? 0 || diag "$(cat "$SY_TMP/err")"
-        cat "$SY_TMP/hashes" >>"$SY_TMP/all"
+# Transports carry rows, and every number of ranks has the bits of one.
+check_right() {
+    for n in $ranks; do
+        # shellcheck disable=SC2086 # MPIRUN is a command with arguments
+        timeout -k 10 60 $MPIRUN -n "$n" "$SY_BUILDDIR/tests/mpi/windows.np$n.t" </dev/null >"$SY_TMP/log" 2>&1
+        is "$n ranks: rows by ipc and nccl" $? 0 || diag "$(grep -v '^ok' "$SY_TMP/log")"
+        why=$(sed -n 's/^ok .*# SKIP //p' "$SY_TMP/log")
+        [ -z "$why" ] || skip "$n ranks: rows by nccl" "$why"
     done
-done
-for compute in f32 bf16; do
-    is "$compute: one hash of logits in all runs" \
-        "$(sed -n "s/^$compute ranks.*hash=//p" "$SY_TMP/all" | sort -u | grep -c .)" 1
-done
-diag "after $(seconds) s"
-
-# ---- rows of one layer ----
-
-line ""
-line "rows of a layer on $most ranks, hidden 7168, 8 of 256 experts, BF16: microseconds to the experts and back (GB/s)"
-line "published for 8 GPUs and 128 tokens (FP8 to the experts): 42.6 by DeepEP and 64.2 by pplx-garden"
-for transport in $transports; do
-    reps=3
-    [ "$transport" != mpi ] || reps=1
-    SY_RUN_TIMEOUT=60 switchyard_ranks "$most" bench dispatch --transport "$transport" --hidden 7168 --experts 256 \
-        --active 8 --tokens 1,8,64,128,4096 --reps $reps
-    is "$most ranks, $transport: bench dispatch" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-    awk -v name="$transport" '
-        $2 == "dispatch" { to[$1] = $4 " (" $7 ")"; if (!n[$1]++) order[++k] = $1 }
-        $2 == "combine" { back[$1] = $4 " (" $7 ")" }
-        END {
-            for (i = 1; i <= k; i++)
-                printf "%-12s %5d tokens %18s %18s\n", name, order[i], to[order[i]], back[order[i]]
-        }
-    ' "$SY_TMP/out" >>"$table"
-done
-alltoall=$SY_SRCDIR/tests/gpu/alltoall.py
-if [ "$n_gpus" -lt 2 ]; then
-    skip "NCCL's own all-to-all" "one GPU"
-elif ! python3 -c 'import torch' 2>/dev/null; then
-    skip "NCCL's own all-to-all" "no python3 with PyTorch"
-else
     # shellcheck disable=SC2086
-    timeout -k 10 90 $MPIRUN -n "$most" python3 "$alltoall" "tcp://127.0.0.1:$((20000 + $$ % 20000))" 7168 8 \
-        1 8 64 128 4096 </dev/null >"$SY_TMP/out" 2>"$SY_TMP/err"
-    is "$most ranks: NCCL's own all-to-all" $? 0 || diag "$(tail -n 20 "$SY_TMP/err")"
-    awk 'NF == 3 { printf "%-12s %5d tokens %18s %18s\n", "all-to-all", $1, $2, $3 }' "$SY_TMP/out" >>"$table"
-fi
-diag "after $(seconds) s"
+    timeout -k 10 100 $MPIRUN -n 2 "$SY_BUILDDIR/tests/mpi/golden.np2.t" </dev/null >"$SY_TMP/log" 2>&1
+    is "2 ranks: logits of all families" $? 0 || diag "$(grep -v '^ok' "$SY_TMP/log")"
+    for n in 1 $ranks; do
+        for transport in $transports; do
+            # shellcheck disable=SC2086
+            timeout -k 10 100 $MPIRUN -n "$n" "$SY_BUILDDIR/tests/mpi/exact_hash" "$demo" "$transport" </dev/null \
+                >"$SY_TMP/hashes" 2>"$SY_TMP/err"
+            is "$n ranks, $transport: the demo model runs" $? 0 || diag "$(cat "$SY_TMP/err")"
+            cat "$SY_TMP/hashes" >>"$SY_TMP/all"
+        done
+    done
+    for compute in f32 bf16; do
+        is "$compute: one hash of logits in all runs" \
+            "$(sed -n "s/^$compute ranks.*hash=//p" "$SY_TMP/all" | sort -u | grep -c .)" 1
+    done
+}
 
-# ---- exchange behind computing, and more GPUs ----
+# Rows of one layer to the experts and back.
+measure_rows() {
+    line ""
+    line "rows of a layer on $most ranks, hidden 7168, 8 of 256 experts, BF16: us to the experts and back (GB/s)"
+    line "published for 8 GPUs and 128 tokens (FP8 to the experts): 42.6 by DeepEP and 64.2 by pplx-garden"
+    for transport in $transports; do
+        reps=3
+        [ "$transport" != mpi ] || reps=1
+        SY_RUN_TIMEOUT=60 switchyard_ranks "$most" bench dispatch --transport "$transport" --hidden 7168 --experts 256 \
+            --active 8 --tokens 1,8,64,128,4096 --reps $reps
+        is "$most ranks, $transport: bench dispatch" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+        awk -v name="$transport" '
+            $2 == "dispatch" { to[$1] = $4 " (" $7 ")"; if (!n[$1]++) order[++k] = $1 }
+            $2 == "combine" { back[$1] = $4 " (" $7 ")" }
+            END {
+                for (i = 1; i <= k; i++)
+                    printf "%-12s %5d tokens %18s %18s\n", name, order[i], to[order[i]], back[order[i]]
+            }
+        ' "$SY_TMP/out" >>"$table"
+    done
+    alltoall=$SY_SRCDIR/tests/gpu/alltoall.py
+    if [ "$n_gpus" -lt 2 ]; then
+        skip "NCCL's own all-to-all" "one GPU"
+    elif ! python3 -c 'import torch' 2>/dev/null; then
+        skip "NCCL's own all-to-all" "no python3 with PyTorch"
+    else
+        # shellcheck disable=SC2086
+        timeout -k 10 90 $MPIRUN -n "$most" python3 "$alltoall" "tcp://127.0.0.1:$((20000 + $$ % 20000))" 7168 8 \
+            1 8 64 128 4096 </dev/null >"$SY_TMP/out" 2>"$SY_TMP/err"
+        is "$most ranks: NCCL's own all-to-all" $? 0 || diag "$(tail -n 20 "$SY_TMP/err")"
+        awk 'NF == 3 { printf "%-12s %5d tokens %18s %18s\n", "all-to-all", $1, $2, $3 }' "$SY_TMP/out" >>"$table"
+    fi
+}
 
-line ""
-line "overlap of a layer on $most ranks (1: the shorter of exchange and computing is hidden whole)"
-for transport in $near; do
-    SY_RUN_TIMEOUT=90 switchyard_ranks "$most" bench layer --shape qwen3-30b-a3b --layers 4 --reps 3 \
-        --transport "$transport" --tokens $((128 * most)),$((2048 * most))
-    is "$most ranks, $transport: bench layer" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-    sed -n "s/^layer  *\([0-9]*\)  *\(exchange alone.*\)/$transport, \1 tokens: \2/p" "$SY_TMP/out" >>"$table"
-done
-line ""
-line "a model of 8 of Qwen3-30B-A3B's layers, prompts of 2048 tokens and 32 sequences for each rank: tokens/s"
-for n in 1 $ranks; do
-    SY_RUN_TIMEOUT=90 switchyard_ranks "$n" bench model --shape qwen3-30b-a3b --layers 8 --prefill "${n}x2048" \
-        --decode $((32 * n)) --context 128 --reps 2 --max-tokens-per-step 2048 --prefill-chunk 2048
-    is "$n ranks: bench model" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-    awk -v n="$n" '($1 == "prefill" || $1 == "decode") && $3 > 0 && $3 + 0 == $3 {
-        printf "%d ranks: %s %s, %s, %.0f for each rank\n", n, $1, $2, $3, $3 / n }' "$SY_TMP/out" >>"$table"
-done
-diag "after $(seconds) s"
+# Exchange behind computing.
+measure_overlap() {
+    line ""
+    line "overlap of a layer on $most ranks (1: the shorter of exchange and computing is hidden whole)"
+    for transport in $near; do
+        SY_RUN_TIMEOUT=90 switchyard_ranks "$most" bench layer --shape qwen3-30b-a3b --layers 4 --reps 3 \
+            --transport "$transport" --tokens $((128 * most)),$((2048 * most))
+        is "$most ranks, $transport: bench layer" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+        sed -n "s/^layer  *\([0-9]*\)  *\(exchange alone.*\)/$transport, \1 tokens: \2/p" "$SY_TMP/out" >>"$table"
+    done
+}
 
-# ---- a lost rank ----
+# More GPUs.
+measure_scaling() {
+    line ""
+    line "a model of 8 of Qwen3-30B-A3B's layers, prompts of 2048 tokens and 32 sequences for each rank: tokens/s"
+    for n in 1 $ranks; do
+        SY_RUN_TIMEOUT=90 switchyard_ranks "$n" bench model --shape qwen3-30b-a3b --layers 8 --prefill "${n}x2048" \
+            --decode $((32 * n)) --context 128 --reps 2 --max-tokens-per-step 2048 --prefill-chunk 2048
+        is "$n ranks: bench model" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+        awk -v n="$n" '($1 == "prefill" || $1 == "decode") && $3 > 0 && $3 + 0 == $3 {
+            printf "%d ranks: %s %s, %s, %.0f for each rank\n", n, $1, $2, $3, $3 / n }' "$SY_TMP/out" >>"$table"
+    done
+}
 
 # Rank 1 is stopped or killed once the job has run for a while; it says when.
 lose() { # SIGNAL TRANSPORT
@@ -144,17 +173,28 @@ lose() { # SIGNAL TRANSPORT
     rc=$?
     took=$(($(date +%s) - $(cat "$SY_TMP/lost" || echo 0)))
 }
-for transport in $near; do
-    lose STOP "$transport"
-    is "$transport, a rank that is stopped: exit code" "$rc" 69 || diag "$(cat "$SY_TMP/err")"
-    ok "$transport, a rank that is stopped: it is named" grep -Eq "(from|for) rank 1 \(" "$SY_TMP/err"
-    ok "$transport, a rank that is stopped: within its deadline of 3 s and 5 more ($took)" test "$took" -le 8
-    why=$(grep -Eo '[^:]*: no (progress|answer) .*' "$SY_TMP/err" | head -n 1)
-    line "$transport, rank 1 stopped: after $took s: $why"
-done
-lose KILL ipc
-is "a rank that is killed: exit code" "$rc" 137
-ok "a rank that is killed: at once ($took s)" test "$took" -le 5
+
+# A rank that is gone ends the job with its name.
+check_lost() {
+    for transport in $near; do
+        lose STOP "$transport"
+        is "$transport, a rank that is stopped: exit code" "$rc" 69 || diag "$(cat "$SY_TMP/err")"
+        ok "$transport, a rank that is stopped: it is named" grep -Eq "(from|for) rank 1 \(" "$SY_TMP/err"
+        ok "$transport, a rank that is stopped: within its deadline of 3 s and 5 more ($took)" test "$took" -le 8
+        why=$(grep -Eo '[^:]*: no (progress|answer) .*' "$SY_TMP/err" | head -n 1)
+        line "$transport, rank 1 stopped: after $took s: $why"
+    done
+    lose KILL ipc
+    is "a rank that is killed: exit code" "$rc" 137
+    ok "a rank that is killed: at once ($took s)" test "$took" -le 5
+}
+
+if wanted machine; then check_machine; fi
+if wanted right; then check_right; fi
+if wanted rows; then measure_rows; fi
+if wanted overlap; then measure_overlap; fi
+if wanted scaling; then measure_scaling; fi
+if wanted lost; then check_lost; fi
 
 line ""
 line "all of it in $(seconds) s"

@@ -62,8 +62,14 @@ if nvidia-smi topo -m >"$SY_TMP/smi" 2>/dev/null; then
     rows <"$SY_TMP/smi" >"$SY_TMP/smi.rows"
     ok "nvidia-smi topo -m has rows of GPUs" test -s "$SY_TMP/smi.rows"
     is "the matrix is that of nvidia-smi topo -m, line by line" "$(rows <"$SY_TMP/out")" "$(cat "$SY_TMP/smi.rows")"
+    nvidia-smi nvlink -s 2>/dev/null | awk '/^GPU [0-9]/ { sub(":", "", $2); gpu = $2; n[gpu] += 0 }
+        /Link [0-9]+: [0-9.]+ GB/ { n[gpu]++ }
+        END { for (gpu in n) if (n[gpu]) print "gpu" gpu, n[gpu] }' | sort >"$SY_TMP/smi.links"
+    sed -n 's/^ *\(gpu[0-9]*\) at .* \([0-9][0-9]*\) NVLinks .*/\1 \2/p' "$SY_TMP/out" | sort >"$SY_TMP/links"
+    is "the NVLinks are those of nvidia-smi nvlink -s" "$(cat "$SY_TMP/links")" "$(cat "$SY_TMP/smi.links")"
 else
     skip "the matrix is that of nvidia-smi topo -m" "there is no nvidia-smi, or no driver"
+    skip "the NVLinks are those of nvidia-smi nvlink -s" "there is no nvidia-smi, or no driver"
 fi
 
 # ---- beside what nvidia-smi said on a real HGX H200, whose dump lacks the NIC at each switch ----

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * across.c - layers over ranks whose devices write to each other's memory
+ */
+#include "moe/across.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "moe/whole.h"
+
+#define N_COUNTS 4
+#define STOPPED_NS \
+    100000000 /* a pause between two looks that this process spent stopped, and that counts for nothing */
+#define RELEASE_NS 5000000000
+
+static int most_tokens(const struct sy_moe_config *config)
+{
+    return config->max_tokens < SY_ACROSS_TOKENS ? config->max_tokens : SY_ACROSS_TOKENS;
+}
+
+/* What the backend and the layers' shape allow, the same on all ranks. */
+static bool can_be(const struct sy_moe_config *config, int n_ranks)
+{
+    const struct sy_kernels *k = config->kernels;
+
+    return k->across_send && k->lender && n_ranks > 1 && n_ranks <= SY_ACROSS_RANKS_MAX && !config->in_turn &&
+           !config->reverse_k && config->wire == SY_BF16 && config->hidden % 8 == 0 &&
+           config->rule.top_k <= SY_ACROSS_CHOICES_MAX;
+}
+
+/* A window whose first byte is at `base`; *bytes: of all of it. */
+static struct sy_moe_window window_at(const struct sy_moe_config *config, int n_ranks, uint8_t *base, size_t *bytes)
+{
+    size_t R = (size_t)n_ranks, T = (size_t)config->max_tokens, K = (size_t)config->rule.top_k;
+    size_t row = (size_t)config->hidden * sizeof(uint16_t), results = R * T * row;
+    size_t slots = sy_arena_round(results + T * K * row);
+    size_t n_tokens = slots + sy_arena_round(R * (size_t)most_tokens(config) * K * sizeof(int32_t));
+    size_t arrived = n_tokens + sy_arena_round(R * sizeof(int32_t));
+
+    *bytes = arrived + sy_arena_round(2 * R * sizeof(uint32_t));
+    return (struct sy_moe_window){.rows = base,
+                                  .slots = (int32_t *)(base + slots),
+                                  .n_tokens = (int32_t *)(base + n_tokens),
+                                  .arrived = (uint32_t *)(base + arrived),
+                                  .results = base + results};
+}
+
+size_t sy_across_window_bytes(const struct sy_moe_config *config, int n_ranks)
+{
+    size_t bytes = 0, before = ((size_t)n_ranks * (size_t)config->max_tokens +
+                                (size_t)config->max_tokens * (size_t)config->rule.top_k) *
+                               (size_t)config->hidden * sizeof(uint16_t);
+
+    if (!can_be(config, n_ranks))
+        return 0;
+    window_at(config, n_ranks, NULL, &bytes);
+    return bytes - before;
+}
+
+/* Of T tokens; without what a layer adds. */
+static struct sy_moe_across call_of(const struct sy_moe_config *config, int rank, int n_ranks, int n_slots, int T)
+{
+    return (struct sy_moe_across){.run.shape = {.T = T,
+                                                .D = config->hidden,
+                                                .F = config->expert_width,
+                                                .E = config->rule.n_experts,
+                                                .K = config->rule.top_k},
+                                  .rank = rank,
+                                  .n_ranks = n_ranks,
+                                  .most = most_tokens(config),
+                                  .rows_each = config->max_tokens,
+                                  .n_slots = n_slots};
+}
+
+static int slots_most(const struct sy_moe_config *config, int rank)
+{
+    int n = 0;
+
+    for (int layer = 0; layer < config->placement->n_layers; layer++) {
+        int local = sy_placement_n_local(config->placement, layer, rank);
+        n = local > n ? local : n;
+    }
+    return n;
+}
+
+static size_t table_bytes(const struct sy_moe_config *config, int n_slots)
+{
+    return sy_arena_round(config->kernels->moe_table_bytes(n_slots));
+}
+
+static size_t workspace_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
+{
+    struct sy_moe_across call = call_of(config, rank, n_ranks, slots_most(config, rank), 0);
+
+    return sy_arena_round(config->kernels->across_bytes(&call));
+}
+
+static size_t homes_bytes(const struct sy_moe_config *config)
+{
+    return sy_arena_round((size_t)config->placement->n_layers * (size_t)config->rule.n_experts * 2 * sizeof(int32_t));
+}
+
+static size_t ids_bytes(const struct sy_moe_config *config)
+{
+    return sy_arena_round((size_t)most_tokens(config) * (size_t)config->rule.top_k * sizeof(int32_t));
+}
+
+static size_t own_bytes(const struct sy_moe_config *config)
+{
+    return sy_arena_round((size_t)most_tokens(config) * (size_t)config->hidden * sizeof(uint16_t));
+}
+
+size_t sy_across_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
+{
+    if (!can_be(config, n_ranks) || !sy_whole_one_type(config))
+        return 0;
+    return workspace_bytes(config, rank, n_ranks) +
+           (size_t)config->placement->n_layers * table_bytes(config, slots_most(config, rank)) + homes_bytes(config) +
+           ids_bytes(config) + own_bytes(config) + sy_arena_round((size_t)n_ranks * sizeof(struct sy_moe_window)) +
+           sy_arena_round(N_COUNTS * sizeof(uint64_t));
+}
+
+/* All ranks' windows, as this rank's device addresses them; false: it does not reach one. */
+static bool find_windows(struct sy_moe *moe, struct sy_moe_window *windows)
+{
+    struct sy_fabric *fabric = moe->config.fabric;
+    size_t bytes;
+
+    if (!sy_fabric_on_device(fabric))
+        return false;
+    for (int p = 0; p < moe->n_ranks; p++) {
+        uint8_t *base = p == moe->rank ? sy_fabric_window(fabric) : sy_fabric_place(fabric, p, SY_LANE_DISPATCH, 0, 0);
+        if (!base)
+            return false;
+        windows[p] = window_at(&moe->config, moe->n_ranks, base, &bytes);
+    }
+    moe->across.own = windows[moe->rank];
+    return true;
+}
+
+/* Tables of this rank's experts, and where every expert is. */
+static void note_experts(struct sy_moe *moe, struct sy_expert *experts, int32_t *homes)
+{
+    const struct sy_moe_config *config = &moe->config;
+    int E = config->rule.n_experts;
+
+    for (int l = 0; l < config->placement->n_layers; l++) {
+        int n_slots = sy_placement_n_local(config->placement, l, moe->rank);
+        for (int s = 0; s < n_slots; s++) {
+            const struct sy_expert_weights *weights = sy_residency_acquire(config->residency, l, s);
+            experts[s] = (struct sy_expert){&weights->gate_up, &weights->down};
+        }
+        if (n_slots && experts[0].gate_up->n)
+            config->kernels->moe_table(config->queue, experts, n_slots,
+                                       moe->across.tables + (size_t)l * table_bytes(config, moe->max_slots));
+        for (int e = 0; e < E; e++) {
+            struct sy_home home = sy_placement_choose(config->placement, l, e, moe->rank);
+            homes[2 * (l * E + e)] = home.rank;
+            homes[2 * (l * E + e) + 1] = home.slot;
+        }
+    }
+}
+
+enum sy_status sy_across_init(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    struct sy_arena *arena = &moe->arenas[SY_PLACE_DEVICE];
+    size_t windows_bytes = (size_t)moe->n_ranks * sizeof(struct sy_moe_window);
+    struct sy_expert *experts = calloc((size_t)moe->max_slots + 1, sizeof *experts);
+    struct sy_moe_window *windows = calloc(1, windows_bytes);
+    int32_t *homes = calloc(1, homes_bytes(config));
+    enum sy_status st = SY_OK;
+
+    if (!experts || !windows || !homes)
+        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for a table of %d experts", moe->max_slots);
+    if (!st && find_windows(moe, windows)) {
+        moe->across.workspace = sy_arena_take(arena, workspace_bytes(config, moe->rank, moe->n_ranks));
+        moe->across.tables = sy_arena_take(arena,
+                                           (size_t)config->placement->n_layers * table_bytes(config, moe->max_slots));
+        moe->across.homes = sy_arena_take(arena, homes_bytes(config));
+        moe->across.ids = sy_arena_take(arena, ids_bytes(config));
+        moe->across.own_rows = sy_arena_take(arena, own_bytes(config));
+        moe->across.windows = sy_arena_take(arena, windows_bytes);
+        moe->across.counts = sy_arena_take(arena, N_COUNTS * sizeof(uint64_t));
+        note_experts(moe, experts, homes);
+        config->kernels->copy(config->queue, moe->across.homes, homes, homes_bytes(config));
+        config->kernels->copy(config->queue, moe->across.windows, windows, windows_bytes);
+        st = config->kernels->queue_sync(config->queue, err);
+    }
+    free(experts);
+    free(windows);
+    free(homes);
+    return st;
+}
+
+enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    int mine = moe->across.workspace ? T : INT_MAX, all[SY_ACROSS_RANKS_MAX], most = 0;
+
+    moe->across.on = false;
+    if (!can_be(config, moe->n_ranks) || !sy_fabric_on_device(config->fabric))
+        return SY_OK;
+    enum sy_status st = sy_group_allgather(sy_fabric_group(config->fabric), &mine, sizeof mine, all, err);
+    for (int p = 0; p < moe->n_ranks && !st; p++)
+        most = all[p] > most ? all[p] : most;
+    moe->across.on = !st && most <= most_tokens(config);
+    return st;
+}
+
+void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
+                   float *x)
+{
+    const struct sy_moe_config *config = &moe->config;
+    struct sy_router_rule rule = config->rule;
+    int n_slots = sy_placement_n_local(config->placement, layer, moe->rank);
+    struct sy_moe_across call = call_of(config, moe->rank, moe->n_ranks, n_slots, T);
+
+    rule.correction = weights->correction;
+    call.run.shape.w_dtype = sy_whole_type(config);
+    call.run.rule = &rule;
+    call.run.router = &weights->router;
+    call.run.h = h;
+    call.run.logits = moe->logits;
+    call.run.ids = moe->across.ids;
+    call.run.weights = moe->weights;
+    call.run.table = moe->across.tables + (size_t)layer * table_bytes(config, moe->max_slots);
+    call.run.glu = config->glu;
+    call.run.shared = config->shared_width ? moe->shared : NULL;
+    call.run.x = x;
+    call.run.n_active = moe->across.counts;
+    call.run.workspace = moe->across.workspace;
+    call.windows = moe->across.windows;
+    call.own = moe->across.own;
+    call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
+    config->kernels->across_send(config->queue, &call);
+    /* While rows are on their way. */
+    if (config->shared_width && T) {
+        config->kernels->convert(config->queue, moe->across.own_rows, SY_BF16, h, SY_F32,
+                                 (size_t)T * (size_t)config->hidden);
+        sy_shared_run(moe, weights, h, moe->across.own_rows);
+    }
+    config->kernels->across_finish(config->queue, &call);
+}
+
+/* Who has not sent what the device waits for. Its own word of what it waits for is set, and cleared with the others. */
+static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_group *group = sy_fabric_group(moe->config.fabric);
+    uint32_t words[2 * SY_ACROSS_RANKS_MAX];
+    int R = moe->n_ranks;
+    long long timeout_ms = (long long)sy_group_timeout_ms(group);
+    enum sy_status st = moe->config.kernels->copy_now(words, moe->across.own.arrived, 2 * (size_t)R * sizeof *words,
+                                                      err);
+
+    for (int i = 0; i < 2 * R && !st; i++) {
+        if (words[i] || !words[i / R * R + moe->rank])
+            continue;
+        return sy_error_set(err, SY_ERR_PEER,
+                            "%s between devices: no progress for %lld ms, waiting for %s from rank %d (%s)",
+                            i < R ? "dispatch" : "combine", timeout_ms, i < R ? "tokens" : "results", i % R,
+                            sy_group_host(group, i % R));
+    }
+    return st ? st : sy_error_set(err, SY_ERR_SYSTEM, "the device has not finished a step for %lld ms", timeout_ms);
+}
+
+/* Let the device go on whatever is missing, so that its memory can be freed: what it computes is of no use. */
+static void release(struct sy_moe *moe)
+{
+    const struct sy_moe_config *config = &moe->config;
+    uint32_t words[2 * SY_ACROSS_RANKS_MAX];
+    int64_t end_ns = sy_clock_ns() + RELEASE_NS;
+
+    for (int i = 0; i < 2 * moe->n_ranks; i++)
+        words[i] = 1;
+    while (!config->kernels->queue_done(config->queue) && sy_clock_ns() < end_ns)
+        if (config->kernels->copy_now(moe->across.own.arrived, words, 2 * (size_t)moe->n_ranks * sizeof *words, NULL))
+            return;
+}
+
+enum sy_status sy_across_wait(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    int64_t timeout_ns = sy_group_timeout_ms(sy_fabric_group(config->fabric)) * 1000000, waited_ns = 0;
+    int64_t last_ns = sy_clock_ns();
+    enum sy_status st = SY_OK;
+
+    while (!st && !config->kernels->queue_done(config->queue)) {
+        int64_t now_ns = sy_clock_ns();
+        waited_ns += now_ns - last_ns < STOPPED_NS ? now_ns - last_ns : 0;
+        last_ns = now_ns;
+        st = sy_fabric_progress(config->fabric, err);
+        if (!st && timeout_ns > 0 && waited_ns > timeout_ns)
+            st = overdue(moe, err);
+        sched_yield();
+    }
+    if (st)
+        release(moe);
+    return st;
+}
+
+enum sy_status sy_across_count(struct sy_moe *moe, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+    uint64_t counts[N_COUNTS], *before = moe->across.counted;
+
+    if (!moe->across.workspace)
+        return SY_OK;
+    config->kernels->copy(config->queue, counts, moe->across.counts, sizeof counts);
+    enum sy_status st = config->kernels->queue_sync(config->queue, err);
+    if (st)
+        return st;
+    moe->work.n_experts += counts[0] - before[0];
+    moe->work.n_pairs += counts[1] - before[1];
+    moe->stored_bytes += (counts[2] + counts[3] - before[2] - before[3]) * moe->rows.row_bytes;
+    for (int i = 0; i < N_COUNTS; i++)
+        before[i] = counts[i];
+    return SY_OK;
+}
