@@ -328,6 +328,32 @@ struct sy_moe_run {
     void *workspace;     /* moe_bytes() on the device */
 };
 
+/* What one rank lets the others write, as addresses of this rank's device; zeroed at first. */
+struct sy_moe_window {
+    void *rows;        /* [n_ranks][rows_each][D] BF16: of each rank's tokens */
+    int32_t *slots;    /* [n_ranks][most][K] the expert of this window's rank that a row goes to, or -1 */
+    int32_t *n_tokens; /* [n_ranks] */
+    uint32_t *arrived; /* [2][n_ranks] 1 once all of a rank's rows, of its results, are here; 0 when that is seen */
+    void *results;     /* [most * K][D] BF16 */
+};
+
+/* A layer of experts that are spread over ranks whose devices write to each other's memory. Letters: R ranks, `most` tokens
+ * of each in a step. */
+#define SY_ACROSS_RANKS_MAX   64
+#define SY_ACROSS_CHOICES_MAX 32 /* K */
+
+struct sy_moe_across {
+    /* Of this rank's tokens, from hidden states; ids too on the device. shape.T may be 0. table: of this rank's experts, in
+     * order of slots. n_active: [3] more are counted: pairs computed here, and rows and results stored at other ranks. */
+    struct sy_moe_run run;
+    int rank, n_ranks, most, rows_each, n_slots;
+    const struct sy_moe_window *windows; /* [R] on the device */
+    struct sy_moe_window own;            /* the same of this rank */
+    const int32_t *homes;                /* [E][2] rank and slot of each expert; on the device */
+    const void *rows;                    /* [T][D] BF16 where the exchange alone is measured: they are what is sent, for
+                                          * run.ids as given, experts return them, and they stay in own.results */
+};
+
 /* What a probe counts: bytes read, or multiplications and additions of a type's fastest product. */
 enum sy_probe { SY_PROBE_READ, SY_PROBE_FP32, SY_PROBE_BF16, SY_PROBE_INT8, SY_N_PROBES };
 
@@ -473,6 +499,18 @@ struct sy_kernels {
     size_t (*moe_table_bytes)(int n_experts);
     void (*moe_table)(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
     void (*moe_run)(struct sy_queue *q, const struct sy_moe_run *run);
+
+    /* The same over ranks (struct sy_moe_across): across_send() chooses experts and stores rows at their ranks;
+     * across_receive() waits on the device until all ranks' rows are here; across_finish() multiplies them, stores results at
+     * their tokens' ranks, waits for this rank's and combines them. All ranks call all three for every layer. across_bytes():
+     * of the workspace. NULL where devices do not write to each other's memory. */
+    size_t (*across_bytes)(const struct sy_moe_across *across);
+    void (*across_send)(struct sy_queue *q, const struct sy_moe_across *across);
+    void (*across_receive)(struct sy_queue *q, const struct sy_moe_across *across);
+    void (*across_finish)(struct sy_queue *q, const struct sy_moe_across *across);
+    /* Whether all that was asked of q is done, or something went wrong; and a copy beside all queues, which may wait. */
+    bool (*queue_done)(struct sy_queue *q);
+    enum sy_status (*copy_now)(void *dst, const void *src, size_t bytes, struct sy_error *err);
 
     /* x += y, T rows of width. */
     void (*add)(struct sy_queue *q, float *x, const float *y, int T, int width);

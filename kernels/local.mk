@@ -24,6 +24,7 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
 # The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
 sy_cuda_sources = \
+	%D%/cuda/across.cu \
 	%D%/cuda/attention.cu %D%/cuda/attention.cuh \
 	%D%/cuda/attention_decode.cu \
 	%D%/cuda/attention_hopper.cu \
@@ -47,7 +48,8 @@ sy_cuda_sources = \
 	%D%/cuda/lend.cu \
 	%D%/cuda/map.cu %D%/cuda/map.cuh \
 	%D%/cuda/mma.cuh \
-	%D%/cuda/moe.cu \
+	%D%/cuda/moe.cu %D%/cuda/moe.cuh \
+	%D%/cuda/moe_combine.cu \
 	%D%/cuda/nccl.cu \
 	%D%/cuda/pack.cu \
 	%D%/cuda/pick.cu \
@@ -58,6 +60,7 @@ sy_cuda_sources = \
 	%D%/cuda/rope.cu \
 	%D%/cuda/router.cu %D%/cuda/router.cuh \
 	%D%/cuda/rows.cu \
+	%D%/cuda/sort.cuh \
 	%D%/cuda/table.cu \
 	%D%/cuda/warp.cuh \
 	%D%/cuda/weight.cuh \

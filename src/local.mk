@@ -115,6 +115,7 @@ endif
 
 # router -> plan -> dispatch -> experts -> combine
 libmoe_a_SOURCES = \
+	%D%/moe/across.c %D%/moe/across.h \
 	%D%/moe/moe.c %D%/moe/moe.h %D%/moe/batch.h %D%/moe/wire.h \
 	%D%/moe/layer.c \
 	%D%/moe/whole.c %D%/moe/whole.h \

@@ -28,6 +28,7 @@ struct across {
     const struct sy_moe_window *windows;
     const int32_t *homes, *ids;
     const float *h;
+    const uint16_t *rows;       /* what is sent if not h */
     uint32_t *counter;          /* of blocks that are done; zero before and after */
     unsigned long long *counts; /* [4] experts and pairs here, rows and results elsewhere; or NULL */
     struct sy_sort sort;
@@ -88,6 +89,7 @@ static struct across describe(const struct sy_moe_across *given)
     a.homes = given->homes;
     a.ids = run->ids;
     a.h = run->h;
+    a.rows = (const uint16_t *)given->rows;
     a.counts = (unsigned long long *)run->n_active;
     a.sort.K = a.K;
     a.sort.E = given->n_slots;
@@ -127,6 +129,19 @@ static __device__ void tell(const struct across &a, int p, int which)
     asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word) : "memory");
 }
 
+/* Eight numbers of this rank's rows. */
+static __device__ __forceinline__ uint4 piece(const struct across &a, size_t at)
+{
+    if (a.rows)
+        return *(const uint4 *)(a.rows + at);
+    const float4 *h = (const float4 *)(a.h + at);
+    float4 f = h[0], g = h[1];
+    return make_uint4(sy_narrow_bf16(f.x) | (uint32_t)sy_narrow_bf16(f.y) << 16,
+                      sy_narrow_bf16(f.z) | (uint32_t)sy_narrow_bf16(f.w) << 16,
+                      sy_narrow_bf16(g.x) | (uint32_t)sy_narrow_bf16(g.y) << 16,
+                      sy_narrow_bf16(g.z) | (uint32_t)sy_narrow_bf16(g.w) << 16);
+}
+
 static __device__ void send_token(const struct across &a, int t)
 {
     __shared__ unsigned long long targets;
@@ -156,12 +171,7 @@ static __device__ void send_token(const struct across &a, int t)
     }
     size_t row = (size_t)(a.rank * a.rows_each + t) * (size_t)a.D;
     for (int d = i * 8; d < a.D; d += THREADS * 8) {
-        const float4 *h = (const float4 *)(a.h + (size_t)t * (size_t)a.D + (size_t)d);
-        float4 f = h[0], g = h[1];
-        uint4 narrow = make_uint4(sy_narrow_bf16(f.x) | (uint32_t)sy_narrow_bf16(f.y) << 16,
-                                  sy_narrow_bf16(f.z) | (uint32_t)sy_narrow_bf16(f.w) << 16,
-                                  sy_narrow_bf16(g.x) | (uint32_t)sy_narrow_bf16(g.y) << 16,
-                                  sy_narrow_bf16(g.z) | (uint32_t)sy_narrow_bf16(g.w) << 16);
+        uint4 narrow = piece(a, (size_t)t * (size_t)a.D + (size_t)d);
         for (unsigned long long left = targets; left; left &= left - 1)
             *(uint4 *)((uint16_t *)a.windows[__ffsll((long long)left) - 1].rows + row + (size_t)d) = narrow;
     }
@@ -186,7 +196,7 @@ void sy_cuda_across_send(struct sy_queue *q, const struct sy_moe_across *given)
     SY_RANGE("dispatch");
     if (!sy_cuda_works(q))
         return;
-    if (a.T)
+    if (a.T && !a.rows)
         sy_cuda_router(q, run->rule, run->router, run->h, a.T, run->logits, run->ids, run->weights);
     sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a.T ? a.T : 1), THREADS, 0, a);
 }
@@ -329,7 +339,23 @@ static void run_half(struct sy_queue *q, const struct sy_moe_across *given, cons
     sy_cuda_group_run(q, &g);
 }
 
-/* ---- finish ---- */
+/* Experts that return the rows that they get. */
+static __global__ void __launch_bounds__(THREADS) return_kernel(const struct across a)
+{
+    sy_begin();
+    const struct sy_cuda_tile &last = a.sort.tiles[*a.sort.n_tiles - 1];
+    const uint16_t *rows = (const uint16_t *)a.windows[a.rank].rows;
+    int n = *a.sort.n_tiles ? last.row + last.n_rows : 0;
+
+    for (int row = (int)blockIdx.x; row < n; row += (int)gridDim.x) {
+        const uint4 *from = (const uint4 *)(rows + (size_t)a.x_rows[row] * (size_t)a.D);
+        uint4 *to = (uint4 *)a.y_rows[row];
+        for (int i = (int)threadIdx.x; i < a.D / 8; i += THREADS)
+            to[i] = __ldcg(from + i);
+    }
+}
+
+/* ---- receive and finish ---- */
 
 /* Results are stored by the kernel before. */
 static __global__ void tell_kernel(const struct across a)
@@ -339,6 +365,17 @@ static __global__ void tell_kernel(const struct across a)
         tell(a, (int)threadIdx.x, 1);
 }
 
+void sy_cuda_across_receive(struct sy_queue *q, const struct sy_moe_across *given)
+{
+    struct across a = describe(given);
+
+    SY_RANGE("dispatch wait");
+    if (!sy_cuda_works(q))
+        return;
+    wait_for(q, given->own.arrived, a.R);
+    run_sort(q, given, &a);
+}
+
 void sy_cuda_across_finish(struct sy_queue *q, const struct sy_moe_across *given)
 {
     const struct sy_moe_run *run = &given->run;
@@ -346,17 +383,17 @@ void sy_cuda_across_finish(struct sy_queue *q, const struct sy_moe_across *given
 
     if (!sy_cuda_works(q))
         return;
-    {
+    if (a.rows) {
+        sy_launch(q, "rows back", return_kernel, (unsigned)(4 * q->n_sms), THREADS, 0, a);
+    } else {
         SY_RANGE("experts");
-        wait_for(q, given->own.arrived, a.R);
-        run_sort(q, given, &a);
         run_half(q, given, &a, SY_GATE_UP);
         run_half(q, given, &a, SY_DOWN);
-        sy_launch(q, "results of other ranks", tell_kernel, 1, SY_ACROSS_RANKS_MAX, 0, a);
     }
+    sy_launch(q, "results of other ranks", tell_kernel, 1, SY_ACROSS_RANKS_MAX, 0, a);
     wait_for(q, given->own.arrived + a.R, a.R);
     const uint16_t *results = (const uint16_t *)given->own.results;
     struct sy_cuda_combination c = {a.T, a.D, a.K, results, run->weights, run->shared, run->x};
-    if (a.T)
+    if (a.T && !a.rows)
         sy_cuda_moe_combine(q, &c);
 }

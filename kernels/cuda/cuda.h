@@ -84,6 +84,8 @@ void sy_cuda_unshare_host(void *memory);
 void sy_cuda_copy(struct sy_queue *q, void *dst, const void *src, size_t bytes);
 void sy_cuda_clear(struct sy_queue *q, void *dst, size_t bytes);
 enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **q, struct sy_error *err);
+bool sy_cuda_queue_done(struct sy_queue *q);
+enum sy_status sy_cuda_copy_now(void *dst, const void *src, size_t bytes, struct sy_error *err);
 enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err);
 void sy_cuda_queue_destroy(struct sy_queue *q);
 
@@ -148,6 +150,10 @@ void sy_cuda_expert_down(struct sy_queue *q, const struct sy_tile *tiles, int n_
 size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape);
 size_t sy_cuda_moe_table_bytes(int n_experts);
 void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
+size_t sy_cuda_across_bytes(const struct sy_moe_across *across);
+void sy_cuda_across_send(struct sy_queue *q, const struct sy_moe_across *across);
+void sy_cuda_across_receive(struct sy_queue *q, const struct sy_moe_across *across);
+void sy_cuda_across_finish(struct sy_queue *q, const struct sy_moe_across *across);
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run);
 
 /* probe.cu */

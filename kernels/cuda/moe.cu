@@ -3,17 +3,16 @@
  *
  *   logits ──> choose ──> place ──> (scatter) ──> gate and up ──> down ──> combine
  *
- * choose: a block for CHUNK tokens picks their experts and counts the rows of each; more blocks round the hidden states.
- * place: tokens in order of their experts (a stable counting sort: a chunk's tokens of one expert are bits of a word, and a
- * row's place is how many come before it) and the table of tiles. One chunk is placed by the block that chose.
+ * choose: a block for a chunk of tokens picks their experts and counts the rows of each; more blocks round the hidden states.
+ * place: tokens in order of their experts (sort.cuh), and the table of tiles. One chunk is placed by the block that chose.
  * scatter: where experts have many rows, hidden states are rounded into that order, for copies of whole boxes.
  */
-#include "cuda/experts.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/moe.cuh"
 #include "cuda/router.cuh"
+#include "cuda/sort.cuh"
 #include "cuda/widen.cuh"
 
-#define CHUNK       64 /* tokens; bits of a word */
 #define THREADS     1024
 #define ONE_THREADS 256
 #define FEW         8 /* tokens that a smaller block chooses for */
@@ -21,30 +20,25 @@
 
 /* Where things are in the workspace. */
 struct moe {
-    int T, D, F, E, K, n_chunks, tile_rows, n_sms;
+    int T, D, F, E, K, n_sms;
+    struct sy_sort sort;
     enum sy_moe_from from;
     const float *h;
     float *logits, *weights;
     int32_t *ids;
     uint32_t *x_rows, *y_index; /* [T * K] of a row in order of experts: its token, and its place among the results */
     uint32_t *row_of;           /* [T * K] the place in order of experts, if scattered */
-    int *counts;                /* [n_chunks][E] rows */
-    struct sy_cuda_tile *tiles;
-    int *n_tiles;
-    bool scattered;                 /* rows are in order of experts: [T * K, D] */
+    bool scattered;             /* rows are in order of experts: [T * K, D] */
     uint16_t *rows, *act, *results; /* BF16: [T, D], [T * K, F], [T * K, D] */
     const float *shared;
     float *x;
-    unsigned long long *n_active;
 };
 
-/* For an expert's mean number of rows and some more, so that most have one tile. */
 static int tile_rows_for(const struct sy_moe_shape *s)
 {
-    double mean = (double)s->T * s->K / s->E;
-    double most = mean < 128 ? mean + 4 * sqrt(mean) : SY_CUDA_TILE_ROWS;
+    int most = sy_moe_tile_rows((double)s->T * s->K / s->E);
 
-    return sy_cuda_tile_rows(most < s->T ? (int)most : s->T);
+    return sy_cuda_tile_rows(most < s->T ? most : s->T);
 }
 
 static int tiles_most(const struct sy_moe_shape *s, int tile_rows)
@@ -52,15 +46,6 @@ static int tiles_most(const struct sy_moe_shape *s, int tile_rows)
     int pairs = s->T * s->K, experts = s->E < pairs ? s->E : pairs;
 
     return experts + pairs / tile_rows;
-}
-
-/* The next `bytes` of the workspace; with NULL only their count. */
-static void *take(uint8_t *base, size_t *used, size_t bytes)
-{
-    size_t at = *used;
-
-    *used += (bytes + 255) / 256 * 256;
-    return base ? base + at : NULL;
 }
 
 static size_t lay_out(const struct sy_moe_shape *s, void *workspace, struct moe *m)
@@ -73,18 +58,18 @@ static size_t lay_out(const struct sy_moe_shape *s, void *workspace, struct moe 
     m->F = s->F;
     m->E = s->E;
     m->K = s->K;
-    m->n_chunks = (s->T + CHUNK - 1) / CHUNK;
-    m->tile_rows = tile_rows_for(s);
-    m->n_tiles = (int *)take(base, &used, sizeof *m->n_tiles);
-    m->counts = (int *)take(base, &used, sizeof *m->counts * (size_t)m->n_chunks * (size_t)s->E);
-    m->tiles = (struct sy_cuda_tile *)take(base, &used, sizeof *m->tiles * (size_t)(s->E + s->T * s->K / 8));
-    m->x_rows = (uint32_t *)take(base, &used, sizeof *m->x_rows * pairs);
-    m->y_index = (uint32_t *)take(base, &used, sizeof *m->y_index * pairs);
-    m->row_of = (uint32_t *)take(base, &used, sizeof *m->row_of * pairs);
-    m->rows = (uint16_t *)take(base, &used,
-                               2 * (m->tile_rows > SY_CUDA_FEW_ROWS ? pairs : (size_t)s->T) * (size_t)s->D);
-    m->act = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->F);
-    m->results = (uint16_t *)take(base, &used, 2 * pairs * (size_t)s->D);
+    m->sort = {s->T, s->K, s->E, (s->T + SY_SORT_CHUNK - 1) / SY_SORT_CHUNK, tile_rows_for(s)};
+    m->sort.n_tiles = (int *)sy_moe_take(base, &used, sizeof *m->sort.n_tiles);
+    m->sort.counts = (int *)sy_moe_take(base, &used, sizeof *m->sort.counts * (size_t)m->sort.n_chunks * (size_t)s->E);
+    m->sort.tiles = (struct sy_cuda_tile *)sy_moe_take(base, &used,
+                                                       sizeof *m->sort.tiles * (size_t)(s->E + s->T * s->K / 8));
+    m->x_rows = (uint32_t *)sy_moe_take(base, &used, sizeof *m->x_rows * pairs);
+    m->y_index = (uint32_t *)sy_moe_take(base, &used, sizeof *m->y_index * pairs);
+    m->row_of = (uint32_t *)sy_moe_take(base, &used, sizeof *m->row_of * pairs);
+    m->rows = (uint16_t *)sy_moe_take(base, &used,
+                                      2 * (m->sort.tile_rows > SY_CUDA_FEW_ROWS ? pairs : (size_t)s->T) * (size_t)s->D);
+    m->act = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)s->F);
+    m->results = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)s->D);
     return used;
 }
 
@@ -97,129 +82,31 @@ size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape)
 
 /* ---- place ---- */
 
-/* Sum of what the block's threads before this one have; *all: of all of them. */
-static __device__ uint64_t sum_before(uint64_t mine, uint64_t *all)
-{
-    __shared__ uint64_t of_warp[32];
-    int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    uint64_t sum = mine;
+/* Pair t * K + k of the layer's tokens: where it is read, and what is written once its row is known. */
+struct pairs {
+    const struct moe &m;
 
-    for (int i = 1; i < 32; i *= 2) {
-        uint64_t other = __shfl_up_sync(0xffffffffu, sum, (unsigned)i);
-        sum += lane >= i ? other : 0;
+    __device__ __forceinline__ int expert(int pair) const
+    {
+        return m.ids[pair];
     }
-    if (lane == 31)
-        of_warp[warp] = sum;
-    __syncthreads();
-    uint64_t before = 0, total = 0;
-    for (int i = 0; i < (int)blockDim.x / 32; i++) {
-        before += i < warp ? of_warp[i] : 0;
-        total += of_warp[i];
-    }
-    __syncthreads();
-    *all = total;
-    return before + sum - mine;
-}
 
-/* Even tiles of an expert's n rows, from number `tile` on. */
-static __device__ void make_tiles(const struct moe &m, int expert, int row, int n, int tile, int n_tiles)
-{
-    int each = n_tiles ? ((n + n_tiles - 1) / n_tiles + 7) / 8 * 8 : 0;
-
-    for (int i = 0; i < n_tiles; i++) {
-        int first = i / SY_CUDA_TOGETHER * SY_CUDA_TOGETHER, left = n - i * each;
-        m.tiles[tile + i] = {expert, row + i * each, left < each ? left : each, tile + first,
-                             n_tiles - first < SY_CUDA_TOGETHER ? n_tiles - first : SY_CUDA_TOGETHER};
-    }
-}
-
-/* Rows of expert e, and how many of them are in chunks before this one. */
-static __device__ int count_rows(const struct moe &m, int chunk, int e, int *before)
-{
-    int total = 0;
-
-    *before = 0;
-    for (int c = 0; c < m.n_chunks; c++) {
-        int n = m.counts[(size_t)c * (size_t)m.E + (size_t)e];
-        total += n;
-        *before += c < chunk ? n : 0;
-    }
-    return total;
-}
-
-/* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
-static __device__ void find_starts(const struct moe &m, int chunk, const unsigned long long *masks, int *start)
-{
-    int n_active = 0;
-    int each = (m.E + (int)blockDim.x - 1) / (int)blockDim.x, e_begin = (int)threadIdx.x * each;
-    int e_end = e_begin + each < m.E ? e_begin + each : m.E;
-    uint64_t rows = 0, tiles = 0, all;
-
-    for (int e = e_begin; e < e_end; e++) {
-        int total = __popcll(masks[e]), before = 0;
-        if (m.n_chunks > 1)
-            total = count_rows(m, chunk, e, &before);
-        start[e] = before;
-        rows += (uint64_t)total;
-        tiles += (uint64_t)((total + m.tile_rows - 1) / m.tile_rows);
-    }
-    uint64_t at = sum_before(rows << 32 | tiles, &all);
-    int row = (int)(at >> 32), tile = (int)(at & 0xffffffffu);
-    for (int e = e_begin; e < e_end; e++) {
-        int before, total = m.n_chunks > 1 ? count_rows(m, chunk, e, &before) : __popcll(masks[e]);
-        int n_tiles = (total + m.tile_rows - 1) / m.tile_rows;
-        if (chunk == 0)
-            make_tiles(m, e, row, total, tile, n_tiles);
-        n_active += total > 0;
-        start[e] += row;
-        row += total;
-        tile += n_tiles;
-    }
-    if (chunk == 0 && m.n_active && n_active)
-        atomicAdd(m.n_active, (unsigned long long)n_active);
-    if (chunk == 0 && threadIdx.x == 0)
-        *m.n_tiles = (int)(all & 0xffffffffu);
-    __syncthreads();
-}
-
-/* masks[e]: which of the chunk's tokens go to expert e. own: the thread's first choice of the chunk. start: [E] */
-static __device__ void place(const struct moe &m, int chunk, const unsigned long long *masks, int own, int *start)
-{
-    int first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
-
-    find_starts(m, chunk, masks, start);
-    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x) {
-        int t = i / m.K, pair = first * m.K + i, e = i < (int)blockDim.x ? own : m.ids[pair];
-        int row = start[e] + __popcll(masks[e] & ((1ull << t) - 1));
-        m.x_rows[row] = (uint32_t)(first + t);
+    __device__ __forceinline__ void put(int pair, int row) const
+    {
+        m.x_rows[row] = (uint32_t)(pair / m.K);
         m.y_index[row] = (uint32_t)pair;
         if (m.scattered)
             m.row_of[pair] = (uint32_t)row;
     }
-}
-
-/* Returns the thread's first choice. */
-static __device__ int mark(const struct moe &m, int chunk, unsigned long long *masks)
-{
-    int own = (int)threadIdx.x, first = chunk * CHUNK, n = (m.T - first < CHUNK ? m.T - first : CHUNK) * m.K;
-
-    own = own < n ? m.ids[first * m.K + own] : 0;
-    for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
-        masks[e] = 0;
-    __syncthreads();
-    for (int i = (int)threadIdx.x; i < n; i += (int)blockDim.x)
-        atomicOr(&masks[i < (int)blockDim.x ? own : m.ids[first * m.K + i]], 1ull << i / m.K);
-    __syncthreads();
-    return own;
-}
+};
 
 static __global__ void __launch_bounds__(THREADS) place_kernel(const struct moe m)
 {
     extern __shared__ unsigned long long masks[];
 
     sy_begin();
-    int own = mark(m, (int)blockIdx.x, masks);
-    place(m, (int)blockIdx.x, masks, own, (int *)(masks + m.E));
+    int own = sy_sort_mark(m.sort, pairs{m}, (int)blockIdx.x, masks);
+    sy_sort_place(m.sort, pairs{m}, (int)blockIdx.x, masks, own, (int *)(masks + m.E));
 }
 
 /* ---- choose ---- */
@@ -251,12 +138,12 @@ static __device__ void choose_chunk(const struct moe &m, const struct sy_router_
                                     int n_warps)
 {
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
-    int end = (chunk + 1) * CHUNK < m.T ? (chunk + 1) * CHUNK : m.T;
+    int end = (chunk + 1) * SY_SORT_CHUNK < m.T ? (chunk + 1) * SY_SORT_CHUNK : m.T;
     float *scratch = (float *)(shared + (size_t)warp * choice_bytes(rule));
     float *weights = scratch + sy_router_floats(rule);
     int32_t *ids = (int32_t *)(weights + m.K);
 
-    for (int t = chunk * CHUNK + warp; t < end && warp < n_warps; t += n_warps) {
+    for (int t = chunk * SY_SORT_CHUNK + warp; t < end && warp < n_warps; t += n_warps) {
         size_t row = (size_t)t;
         sy_router_choose(rule, m.logits + row * (size_t)m.E, scratch, ids, weights);
         __syncwarp();
@@ -276,19 +163,18 @@ static __global__ void __launch_bounds__(THREADS)
     int chunk = (int)blockIdx.x;
 
     sy_begin();
-    if (chunk >= m.n_chunks) {
-        round_rows(m, chunk - m.n_chunks, (int)gridDim.x - m.n_chunks);
+    if (chunk >= m.sort.n_chunks) {
+        round_rows(m, chunk - m.sort.n_chunks, (int)gridDim.x - m.sort.n_chunks);
         return;
     }
     if (m.from != SY_MOE_FROM_CHOSEN)
         choose_chunk(m, rule, chunk, (uint8_t *)masks, n_warps);
-    int own = mark(m, chunk, masks);
-    if (m.n_chunks == 1) {
-        place(m, 0, masks, own, (int *)(masks + m.E));
+    int own = sy_sort_mark(m.sort, pairs{m}, chunk, masks);
+    if (m.sort.n_chunks == 1) {
+        sy_sort_place(m.sort, pairs{m}, 0, masks, own, (int *)(masks + m.E));
         return;
     }
-    for (int e = (int)threadIdx.x; e < m.E; e += (int)blockDim.x)
-        m.counts[(size_t)chunk * (size_t)m.E + (size_t)e] = __popcll(masks[e]);
+    sy_sort_count(m.sort, chunk, masks);
 }
 
 /* ---- choose and place for one token: little code, by one warp ---- */
@@ -303,14 +189,14 @@ static __device__ __forceinline__ void place_one(const struct moe &m, int id)
         row += other < id || (other == id && k < lane);
     }
     if (lane < m.K) {
-        m.tiles[row] = {id, row, 1, row, 1};
+        m.sort.tiles[row] = {id, row, 1, row, 1};
         m.x_rows[row] = 0;
         m.y_index[row] = (uint32_t)lane;
     }
     if (lane == 0) {
-        *m.n_tiles = m.K;
-        if (m.n_active)
-            atomicAdd(m.n_active, (unsigned long long)m.K);
+        *m.sort.n_tiles = m.K;
+        if (m.sort.n_active)
+            atomicAdd(m.sort.n_active, (unsigned long long)m.K);
     }
 }
 
@@ -365,60 +251,6 @@ static __global__ void __launch_bounds__(256) scatter_kernel(const struct moe m)
     }
 }
 
-/* ---- combine ---- */
-
-static __device__ __forceinline__ float2 widen_pair(uint32_t both)
-{
-    return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
-}
-
-static __device__ __forceinline__ void add_weighted(float (&sum)[8], float weight, const uint4 &y)
-{
-    const uint32_t words[4] = {y.x, y.y, y.z, y.w};
-
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-        float2 two = widen_pair(words[j]);
-        sum[2 * j] = __fmaf_rn(weight, two.x, sum[2 * j]);
-        sum[2 * j + 1] = __fmaf_rn(weight, two.y, sum[2 * j + 1]);
-    }
-}
-
-/* As combine() does it, 8 numbers to a thread. */
-static __global__ void __launch_bounds__(256) combine_kernel(const struct moe m)
-{
-    size_t n = (size_t)m.T * (size_t)m.D / 8, each = (size_t)m.D / 8;
-
-    sy_begin();
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
-        size_t t = i / each, at = i % each;
-        __align__(16) float x[8];
-        float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-#pragma unroll
-        for (int j = 0; j < 8; j += 4)
-            *(float4 *)(x + j) = *(const float4 *)(m.x + i * 8 + j);
-        for (int k = 0; k < m.K; k += TOGETHER) {
-            float weight[TOGETHER];
-            uint4 y[TOGETHER];
-#pragma unroll
-            for (int j = 0; j < TOGETHER && k + j < m.K; j++) {
-                size_t pair = t * (size_t)m.K + (size_t)(k + j);
-                weight[j] = m.weights[pair];
-                y[j] = ((const uint4 *)m.results)[pair * each + at];
-            }
-#pragma unroll
-            for (int j = 0; j < TOGETHER && k + j < m.K; j++)
-                add_weighted(sum, weight[j], y[j]);
-        }
-#pragma unroll
-        for (int j = 0; j < 8; j++)
-            x[j] = __fadd_rn(x[j], m.shared ? __fadd_rn(sum[j], m.shared[i * 8 + (size_t)j]) : sum[j]);
-#pragma unroll
-        for (int j = 0; j < 8; j += 4)
-            *(float4 *)(m.x + i * 8 + j) = make_float4(x[j], x[j + 1], x[j + 2], x[j + 3]);
-    }
-}
-
 /* ---- the layer ---- */
 
 size_t sy_cuda_moe_table_bytes(int n_experts)
@@ -447,7 +279,7 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
         run_choose_one(q, m, rule);
         return;
     }
-    size_t masks = (size_t)m->E * (sizeof(unsigned long long) + sizeof(int)), each = choice_bytes(rule), shared = 0;
+    size_t masks = sy_sort_bytes(m->E), each = choice_bytes(rule), shared = 0;
     int n_warps = 0, n_threads = m->T <= FEW ? 256 : THREADS;
     int n_round = m->scattered ? 0 : (int)((size_t)m->T * (size_t)m->D / (size_t)(n_threads * 8)) + 1;
 
@@ -459,12 +291,12 @@ static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router
     n_round = n_round < q->n_sms ? n_round : q->n_sms;
     sy_cuda_check(q, cudaFuncSetAttribute(choose_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
                   "preparing the choice of experts");
-    sy_launch(q, "choice of experts", choose_kernel, dim3((unsigned)(m->n_chunks + n_round)), (unsigned)n_threads,
+    sy_launch(q, "choice of experts", choose_kernel, dim3((unsigned)(m->sort.n_chunks + n_round)), (unsigned)n_threads,
               shared, *m, rule, n_warps);
-    if (m->n_chunks > 1) {
+    if (m->sort.n_chunks > 1) {
         sy_cuda_check(q, cudaFuncSetAttribute(place_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
                       "preparing rows in order of experts");
-        sy_launch(q, "rows in order of experts", place_kernel, dim3((unsigned)m->n_chunks), THREADS, masks, *m);
+        sy_launch(q, "rows in order of experts", place_kernel, dim3((unsigned)m->sort.n_chunks), THREADS, masks, *m);
     }
     if (m->scattered)
         sy_launch(q, "rows in order of experts", scatter_kernel, dim3((unsigned)m->T), 256, 0, *m);
@@ -477,10 +309,10 @@ static void run_half(struct sy_queue *q, const struct moe *m, const struct sy_mo
 
     g.half = half;
     g.experts = (const struct sy_cuda_expert *)run->table;
-    g.tiles = m->tiles;
-    g.n_tiles = m->n_tiles;
-    g.n_tiles_most = tiles_most(&run->shape, m->tile_rows);
-    g.tile_rows = m->tile_rows;
+    g.tiles = m->sort.tiles;
+    g.n_tiles = m->sort.n_tiles;
+    g.n_tiles_most = tiles_most(&run->shape, m->sort.tile_rows);
+    g.tile_rows = m->sort.tile_rows;
     g.w_dtype = run->shape.w_dtype;
     g.x_dtype = g.y_dtype = SY_BF16;
     g.n = down ? m->D : m->F;
@@ -509,18 +341,6 @@ static void run_experts(struct sy_queue *q, const struct moe *m, const struct sy
     run_half(q, m, run, SY_DOWN);
 }
 
-static void run_combine(struct sy_queue *q, const struct moe *m)
-{
-    SY_RANGE("combine");
-    if (m->D % 8 || ((uintptr_t)m->x | (uintptr_t)m->shared) % 16) {
-        sy_cuda_combine(q, m->results, SY_BF16, m->weights, m->T, m->K, m->D, m->shared, false, m->x);
-        return;
-    }
-    unsigned n_threads = m->T <= FEW ? 64 : 256, most = 8 * (unsigned)q->n_sms;
-    unsigned n_blocks = (unsigned)(((size_t)m->T * (size_t)m->D / 8 + n_threads - 1) / n_threads);
-    sy_launch(q, "combining", combine_kernel, n_blocks < most ? n_blocks : most, n_threads, 0, *m);
-}
-
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
 {
     struct moe m;
@@ -536,10 +356,11 @@ void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run)
     m.weights = run->weights;
     m.shared = run->shared;
     m.x = run->x;
-    m.n_active = (unsigned long long *)run->n_active;
-    m.scattered = m.tile_rows > SY_CUDA_FEW_ROWS && run->shape.w_dtype == SY_BF16 && sy_cuda_has_wgmma(q) &&
+    m.sort.n_active = (unsigned long long *)run->n_active;
+    m.scattered = m.sort.tile_rows > SY_CUDA_FEW_ROWS && run->shape.w_dtype == SY_BF16 && sy_cuda_has_wgmma(q) &&
                   m.D % 8 == 0 && (uintptr_t)m.h % 16 == 0;
     run_router(q, &m, run);
     run_experts(q, &m, run);
-    run_combine(q, &m);
+    struct sy_cuda_combination c = {m.T, m.D, m.K, m.results, m.weights, m.shared, m.x};
+    sy_cuda_moe_combine(q, &c);
 }

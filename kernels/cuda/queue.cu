@@ -258,6 +258,30 @@ enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err)
     return q->error.status;
 }
 
+bool sy_cuda_queue_done(struct sy_queue *q)
+{
+    cudaError_t code = sy_cuda_works(q) ? cudaStreamQuery(q->stream) : cudaSuccess;
+
+    return code != cudaErrorNotReady;
+}
+
+/* By a stream that waits for no other. */
+enum sy_status sy_cuda_copy_now(void *dst, const void *src, size_t bytes, struct sy_error *err)
+{
+    cudaStream_t stream = NULL;
+    cudaError_t code = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+
+    if (code == cudaSuccess)
+        code = cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, stream);
+    if (code == cudaSuccess)
+        code = cudaStreamSynchronize(stream);
+    if (stream)
+        cudaStreamDestroy(stream);
+    return code == cudaSuccess
+               ? SY_OK
+               : sy_error_set(err, SY_ERR_SYSTEM, "copying to or from a GPU at once: %s", cudaGetErrorString(code));
+}
+
 void sy_cuda_queue_destroy(struct sy_queue *q)
 {
     if (!q)

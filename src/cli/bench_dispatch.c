@@ -188,7 +188,7 @@ static enum sy_status check_results(struct job *job, int T, struct sy_error *err
     return st;
 }
 
-static enum sy_status run_part(struct job *job, enum sy_way way, enum sy_direction direction, int T, double *seconds,
+static enum sy_status run_part(struct job *job, enum sy_way way, enum sy_direction direction, double *seconds,
                                struct sy_error *err)
 {
     struct sy_group *group = sy_fabric_group(job->fabric);
@@ -198,7 +198,7 @@ static enum sy_status run_part(struct job *job, enum sy_way way, enum sy_directi
     if (st)
         return st;
     if (way == SY_WAY_OURS) {
-        st = direction == SY_TO_EXPERTS ? sy_exchange_dispatch(job->moe, 0, job->ids, T, err)
+        st = direction == SY_TO_EXPERTS ? sy_exchange_dispatch(job->moe, job->ids, err)
                                         : sy_exchange_combine(job->moe, err);
         *seconds = (double)(sy_clock_ns() - begin_ns) * 1e-9;
         return st;
@@ -220,10 +220,12 @@ static enum sy_status run_round(struct job *job, int T, bool verify, struct time
         moe->config.kernels->clear(job->queue, moe->results, (size_t)(T * moe->plan.top_k) * moe->rows.row_bytes);
     if (verify)
         st = moe->config.kernels->queue_sync(job->queue, err);
+    if (!st)
+        st = sy_exchange_ready(moe, 0, job->ids, T, err);
     for (int way = 0; way < SY_N_WAYS; way++)
         for (int go = -1; go < GOES; go++)
             for (int direction = 0; direction < SY_N_DIRECTIONS && !st; direction++)
-                st = run_part(job, (enum sy_way)way, (enum sy_direction)direction, T,
+                st = run_part(job, (enum sy_way)way, (enum sy_direction)direction,
                               &times[go < 0 ? 0 : go].of[way][direction], err);
     if (!st && verify)
         st = check_results(job, T, err);
@@ -292,6 +294,7 @@ static enum sy_status run_cell(struct sy_bench *bench, struct job *job, int cell
     if (st)
         return st;
     out.n_iterations = n;
+    out.by_devices = job->moe->across.on;
     for (int direction = 0; direction < SY_N_DIRECTIONS; direction++) {
         for (int r = 0; r < n_ranks; r++)
             out.row_bytes[direction] = fmax(out.row_bytes[direction], all[r * SY_N_DIRECTIONS + direction] / n *

@@ -76,6 +76,7 @@ struct sy_exchange_spread {
 
 struct sy_exchange_cell {
     int n_tokens, n_iterations;        /* tokens of each rank */
+    bool by_devices;                   /* which write to each other's memory and wait, without the host */
     double row_bytes[SY_N_DIRECTIONS]; /* rows to other ranks in an iteration, of the rank that has most */
     struct sy_exchange_spread spread[SY_N_WAYS][SY_N_DIRECTIONS];
 };

@@ -31,8 +31,8 @@ void sy_report_exchange_open(struct sy_bench *bench, const char *transports, con
                "GB/s\n",
                setup->n_ranks - 1, ours->half_trip_s * 1e6, ours->rate * 1e-9, mpi->half_trip_s * 1e6,
                mpi->rate * 1e-9);
-    printf("\n%7s %-9s %10s %10s %10s %10s %10s %10s %14s %14s\n", "tokens", "", "sent MB", "p50 us", "p99 us",
-           "max us", "wire GB/s", "all GB/s", "alltoallv us", "memcpy us");
+    printf("\n%7s %-9s %10s %10s %10s %10s %10s %10s %14s %14s  %s\n", "tokens", "", "sent MB", "p50 us", "p99 us",
+           "max us", "wire GB/s", "all GB/s", "alltoallv us", "memcpy us", "by");
     fflush(stdout);
     if (!bench->json)
         return;
@@ -50,10 +50,17 @@ static json_t *json_of_spread(const struct sy_exchange_spread *s)
     return json_pack("{s:f,s:f,s:f}", "p50_s", s->p50, "p99_s", s->p99, "max_s", s->max);
 }
 
+/* Who moves the rows. */
+static const char *by(const struct sy_exchange_cell *cell)
+{
+    return cell->by_devices ? "devices" : "host";
+}
+
 static json_t *json_of_exchange(const struct sy_exchange_cell *cell)
 {
     static const char *const way_names[SY_N_WAYS] = {"ours", "alltoallv", "memcpy"};
-    json_t *out = json_pack("{s:i,s:i}", "tokens", cell->n_tokens, "iterations", cell->n_iterations);
+    json_t *out = json_pack("{s:i,s:i,s:s}", "tokens", cell->n_tokens, "iterations", cell->n_iterations, "by",
+                            by(cell));
 
     for (int d = 0; d < SY_N_DIRECTIONS; d++) {
         json_t *one = json_pack("{s:f}", "row_bytes_sent", cell->row_bytes[d]);
@@ -74,11 +81,11 @@ void sy_report_exchange(struct sy_bench *bench, const struct sy_exchange_cell *c
     for (int d = 0; d < SY_N_DIRECTIONS; d++) {
         const struct sy_exchange_spread *ours = &cell->spread[SY_WAY_OURS][d];
         double alltoallv = cell->spread[SY_WAY_ALLTOALLV][d].p50, copy = cell->spread[SY_WAY_MEMCPY][d].p50;
-        printf("%7d %-9s %10.3f %10.1f %10.1f %10.1f %10.2f %10.2f %9.1f %3.1fx %9.1f %3.1fx\n", cell->n_tokens,
+        printf("%7d %-9s %10.3f %10.1f %10.1f %10.1f %10.2f %10.2f %9.1f %3.1fx %9.1f %3.1fx  %s\n", cell->n_tokens,
                direction_names[d], cell->row_bytes[d] * 1e-6, ours->p50 * 1e6, ours->p99 * 1e6, ours->max * 1e6,
                cell->row_bytes[d] / ours->p50 * 1e-9,
                (double)cell->n_tokens * (double)s->active * row / ours->p50 * 1e-9, alltoallv * 1e6,
-               alltoallv / ours->p50, copy * 1e6, copy > 0 ? ours->p50 / copy : 0);
+               alltoallv / ours->p50, copy * 1e6, copy > 0 ? ours->p50 / copy : 0, by(cell));
     }
     fflush(stdout);
     if (bench->json)

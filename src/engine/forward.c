@@ -231,7 +231,9 @@ static enum sy_status show_hidden(const struct sy_forward *forward, const struct
         config->kernels->copy(config->queue, forward->shown, rows, (size_t)batch->T * (size_t)D * sizeof *rows);
         rows = forward->shown;
     }
-    enum sy_status st = config->kernels->queue_sync(config->queue, err);
+    enum sy_status st = sy_moe_wait(config->moe, err);
+    if (!st)
+        st = config->kernels->queue_sync(config->queue, err);
     for (int s = 0; s < batch->n_spans && !st; s++) {
         const struct sy_span *span = &batch->spans[s];
         const struct sy_request *request = &span->sequence->request;
@@ -361,13 +363,15 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
     struct sy_replay_step *step = NULL;
     enum sy_status st = sy_inputs_set(&forward->inputs, batch, err);
 
+    if (!st)
+        st = sy_moe_begin_step(forward->config.moe, batch->T, err);
     if (st)
         return st;
     count(&forward->work, batch);
     if (may_replay(forward)) {
         struct sy_row_run *run = &forward->inputs.runs[0];
         run->n_keys = sy_replay_keys(run->n_keys);
-        step = sy_replay_step(&forward->replay, config->kernels, batch->T, run->n_keys);
+        step = sy_replay_step(&forward->replay, config->kernels, batch->T, run->n_keys, sy_moe_records(config->moe));
     }
     for (int first = 0, end; first < n_layers; first = end + 1) {
         end = part_end(forward, first);
@@ -378,5 +382,6 @@ enum sy_status sy_forward_run(struct sy_forward *forward, const struct sy_batch 
         if (st)
             return st;
     }
-    return config->on_hidden ? show_final(forward, batch, err) : SY_OK;
+    st = sy_moe_wait(config->moe, err);
+    return !st && config->on_hidden ? show_final(forward, batch, err) : st;
 }

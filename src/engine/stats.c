@@ -54,8 +54,10 @@ static void own_figures(const struct sy_session *session, struct sy_session_stat
     own->load_bytes_min = own->load_bytes_max;
     own->phases_known = !session->config.kernels->on_device;
     own_phases(session, own->phase_s);
-    own->wire_bytes = sy_fabric_wire_bytes(session->fabric);
-    own->wire_bytes_planned = session->moe->wire_bytes_planned;
+    /* What devices store at other ranks has no headers, and is counted as it is planned. */
+    (void)sy_moe_count(session->moe, NULL);
+    own->wire_bytes = sy_fabric_wire_bytes(session->fabric) + session->moe->stored_bytes;
+    own->wire_bytes_planned = session->moe->wire_bytes_planned + session->moe->stored_bytes;
 }
 
 enum sy_status sy_session_stats(struct sy_session *session, struct sy_session_stats *out, struct sy_error *err)

@@ -10,10 +10,9 @@
 #include "base/clock.h"
 #include "moe/whole.h"
 
-#define N_COUNTS 4
-#define STOPPED_NS \
-    100000000 /* a pause between two looks that this process spent stopped, and that counts for nothing */
-#define RELEASE_NS 5000000000
+#define N_COUNTS   4
+#define STOPPED_NS 100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
+#define RELEASE_NS 5000000000 /* to end what the device waits for */
 
 static int most_tokens(const struct sy_moe_config *config)
 {
@@ -114,12 +113,18 @@ static size_t own_bytes(const struct sy_moe_config *config)
 
 size_t sy_across_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
 {
-    if (!can_be(config, n_ranks) || !sy_whole_one_type(config))
+    if (!can_be(config, n_ranks) || (config->residency && !sy_whole_one_type(config)))
         return 0;
     return workspace_bytes(config, rank, n_ranks) +
            (size_t)config->placement->n_layers * table_bytes(config, slots_most(config, rank)) + homes_bytes(config) +
            ids_bytes(config) + own_bytes(config) + sy_arena_round((size_t)n_ranks * sizeof(struct sy_moe_window)) +
            sy_arena_round(N_COUNTS * sizeof(uint64_t));
+}
+
+/* Whether devices store rows in each other's windows; the same on all ranks. */
+static bool reach(const struct sy_fabric *fabric)
+{
+    return sy_fabric_on_device(fabric) && !sy_fabric_stores(fabric);
 }
 
 /* All ranks' windows, as this rank's device addresses them; false: it does not reach one. */
@@ -128,7 +133,7 @@ static bool find_windows(struct sy_moe *moe, struct sy_moe_window *windows)
     struct sy_fabric *fabric = moe->config.fabric;
     size_t bytes;
 
-    if (!sy_fabric_on_device(fabric))
+    if (!reach(fabric))
         return false;
     for (int p = 0; p < moe->n_ranks; p++) {
         uint8_t *base = p == moe->rank ? sy_fabric_window(fabric) : sy_fabric_place(fabric, p, SY_LANE_DISPATCH, 0, 0);
@@ -148,11 +153,11 @@ static void note_experts(struct sy_moe *moe, struct sy_expert *experts, int32_t 
 
     for (int l = 0; l < config->placement->n_layers; l++) {
         int n_slots = sy_placement_n_local(config->placement, l, moe->rank);
-        for (int s = 0; s < n_slots; s++) {
+        for (int s = 0; s < n_slots && config->residency; s++) {
             const struct sy_expert_weights *weights = sy_residency_acquire(config->residency, l, s);
             experts[s] = (struct sy_expert){&weights->gate_up, &weights->down};
         }
-        if (n_slots && experts[0].gate_up->n)
+        if (n_slots && config->residency && experts[0].gate_up->n)
             config->kernels->moe_table(config->queue, experts, n_slots,
                                        moe->across.tables + (size_t)l * table_bytes(config, moe->max_slots));
         for (int e = 0; e < E; e++) {
@@ -201,7 +206,7 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
     int mine = moe->across.workspace ? T : INT_MAX, all[SY_ACROSS_RANKS_MAX], most = 0;
 
     moe->across.on = false;
-    if (!can_be(config, moe->n_ranks) || !sy_fabric_on_device(config->fabric))
+    if (!can_be(config, moe->n_ranks) || !reach(config->fabric))
         return SY_OK;
     enum sy_status st = sy_group_allgather(sy_fabric_group(config->fabric), &mine, sizeof mine, all, err);
     for (int p = 0; p < moe->n_ranks && !st; p++)
@@ -210,13 +215,28 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
     return st;
 }
 
+/* Of a layer, without weights and tokens. */
+static struct sy_moe_across call_here(const struct sy_moe *moe, int layer, int T)
+{
+    const struct sy_moe_config *config = &moe->config;
+    struct sy_moe_across call = call_of(config, moe->rank, moe->n_ranks,
+                                        sy_placement_n_local(config->placement, layer, moe->rank), T);
+
+    call.run.ids = moe->across.ids;
+    call.run.n_active = moe->across.counts;
+    call.run.workspace = moe->across.workspace;
+    call.windows = moe->across.windows;
+    call.own = moe->across.own;
+    call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
+    return call;
+}
+
 void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
                    float *x)
 {
     const struct sy_moe_config *config = &moe->config;
     struct sy_router_rule rule = config->rule;
-    int n_slots = sy_placement_n_local(config->placement, layer, moe->rank);
-    struct sy_moe_across call = call_of(config, moe->rank, moe->n_ranks, n_slots, T);
+    struct sy_moe_across call = call_here(moe, layer, T);
 
     rule.correction = weights->correction;
     call.run.shape.w_dtype = sy_whole_type(config);
@@ -224,17 +244,11 @@ void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights 
     call.run.router = &weights->router;
     call.run.h = h;
     call.run.logits = moe->logits;
-    call.run.ids = moe->across.ids;
     call.run.weights = moe->weights;
     call.run.table = moe->across.tables + (size_t)layer * table_bytes(config, moe->max_slots);
     call.run.glu = config->glu;
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
-    call.run.n_active = moe->across.counts;
-    call.run.workspace = moe->across.workspace;
-    call.windows = moe->across.windows;
-    call.own = moe->across.own;
-    call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
     config->kernels->across_send(config->queue, &call);
     /* While rows are on their way. */
     if (config->shared_width && T) {
@@ -242,7 +256,43 @@ void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights 
                                  (size_t)T * (size_t)config->hidden);
         sy_shared_run(moe, weights, h, moe->across.own_rows);
     }
+    config->kernels->across_receive(config->queue, &call);
     config->kernels->across_finish(config->queue, &call);
+}
+
+/* The exchange alone. */
+static struct sy_moe_across rows_alone(const struct sy_moe *moe)
+{
+    struct sy_moe_across call = call_here(moe, moe->layer, moe->T);
+
+    call.rows = sy_dispatch_own(moe, 0);
+    return call;
+}
+
+enum sy_status sy_across_ready(struct sy_moe *moe, const int32_t *ids, struct sy_error *err)
+{
+    const struct sy_moe_config *config = &moe->config;
+
+    config->kernels->copy(config->queue, moe->across.ids, ids,
+                          (size_t)moe->T * (size_t)config->rule.top_k * sizeof *ids);
+    return config->kernels->queue_sync(config->queue, err);
+}
+
+enum sy_status sy_across_dispatch(struct sy_moe *moe, struct sy_error *err)
+{
+    struct sy_moe_across call = rows_alone(moe);
+
+    moe->config.kernels->across_send(moe->config.queue, &call);
+    moe->config.kernels->across_receive(moe->config.queue, &call);
+    return sy_across_wait(moe, err);
+}
+
+enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err)
+{
+    struct sy_moe_across call = rows_alone(moe);
+
+    moe->config.kernels->across_finish(moe->config.queue, &call);
+    return sy_across_wait(moe, err);
 }
 
 /* Who has not sent what the device waits for. Its own word of what it waits for is set, and cleared with the others. */

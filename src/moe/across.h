@@ -29,6 +29,12 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err);
 void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
                    float *x);
 
+/* Measurements of the exchange alone, of moe->T tokens in moe->layer: give it their ids; rows to experts, and back. Errors: as
+ * the backend's queue_sync(); as sy_across_wait(). */
+enum sy_status sy_across_ready(struct sy_moe *moe, const int32_t *ids, struct sy_error *err);
+enum sy_status sy_across_dispatch(struct sy_moe *moe, struct sy_error *err);
+enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err);
+
 /* Wait until the device has done all that was asked of it. Errors: SY_ERR_PEER when it waits for another rank for the group's
  * timeout, which it does no longer then; as sy_fabric_progress(). */
 enum sy_status sy_across_wait(struct sy_moe *moe, struct sy_error *err);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/range.h"
+#include "moe/across.h"
 #include "moe/moe.h"
 
 static bool all_sent(const struct sy_moe *moe)
@@ -140,18 +141,29 @@ enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, stru
     return st;
 }
 
-enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err)
+enum sy_status sy_exchange_ready(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err)
 {
     moe->layer = layer;
     moe->T = T;
-    moe->sequence++;
     sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, ids, T);
+    enum sy_status st = sy_across_agree(moe, T, err);
+    return !st && moe->across.on ? sy_across_ready(moe, ids, err) : st;
+}
+
+enum sy_status sy_exchange_dispatch(struct sy_moe *moe, const int32_t *ids, struct sy_error *err)
+{
+    if (moe->across.on)
+        return sy_across_dispatch(moe, err);
+    moe->sequence++;
+    sy_plan_make(&moe->plan, moe->config.placement, moe->layer, moe->rank, ids, moe->T);
     sy_dispatch_start(moe);
     return sy_exchange_rows(moe, err);
 }
 
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err)
 {
+    if (moe->across.on)
+        return sy_across_combine(moe, err);
     /* Nothing will be computed. */
     moe->n_pending = 0;
     return sy_exchange_results(moe, moe->rows_in, err);

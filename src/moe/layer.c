@@ -4,11 +4,12 @@
  *   h ──> router ──> plan ──> dispatch ──> experts, shared ──> combine ──> x
  *                              └── chunks travel while tiles are computed ──┘
  *
- * On a GPU that has all experts whole.c takes all of it in one call. Elsewhere the kernels up to the plan can be recorded: they
- * are a part of their own.
+ * On a GPU that has all experts whole.c takes all of it in one call, and on GPUs that write to each other's memory across.c
+ * in two, if tokens are few. Elsewhere the kernels up to the plan can be recorded: they are a part of their own.
  */
 #include "base/clock.h"
 #include "base/range.h"
+#include "moe/across.h"
 #include "moe/moe.h"
 #include "moe/whole.h"
 
@@ -107,11 +108,15 @@ enum sy_status sy_moe_answer(struct sy_moe *moe, int layer, const struct sy_laye
 {
     moe->layer = layer;
     moe->T = T;
-    moe->sequence++;
+    if (moe->across.on) {
+        sy_across_run(moe, layer, weights, h, T, x);
+        return SY_OK;
+    }
     if (sy_moe_records(moe)) {
         sy_whole_run(moe, layer, weights, h, T, x);
         return SY_OK;
     }
+    moe->sequence++;
     enum sy_status st = sy_router_wait(moe, err);
     if (st)
         return st;

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "moe/across.h"
 #include "moe/batch.h"
 #include "moe/whole.h"
 #include "moe/wire.h"
@@ -32,6 +33,7 @@ void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy
     transport->ahead_rows[SY_LANE_DISPATCH] = (size_t)sy_ahead_rows(config) + rows;
     transport->ahead_rows[SY_LANE_COMBINE] = SY_WAITING_ROWS + rows;
     transport->window_bytes = ((size_t)n_ranks * T + T * (size_t)config->rule.top_k) * row;
+    transport->window_bytes += sy_across_window_bytes(config, n_ranks);
 }
 
 /* Largest number of experts that this rank has in any layer. */
@@ -101,6 +103,7 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
     total[SY_PLACE_HOST] += sy_plan_bytes(config->max_tokens, config->rule.top_k, moe->n_ranks);
     if (sy_whole_fits(config, moe->n_ranks))
         total[SY_PLACE_DEVICE] += sy_whole_bytes(config);
+    total[SY_PLACE_DEVICE] += sy_across_bytes(config, moe->rank, moe->n_ranks);
     if (arenas)
         sy_plan_init(&moe->plan, config->max_tokens, config->rule.top_k, moe->n_ranks, &arenas[SY_PLACE_HOST]);
 }
@@ -149,6 +152,8 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
     moe->max_slots = max_slots(config->placement, moe->rank);
     sy_moe_mark(moe);
     st = sy_whole_fits(config, moe->n_ranks) ? sy_whole_init(moe, err) : SY_OK;
+    if (!st && sy_across_bytes(config, moe->rank, moe->n_ranks))
+        st = sy_across_init(moe, err);
     if (st) {
         sy_moe_destroy(moe);
         return st;
@@ -159,7 +164,17 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
 
 bool sy_moe_records(const struct sy_moe *moe)
 {
-    return moe->whole.workspace && !moe->in_turn;
+    return (moe->whole.workspace && !moe->in_turn) || moe->across.on;
+}
+
+enum sy_status sy_moe_begin_step(struct sy_moe *moe, int T, struct sy_error *err)
+{
+    return sy_across_agree(moe, T, err);
+}
+
+enum sy_status sy_moe_wait(struct sy_moe *moe, struct sy_error *err)
+{
+    return moe->across.on ? sy_across_wait(moe, err) : SY_OK;
 }
 
 enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err)
@@ -167,7 +182,7 @@ enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err)
     const struct sy_moe_config *config = &moe->config;
 
     if (!moe->whole.workspace)
-        return SY_OK;
+        return sy_across_count(moe, err);
     config->kernels->copy(config->queue, moe->whole.n_active_seen, moe->whole.n_active, sizeof(uint64_t));
     enum sy_status st = config->kernels->queue_sync(config->queue, err);
     moe->work.n_experts = *moe->whole.n_active_seen;

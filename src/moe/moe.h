@@ -156,6 +156,19 @@ struct sy_moe {
         uint64_t *n_active, *n_active_seen; /* experts that had rows, since the start; and the host's copy */
     } whole;
 
+    /* Where layers of few tokens go from device to device (across.h); workspace is NULL elsewhere. On the device */
+    struct {
+        bool on;                       /* the layers of this step do */
+        struct sy_moe_window own, *windows; /* [R] */
+        void *workspace;
+        uint8_t *tables;               /* of each layer's experts here */
+        int32_t *homes;                /* [layers][E][2] */
+        int32_t *ids;                  /* [tokens, K] */
+        uint8_t *own_rows;             /* [tokens, D] of the wire type, for the shared expert */
+        uint64_t *counts, counted[4];  /* of work, since the start; and up to when work was brought up to date */
+    } across;
+    uint64_t stored_bytes;             /* rows and results that the device stored at other ranks */
+
     struct sy_moe_times times;
     struct sy_moe_work work;
     uint64_t wire_bytes_planned;
@@ -170,7 +183,14 @@ size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks);
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **moe, struct sy_error *err);
 void sy_moe_destroy(struct sy_moe *moe);
 
-/* Whether layers need nothing of the host while they run, so that their calls can be recorded. */
+/* Before a step of T tokens. Collective over the ranks. Errors: as sy_group_allgather(). */
+enum sy_status sy_moe_begin_step(struct sy_moe *moe, int T, struct sy_error *err);
+
+/* Where the device waits for other ranks, wait until all that was asked of the queue is done: at the end of a step, and before
+ * anything else in it that would wait without a deadline. Errors: SY_ERR_PEER. */
+enum sy_status sy_moe_wait(struct sy_moe *moe, struct sy_error *err);
+
+/* Whether layers of this step need nothing of the host while they run, so that their calls can be recorded. */
 bool sy_moe_records(const struct sy_moe *moe);
 
 /* Bring work up to date where the backend counts. Errors: as its queue_sync(). */
@@ -213,9 +233,11 @@ enum sy_status sy_exchange_rows(struct sy_moe *moe, struct sy_error *err);
 /* Every pair's result to its source, and all of this rank's tokens here; rows holds them as the pairs say, but for those of
  * this rank's own tokens, which are in results already. */
 enum sy_status sy_exchange_results(struct sy_moe *moe, const uint8_t *rows, struct sy_error *err);
-/* For measurements of the exchange alone: */
-/* The T rows of sy_dispatch_own() go to the experts of ids [T, K]; returns when all rows for this rank's experts are here. */
-enum sy_status sy_exchange_dispatch(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err);
+/* For measurements of the exchange alone, by the way that layers of so few tokens take: */
+/* What comes next is of T tokens, whose experts are ids [T, K]. */
+enum sy_status sy_exchange_ready(struct sy_moe *moe, int layer, const int32_t *ids, int T, struct sy_error *err);
+/* The rows of sy_dispatch_own() go to the experts of the same ids; returns when all rows for this rank's experts are here. */
+enum sy_status sy_exchange_dispatch(struct sy_moe *moe, const int32_t *ids, struct sy_error *err);
 /* Every expert returns the rows that it got; results [T * K] hold those of other ranks' experts when this returns. */
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err);
 

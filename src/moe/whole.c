@@ -14,21 +14,29 @@ static const struct sy_expert_weights *any_expert(const struct sy_residency *res
     return NULL;
 }
 
-bool sy_whole_fits(const struct sy_moe_config *config, int n_ranks)
+bool sy_whole_one_type(const struct sy_moe_config *config)
 {
     const struct sy_residency *residency = config->residency;
     const struct sy_expert_weights *first = residency ? any_expert(residency) : NULL;
 
-    if (!config->kernels->moe_run || n_ranks > 1 || config->in_turn || config->reverse_k || config->wire != SY_BF16 ||
-        !first)
-        return false;
-    for (int i = 0; i < residency->n_layers * residency->max_slots; i++) {
+    for (int i = 0; first && i < residency->n_layers * residency->max_slots; i++) {
         const struct sy_expert_weights *expert = &residency->experts[i];
         if (expert->gate_up.n &&
             (expert->gate_up.dtype != first->gate_up.dtype || expert->down.dtype != first->gate_up.dtype))
             return false;
     }
-    return true;
+    return first != NULL;
+}
+
+enum sy_dtype sy_whole_type(const struct sy_moe_config *config)
+{
+    return any_expert(config->residency)->gate_up.dtype;
+}
+
+bool sy_whole_fits(const struct sy_moe_config *config, int n_ranks)
+{
+    return config->kernels->moe_run && n_ranks == 1 && !config->in_turn && !config->reverse_k &&
+           config->wire == SY_BF16 && sy_whole_one_type(config);
 }
 
 static struct sy_moe_shape shape_of(const struct sy_moe_config *config, int T)
@@ -38,7 +46,7 @@ static struct sy_moe_shape shape_of(const struct sy_moe_config *config, int T)
                                  .F = config->expert_width,
                                  .E = config->rule.n_experts,
                                  .K = config->rule.top_k,
-                                 .w_dtype = any_expert(config->residency)->gate_up.dtype};
+                                 .w_dtype = sy_whole_type(config)};
 }
 
 static size_t table_bytes(const struct sy_moe_config *config)

@@ -11,6 +11,10 @@
 /* Whether this rank's layers can run so: the backend can, there are no other ranks, and experts are all of one type. */
 bool sy_whole_fits(const struct sy_moe_config *config, int n_ranks);
 
+/* Whether this rank has experts, and all are of one type; which. */
+bool sy_whole_one_type(const struct sy_moe_config *config);
+enum sy_dtype sy_whole_type(const struct sy_moe_config *config);
+
 /* Bytes on the device. */
 size_t sy_whole_bytes(const struct sy_moe_config *config);
 

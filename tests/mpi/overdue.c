@@ -55,7 +55,9 @@ static void test_silence(struct sy_group *group, enum sy_transport_choice choice
 
     if (rank != SILENT) {
         sy_group_set_timeout(group, SHORT_MS);
-        enum sy_status st = sy_exchange_dispatch(moe, 0, ids[rank], rank ? 2 : 6, &err);
+        enum sy_status st = sy_exchange_ready(moe, 0, ids[rank], rank ? 2 : 6, &err);
+        if (!st)
+            st = sy_exchange_dispatch(moe, ids[rank], &err);
         sy_group_set_timeout(group, LONG_MS);
         snprintf(text, sizeof text, "dispatch layer 0: no progress for 300 ms, waiting for tokens from rank 2 (%.100s)",
                  host);
