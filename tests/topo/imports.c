@@ -196,7 +196,7 @@ static void test_perlmutter(struct sy_buf *text)
     ok(every_pair(c, 100e9), "the graph's paths too");
     bool reversed = true, rated = true;
     for (int i = 0; i < 4; i++) {
-        char id[16];
+        char id[32];
         snprintf(id, sizeof id, "n.gpu%d", i);
         reversed = reversed && numa_of(c, id) == 3 - i;
         for (int k = 0; k < 4; k++)
