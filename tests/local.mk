@@ -2,8 +2,8 @@
 # tests/local.mk - every test speaks TAP and is started by tests/run.sh
 #
 # A test in C is one line in a list below and its sources, for example
-#     sy_unit_tests += %D%/unit/json.t
-#     tests_unit_json_t_SOURCES = %D%/unit/json.c
+#     sy_unit_tests += %D%/unit/options.t
+#     tests_unit_options_t_SOURCES = %D%/unit/options.c
 # It is linked with tests/tap.c and everything but src/cli/main.c. A name that ends in .npN.t runs on N ranks; its variable is
 # spelt tests_mpi_NAME_np2_t_SOURCES. A shell test is an executable file NAME.t in a list.
 

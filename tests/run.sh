@@ -43,6 +43,10 @@ case $test in
 */*) ;;
 *) test=./$test ;;
 esac
+[ -e "$test" ] || {
+    echo "run.sh: $test is not here: call it in the build folder, where make check-programs makes the tests in C" >&2
+    exit 127
+}
 # shellcheck disable=SC2086 # wrap and MPIRUN are commands with arguments
 if [ -n "$n" ]; then
     timeout -k 10 "$limit" $MPIRUN -n "$n" $wrap "$test" "$@" </dev/null

@@ -61,9 +61,9 @@ OMPI_MCA_plm_rsh_agent="$SY_SRCDIR/tests/net/agent.sh"
 export PATH TMPDIR SY_NET OMPI_MCA_pml OMPI_MCA_plm_rsh_agent
 mkdir "$SY_NET"
 
-net_failed() { # WHY: what a command of ip or tc said comes after it
+net_failed() { # WHY: what a command of ip, tc or mount said comes after it
     # shellcheck disable=SC2034 # for tests
-    net_why="$1: $(tail -n 1 "$SY_NET/log" 2>/dev/null)"
+    net_why="$1: $(grep -v 'dmesg(1)' "$SY_NET/log" 2>/dev/null | tail -n 1)"
     return 1
 }
 
