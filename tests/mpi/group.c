@@ -376,6 +376,32 @@ static void test_idle(struct sy_group *group)
     sy_buf_fini(&buf);
 }
 
+/* Every third rank is on a node of its part; then all that looks at nodes is tried again. */
+static void test_part(struct sy_group *group)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    int before[size], n_nodes = 0;
+    bool held = true;
+
+    for (int r = 0; r < size; r++)
+        before[r] = sy_group_node_of(group, r);
+    enum sy_status status = sy_group_part(group, 100 - rank % 3, &err);
+    for (int r = 0; r < size; r++) {
+        bool first = true;
+        for (int s = 0; s < size; s++) {
+            bool together = before[r] == before[s] && r % 3 == s % 3;
+            held = held && (sy_group_node_of(group, r) == sy_group_node_of(group, s)) == together;
+            first = first && !(together && s < r);
+        }
+        n_nodes += first;
+    }
+    ok_all(status == SY_OK && held && sy_group_n_nodes(group) == n_nodes, "a node is parted, into %d: %s", n_nodes,
+           err.text);
+    test_who(group);
+    test_barrier(group);
+    test_share(group);
+}
+
 int main(int argc, char **argv)
 {
     struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
@@ -391,6 +417,7 @@ int main(int argc, char **argv)
     test_share(group);
     test_share_private(group);
     test_idle(group);
+    test_part(group);
     if (size > 1) {
         test_deadline(group);
         test_order(group);
