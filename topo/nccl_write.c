@@ -163,10 +163,11 @@ static void put_switch(struct writer *w, int i, int depth)
     put(w, depth, "</pci>");
 }
 
-/* What nobody places is put beside the first NUMA node: NCCL has no other place. A NIC is put beside each, as NCCL does. */
-static bool is_at(const struct sy_view_place *at, int numa, int upstream, bool is_nic)
+/* What nobody places is put beside the first NUMA node: NCCL has no other place. A NIC without address is put beside each,
+ * as NCCL does. */
+static bool is_at(const struct sy_view_place *at, int numa, int upstream, bool anywhere)
 {
-    return at->upstream == upstream && (upstream >= 0 || at->numa == numa || (at->numa < 0 && (is_nic || numa == 0)));
+    return at->upstream == upstream && (upstream >= 0 || at->numa == numa || (at->numa < 0 && (anywhere || numa == 0)));
 }
 
 static void put_below(struct writer *w, int numa, int upstream, int depth)
@@ -178,7 +179,7 @@ static void put_below(struct writer *w, int numa, int upstream, int depth)
         if (is_at(&w->view->gpus[i], numa, upstream, false))
             put_gpu(w, i, depth);
     for (int i = 0; i < w->view->n_nics; i++)
-        if (is_at(&w->view->nics[i].at, numa, upstream, true))
+        if (is_at(&w->view->nics[i].at, numa, upstream, !w->view->nics[i].pci[0]))
             put_nic(w, i, depth);
 }
 

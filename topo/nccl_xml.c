@@ -237,7 +237,9 @@ static int add_nic(struct sy_nccl_reader *r, const struct sy_nccl_open *open, co
             sy_nccl_say(r, SY_FINDING_NOTE, 0, 0,
                         "%.60s stands under a second <cpu> (the first time in line %d): it counts once",
                         named ? device : open->pci, nic->at.line);
-            nic->at.numa = -1;
+            /* What has an address has one place, the first. */
+            if (!nic->pci[0])
+                nic->at.numa = -1;
         }
         if (named || !nic->device[0] || !device[0])
             return i;
