@@ -2,7 +2,7 @@
  * mutations.c - the examples with random typing errors: each is accepted, or refused with its line
  *
  * What is wrong may show only where it is used; then a note has the line. For a line that is missing it is enough that something
- * has a place, since what is missing has none.
+ * has a place (where it is used), since what is missing has none.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +92,23 @@ static bool names_line(const char *said, const char *file, int line)
     return false;
 }
 
+/* Does each line begin with a place, "FILE:LINE:COLUMN: ", but for one that counts what is not shown? */
+static bool all_placed(const char *said)
+{
+    const char *next;
+
+    for (const char *at = said; *at; at = next) {
+        const char *colon = strchr(at, ':');
+        int line, column, n = 0;
+        next = at + strcspn(at, "\n");
+        next += *next != 0;
+        bool placed = colon && sscanf(colon, ":%d:%d: %n", &line, &column, &n) == 2 && n && line > 0 && column > 0;
+        if (!placed && !strstr(at, " more error"))
+            return false;
+    }
+    return *said;
+}
+
 static bool check(struct testrand *rand, const char *path, const char *text)
 {
     struct mutant m = mutate(rand, text);
@@ -104,7 +121,7 @@ static bool check(struct testrand *rand, const char *path, const char *text)
     sy_report_print(report, &said);
     bool held = !sy_report_n_errors(report);
     if (!held)
-        held = m.deleted ? strchr((char *)said.data, ':') != NULL : names_line((char *)said.data, path, m.line);
+        held = all_placed((char *)said.data) && (m.deleted || names_line((char *)said.data, path, m.line));
     if (!held)
         diag("%s: %s: %s", strrchr(path, '/'), m.what, said.len ? (char *)said.data : "nothing said");
     sy_cluster_destroy(c);
