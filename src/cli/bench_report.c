@@ -21,6 +21,9 @@ static const char *plural(int n)
 
 static enum sy_status open_file(const char *path, int flags, int *fd, struct sy_error *err)
 {
+    *fd = -1;
+    if (!strcmp(path, "-"))
+        return sy_error_set(err, SY_ERR_USAGE, "--json: expected a file, found \"-\": standard output has the tables");
     *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
     return *fd < 0 ? sy_error_errno(err, SY_ERR_IO, "--json: cannot open %s", path) : SY_OK;
 }

@@ -98,6 +98,10 @@ static bool render(const struct sy_summary *s, const struct sy_buf *more, struct
 
 static enum sy_status open_file(const char *path, int flags, int *fd, struct sy_error *err)
 {
+    *fd = -1;
+    if (!strcmp(path, "-"))
+        return sy_error_set(err, SY_ERR_USAGE,
+                            "--summary: expected a file, found \"-\": standard output has the results");
     *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
     return *fd < 0 ? sy_error_errno(err, SY_ERR_IO, "--summary: cannot open %s", path) : SY_OK;
 }

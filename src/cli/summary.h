@@ -20,7 +20,7 @@ struct sy_summary {
 void sy_summary_print(const struct sy_summary *summary);
 
 /* Whether it can be written to path, which is made if it is not there: to be known before hours of work, not after.
- * path NULL: none is wanted. Errors: SY_ERR_IO. */
+ * path NULL: none is wanted. Errors: SY_ERR_IO, SY_ERR_USAGE. */
 enum sy_status sy_summary_try(const char *path, struct sy_error *err);
 
 /* Write it to path as one JSON object; more is text to put in behind the other members (",\"name\":..."), or NULL. */

@@ -228,4 +228,5 @@ wrong 74 "cannot open" tokenizer --model "$demo" --in "$SY_TMP/no-such-file"
 wrong 65 "context is 4096" model --shape olmoe --layers 1 --vocab 64 --probe-bytes 2M --prefill 5000 --decode none
 wrong 71 "are free; take a smaller shape" model --shape mixtral-8x22b --layers 1 --probe-bytes 100000G
 wrong 74 "cannot open" model --json "$SY_TMP/no/such/file"
+wrong 64 "--json: expected a file, found \"-\"" model --json -
 done_testing

@@ -134,6 +134,8 @@ for command in "run -p a" "score -i $demo/heldout.jsonl -o -"; do
     is "$command: a summary that cannot be written: exit code" "$rc" 74
     has "$command: message" "$(said)" "--summary: cannot open $SY_TMP/no/such/summary"
     is "$command: nothing was done before" "$(shown)" ""
+    # shellcheck disable=SC2086 # words
+    wrong "--summary: expected a file, found \"-\"" $command -m "$demo" --summary -
 done
 
 # ---- flag, environment, file, default ----
