@@ -6,13 +6,24 @@
 
 #include "moe/moe.h"
 
-/* Most rows of one batch: bounds the buffers of activations and results. Results for others leave when their batch is done,
- * so with several ranks a batch is smaller; small ones cost experts with many rows some speed. */
-#define SY_BATCH_ROWS        512
-#define SY_BATCH_ROWS_SHARED 128
+/* Most rows of one batch: bounds the buffers of activations and results. On a device a batch costs a wait of the host. */
+static inline int sy_batch_rows(const struct sy_moe_config *config)
+{
+    return config->kernels->on_device ? 8192 : 512;
+}
+
+/* The same where results leave for other ranks when their batch is done, so that these need not wait long for the first;
+ * small batches cost experts with many rows some speed. */
+static inline int sy_batch_rows_shared(const struct sy_moe_config *config)
+{
+    return config->kernels->on_device ? 4096 : 128;
+}
 
 /* Most rows whose results wait for their peers' credit, and one batch more of this rank's own meanwhile. */
-#define SY_WAITING_ROWS (SY_BATCH_ROWS + SY_BATCH_ROWS_SHARED)
+static inline int sy_waiting_rows(const struct sy_moe_config *config)
+{
+    return sy_batch_rows(config) + sy_batch_rows_shared(config);
+}
 
 /* Weights are most of what a layer reads, and an expert that runs apart for the rows of others, or before all have come,
  * will have them read again. So it does so only with this many rows, and before all have come only when nothing has moved

@@ -41,7 +41,7 @@ static void take(struct sy_moe *moe, struct sy_pending *pending, struct sy_tile 
 /* Rows of a batch at most. */
 static int batch_rows(const struct sy_moe *moe)
 {
-    return moe->n_ranks > 1 && !moe->in_turn ? SY_BATCH_ROWS_SHARED : SY_BATCH_ROWS;
+    return moe->n_ranks > 1 && !moe->in_turn ? sy_batch_rows_shared(&moe->config) : sy_batch_rows(&moe->config);
 }
 
 /* Make tiles, behind the n_out rows that wait, of slots that have at least min_rows of first: with all rows there whose are
@@ -87,7 +87,7 @@ static enum sy_status compute(struct sy_moe *moe, int n_tiles, int begin, struct
 static int choose_batch(struct sy_moe *moe, bool moved, int64_t now_ns)
 {
     int n_waiting = moe->n_out_used > moe->n_out ? moe->n_out_used : moe->n_out, n_tiles = 0;
-    bool arrived = sy_dispatch_arrived(moe), room = n_waiting + batch_rows(moe) <= SY_BATCH_ROWS;
+    bool arrived = sy_dispatch_arrived(moe), room = n_waiting + batch_rows(moe) <= sy_batch_rows(&moe->config);
 
     if (!arrived && (moved || now_ns - moe->arrival_ns < SY_PATIENCE_NS))
         return 0;

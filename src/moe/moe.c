@@ -15,6 +15,11 @@ static size_t row_bytes(const struct sy_moe_config *config)
     return (size_t)config->hidden * sy_dtype_bytes(config->wire);
 }
 
+static size_t less(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport)
 {
     size_t rows = (size_t)config->chunk_rows, pairs = rows * (size_t)config->rule.top_k, row = row_bytes(config);
@@ -31,7 +36,8 @@ void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy
     /* Beside what is stored, of which chunks do not tell yet, that of chunks on their way and of one that fills. */
     rows *= (size_t)transport->n_slots + 1;
     transport->ahead_rows[SY_LANE_DISPATCH] = (size_t)sy_ahead_rows(config) + rows;
-    transport->ahead_rows[SY_LANE_COMBINE] = SY_WAITING_ROWS + rows;
+    transport->ahead_rows[SY_LANE_COMBINE] =
+        less((size_t)sy_waiting_rows(config), (size_t)n_ranks * T * (size_t)config->rule.top_k) + rows;
     transport->window_bytes = ((size_t)n_ranks * T + T * (size_t)config->rule.top_k) * row;
     transport->window_bytes += sy_across_window_bytes(config, n_ranks);
 }
@@ -56,6 +62,7 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
     size_t K = (size_t)config->rule.top_k, E = (size_t)config->rule.n_experts, F = (size_t)config->expert_width;
     size_t slots = (size_t)max_slots(config->placement, moe->rank), row = moe->rows.row_bytes;
     size_t pairs = R * T * (K < slots ? K : slots);
+    size_t batch = less((size_t)sy_batch_rows(config), pairs), waiting = less((size_t)sy_waiting_rows(config), pairs);
 
     moe->max_pairs = (int)pairs;
     total[SY_PLACE_DEVICE] = total[SY_PLACE_HOST] = 0;
@@ -79,14 +86,14 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
         TAKE_DEVICE(moe->shared, T * (size_t)config->hidden);
         TAKE_DEVICE(moe->shared_gate, T);
     }
-    TAKE(moe->batch_rows, SY_WAITING_ROWS);
-    TAKE_DEVICE(moe->batch_in, SY_BATCH_ROWS * row);
-    TAKE_DEVICE(moe->act, SY_BATCH_ROWS * F * sy_dtype_bytes(config->wire));
-    TAKE(moe->out, SY_BATCH_ROWS * row);
+    TAKE(moe->batch_rows, waiting);
+    TAKE_DEVICE(moe->batch_in, batch * row);
+    TAKE_DEVICE(moe->act, batch * F * sy_dtype_bytes(config->wire));
+    TAKE(moe->out, batch * row);
     if (config->in_turn)
         TAKE(moe->kept, pairs * row);
-    TAKE(moe->out_at, SY_WAITING_ROWS);
-    TAKE(moe->out_pair, SY_WAITING_ROWS);
+    TAKE(moe->out_at, waiting);
+    TAKE(moe->out_pair, waiting);
     TAKE(moe->staged_index, R * C);
     TAKE(moe->staged_from, R * C);
     TAKE(moe->staged_rows, R * C * row);
