@@ -360,7 +360,8 @@ static void begin_nvlink(struct sy_nccl_reader *r, const char **attributes, cons
 
 static void begin_net(struct sy_nccl_reader *r, const char **attributes, const struct sy_nccl_open *open)
 {
-    const char *name = attribute(attributes, "name"), *guid = attribute(attributes, "guid");
+    const char *guid = attribute(attributes, "guid");
+    char name[sizeof((struct sy_view_nic *)NULL)->device] = "";
     int64_t speed = number(r, attributes, "speed", 0);
 
     for (int d = r->depth - 1; d > 0 && r->open[d].kind != NCCL_CPU; d--)
@@ -369,13 +370,14 @@ static void begin_net(struct sy_nccl_reader *r, const char **attributes, const s
         sy_nccl_say(r, SY_FINDING_ERROR, 0, 0, "%s is a GPU and cannot be a NIC", open->pci);
         return;
     }
-    int i = add_nic(r, open, name ? name : "");
+    take(attributes, "name", name, sizeof name);
+    int i = add_nic(r, open, name);
     if (i < 0)
         return;
     struct sy_view_nic *nic = &r->xml->views[r->view]->nics[i];
     /* One without a name is another port of a NIC that may have one. */
-    if (name && *name)
-        snprintf(nic->device, sizeof nic->device, "%s", name);
+    if (*name)
+        memcpy(nic->device, name, sizeof nic->device);
     if (guid && strtoull(guid, NULL, 16))
         snprintf(nic->guid, sizeof nic->guid, "%s", guid);
     /* Mb/s; what is not told is not zero. */
