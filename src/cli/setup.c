@@ -413,6 +413,7 @@ static void let_others_speak(const struct sy_setup *setup)
 
 void sy_setup_die(struct sy_setup *setup, const struct sy_error *err)
 {
+    sy_group_give_up(setup->group);
     /* From here on rank 0 speaks for itself only. */
     sy_log_init(SY_LOG_ERROR, setup->rank, setup->n_ranks, sy_group_host(setup->group, setup->rank));
     sy_log_lines(SY_LOG_ERROR, err->text, err->lines);

@@ -26,6 +26,7 @@ struct sy_group {
     int64_t timeout_ms;
     uint64_t epoch;
     struct sy_mover *movers;
+    bool given_up; /* sy_group_give_up() */
     int n_nodes;
     int *node_of;           /* [size] */
     char (*host)[HOST_MAX]; /* [size] */
@@ -289,11 +290,19 @@ void sy_group_fini(struct sy_group *group)
     group_free(group);
 }
 
+void sy_group_give_up(struct sy_group *group)
+{
+    if (!group || group->given_up)
+        return;
+    group->given_up = true;
+    if (group->n_nodes > 1)
+        sy_launcher_outlive(LAUNCHER_S);
+}
+
 void sy_group_abort(struct sy_group *group, int exit_code)
 {
     fflush(NULL);
-    if (group && group->n_nodes > 1)
-        sy_launcher_outlive(LAUNCHER_S);
+    sy_group_give_up(group);
     watchdog_begin(ABORT_S, exit_code, "");
     for (struct sy_mover *mover = group ? group->movers : NULL; mover; mover = mover->next)
         if (mover->end)

@@ -28,7 +28,11 @@ enum sy_status sy_group_part(struct sy_group *group, int part, struct sy_error *
 /* End MPI. NULL is fine. */
 void sy_group_fini(struct sy_group *group);
 
-/* End all ranks of the job now with this exit code. Does not return. */
+/* Said once, before a rank says why it ends the job: from here on another rank's end may take this one with it at any moment,
+ * and a launcher that waits for a node that does not answer must be ended all the same (launcher.c). NULL is fine. */
+void sy_group_give_up(struct sy_group *group);
+
+/* End all ranks of the job now with this exit code, given up or not. Does not return. */
 void sy_group_abort(struct sy_group *group, int exit_code) __attribute__((noreturn));
 
 void sy_group_set_timeout(struct sy_group *group, int64_t timeout_ms);
