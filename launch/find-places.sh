@@ -30,6 +30,7 @@ read_hosts() { # LIST
     set -f -- $1
     IFS=$old_ifs
     set +f
+    [ $# -gt 0 ] || fail 64 "no hosts: --hosts names none"
     for item in "$@"; do
         slots=1
         case $item in

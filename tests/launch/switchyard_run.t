@@ -306,6 +306,14 @@ for list in "" - 1- 1,,2 ,1 "1," a 1-2-3 1:2; do
 done
 printf 'nd0 slots=2\nnd1 cores=1\n' >wrong
 refused "cores of some ranks" 64 "wrong: 1 of 3 ranks have cores=" --hostfile wrong doctor
+refused "an empty list of hosts" 64 "no hosts: --hosts names none" --hosts "" doctor
+if [ -d /sys/class/net ]; then
+    refused "a network that there is not" 64 "--interface nowhere0,nowhere1: $(uname -n) has no such network; it has " \
+        --interface nowhere0,nowhere1 doctor
+else
+    skip "a network that there is not" "this system does not tell its networks"
+fi
+refused "a folder in place of the program" 64 "--program $TMPDIR: there is no such program" --program "$TMPDIR" doctor
 refused "slots" 64 "--hosts: \"nd0:x\": expected HOST or HOST:RANKS" --hosts nd0:x doctor
 refused "a host like an option" 64 "--hosts: \"-oProxyCommand=x\" is no name of a host" --hosts=-oProxyCommand=x doctor
 refused "too many ranks" 64 "4 ranks are wanted, and there is room for 3: nd0 2, nd1 1" -n 4 --hosts nd0:2,nd1 doctor
