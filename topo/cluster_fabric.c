@@ -203,11 +203,11 @@ static bool check_members(struct sy_reader *r, const struct sy_yaml *at, const s
             return false;
         }
         if (fabric_of[members[i]]) {
-            const struct sy_fabric *other = &c->fabrics[fabric_of[members[i]] - 1];
-            bool same = fabric_of[members[i]] - 1 == c->n_fabrics;
-            sy_reader_error(r, at, "'%s' is in %s", text, same ? "this fabric twice" : "two fabrics");
-            if (!same)
-                sy_source_note(r, other->from, "it is in '%s' already", sy_cluster_text(c, other->name));
+            int other = fabric_of[members[i]] - 1;
+            sy_reader_error(r, at, "'%s' is in %s", text, other == c->n_fabrics ? "this fabric twice" : "two fabrics");
+            if (other != c->n_fabrics)
+                sy_source_note(r, c->fabrics[other].from, "it is in '%s' already",
+                               sy_cluster_text(c, c->fabrics[other].name));
             return false;
         }
         fabric_of[members[i]] = c->n_fabrics + 1;

@@ -172,6 +172,7 @@ enum sy_status sy_hwloc_gpus(hwloc_topology_t topology, struct sy_view *view, st
     qsort(nvml->gpus, (size_t)nvml->n_gpus, sizeof *nvml->gpus, by_bus);
     if (!nvml->n_gpus)
         return SY_OK;
+    view->xgmi = !nvidia;
     if (!read_matrix(topology, "NVLinkBandwidth", view) && !read_matrix(topology, "XGMIBandwidth", view))
         sy_findings_add(findings, SY_FINDING_NOTE, NULL, "there is no matrix %s",
                         nvidia ? "NVLinkBandwidth: whether NVLinks join the GPUs is unknown (hwloc makes one from 2.12 "

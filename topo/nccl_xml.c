@@ -259,10 +259,15 @@ static int add_nic(struct sy_nccl_reader *r, const struct sy_nccl_open *open, co
     return view->n_nics++;
 }
 
+static bool is_amd(const char *vendor)
+{
+    return vendor && strtoul(vendor, NULL, 16) == 0x1002;
+}
+
 /* Display and 3D controllers, and AMD's accelerators. */
 static bool is_gpu(uint32_t cls, const char *vendor)
 {
-    return cls >> 16 == 0x03 || (cls >> 16 == 0x12 && vendor && strtoul(vendor, NULL, 16) == 0x1002);
+    return cls >> 16 == 0x03 || (cls >> 16 == 0x12 && is_amd(vendor));
 }
 
 static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
@@ -285,12 +290,14 @@ static void begin_pci(struct sy_nccl_reader *r, const char **attributes, struct 
     open->cls = cls ? (uint32_t)strtoul(cls, NULL, 16) : 0;
     open->told = open->cls;
     read_port(r, attributes, open);
-    if (is_gpu(open->cls, attribute(attributes, "vendor")))
+    if (is_gpu(open->cls, attribute(attributes, "vendor"))) {
+        r->xml->views[r->view]->xgmi |= is_amd(attribute(attributes, "vendor"));
         add_gpu(r, open);
-    else if (open->cls >> 8 == 0x0604)
+    } else if (open->cls >> 8 == 0x0604) {
         add_switch(r, open);
-    else if (open->cls >> 16 == 0x02)
+    } else if (open->cls >> 16 == 0x02) {
         add_nic(r, open, "");
+    }
 }
 
 static void begin_gpu(struct sy_nccl_reader *r, const char **attributes, struct sy_nccl_open *open)
@@ -314,6 +321,7 @@ static void begin_gpu(struct sy_nccl_reader *r, const char **attributes, struct 
     }
     /* Of AMD's GPUs sm is the number of compute units. */
     gpu->sm = !gcn && sm > 0 && sm < 1000 ? (int32_t)sm : -1;
+    r->xml->views[r->view]->xgmi |= gcn != NULL;
     if (gcn)
         snprintf(gpu->name, sizeof gpu->name, "%s%.60s", isdigit((unsigned char)*gcn) ? "gfx" : "", gcn);
     /* A dump has all links of a GPU that it has looked at. */

@@ -22,7 +22,7 @@ struct sy_view_numa {
     int number; /* the system's, which may have gaps */
     int n_cores;
     uint64_t bytes, l2_bytes, l3_bytes; /* memory; caches, all of a level together */
-    char cpus[512]; /* "0-15,32" */
+    char cpus[512];                     /* "0-15,32" */
     int line, column;
 };
 
@@ -46,7 +46,7 @@ struct sy_view_nic {
     double port_bw;                     /* one direction, bytes/s */
     int number;                         /* the source's own; -1 */
     bool rdma;
-    int rail, plane;                    /* where they are told; -1 */
+    int rail, plane; /* where they are told; -1 */
     struct sy_view_place at;
 };
 
@@ -59,7 +59,7 @@ struct sy_view {
     struct sy_view_nic nics[SY_VIEW_NICS_MAX];
     struct sy_nvml nvml;
     struct sy_view_place gpus[SY_NVML_GPUS_MAX]; /* as nvml.gpus */
-    bool xgmi;                                   /* the links between GPUs are AMD's */
+    bool xgmi;                                   /* GPUs, and the links between them, are AMD's */
 };
 
 struct sy_view *sy_view_create(void);
