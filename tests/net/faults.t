@@ -57,6 +57,22 @@ says "cut off: why the launcher had to be killed" "switchyard: mpirun (process [
 ok "cut off: nothing is left on either side" wait_for 10 deserted || diag "$(net_pids 0) and $(net_pids 1)"
 net_link 1 up
 
+net_place 2 1
+begin=$(date +%s)
+# shellcheck disable=SC2086 # MPIRUN is a command with arguments
+(
+    sleep 2
+    net_link 1 down
+    echo
+) | timeout -k 5 30 $MPIRUN -n 2 "$SY_BUILDDIR/tests/mpi/fault_job" ended 0 >"$SY_TMP/err" 2>&1
+is "ended by another: exit code" "$?" 137
+says "ended by another: why the launcher had to be killed" "switchyard: mpirun (process [0-9]* on nd0) has not ended"
+ok "ended by another: within 12 s" test $(($(date +%s) - begin)) -le 12
+net_link 1 up
+net_kill 0
+net_kill 1
+net_place 2 2
+
 # Open MPI's daemons notice a cut by themselves while nothing is on its way between them.
 begin=$(date +%s)
 (
