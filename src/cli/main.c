@@ -107,9 +107,14 @@ static void read_arguments(struct sy_cli *cli, int argc, char **argv)
     enum sy_status st = sy_options_parse(sy_settings_table, (int)cli->command, argc - 1, argv + 1, env,
                                          sy_settings_config, &cli->settings, &cli->options, &cli->err);
 
-    if (!st && sy_options_n_rest(cli->options)) {
+    const char *word = strchr(cli->word, '=');
+    if (!st && word && strcmp(word + 1, cli->settings.measure))
+        st = sy_error_set(&cli->err, SY_ERR_USAGE, "bench %s: --measure %s says something else", word + 1,
+                          cli->settings.measure);
+    else if (!st && sy_options_n_rest(cli->options))
         st = sy_error_set(&cli->err, SY_ERR_USAGE, "%s: unexpected argument \"%.200s\"; options begin with --", argv[1],
                           sy_options_rest(cli->options, 0));
+    if (st) {
         sy_options_destroy(cli->options);
         cli->options = NULL;
     }

@@ -198,6 +198,8 @@ wrong() { # EXIT-CODE MESSAGE-PART ARGUMENT...
 }
 
 wrong 64 "say what to measure"
+wrong 64 "bench model: --measure layer says something else" model --measure layer
+wrong 64 "bench: unexpected argument \"layer\"" model layer
 wrong 64 "ceilings|layer|model" speed
 wrong 64 "did you mean olmoe" model --shape olmo
 wrong 64 "--layers 9: shape small has 8" model --layers 9
