@@ -77,7 +77,8 @@ enum sy_status sy_combine_push(struct sy_moe *moe, bool *moved, struct sy_error 
 {
     int64_t begin_ns = sy_clock_ns();
 
-    for (int p = 0; p < moe->n_ranks; p++) {
+    for (int i = 0; i < moe->n_ranks - 1; i++) {
+        int p = moe->order[i];
         const struct sy_peer_state *peer = &moe->peers[p];
         bool final = peer->received_last && peer->n_returned == peer->n_incoming;
         /* Only full and final chunks travel, so that their number follows from the plan alone. */

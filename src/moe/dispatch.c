@@ -85,10 +85,11 @@ static void ask_for_copies(struct sy_moe *moe)
 {
     const struct sy_moe_config *config = &moe->config;
 
-    for (int p = 0; p < moe->n_ranks; p++) {
+    for (int i = 0; i < moe->n_ranks - 1; i++) {
+        int p = moe->order[i];
         struct sy_peer_state *peer = &moe->peers[p];
         int n = moe->plan.row_first[p + 1] - peer->asked, most, together;
-        if (p == moe->rank || !n || peer->asked > peer->written)
+        if (!n || peer->asked > peer->written)
             continue;
         most = sy_fabric_room(config->fabric, p, SY_LANE_DISPATCH, &together);
         most = most < sy_ahead_rows(config) ? most : sy_ahead_rows(config);
@@ -238,9 +239,8 @@ static enum sy_status push(struct sy_moe *moe, bool *pushed, struct sy_error *er
     }
     if (sy_fabric_on_device(moe->config.fabric) && (st = write_on_device(moe, err)))
         return st;
-    /* Each rank starts with its right neighbour, so that not all send to rank 0 first. */
-    for (int i = 1; i < moe->n_ranks; i++) {
-        int p = (moe->rank + i) % moe->n_ranks;
+    for (int i = 0; i < moe->n_ranks - 1; i++) {
+        int p = moe->order[i];
         if (!moe->peers[p].may_send || !stored(moe, p))
             continue;
         st = push_chunk(moe, p, err);

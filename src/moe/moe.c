@@ -75,6 +75,7 @@ static void lay_out(struct sy_moe *moe, struct sy_arena *arenas, size_t total[SY
     TAKE_DEVICE(moe->weights, T * K);
     TAKE(moe->ids, T * K);
     TAKE(moe->whole.n_active_seen, 1);
+    TAKE(moe->order, R);
     TAKE(moe->peers, R);
     TAKE(moe->incoming, R);
     TAKE(moe->pairs, pairs);
@@ -133,6 +134,15 @@ size_t sy_moe_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
     return total[SY_PLACE_DEVICE] + total[SY_PLACE_HOST];
 }
 
+static void order_peers(struct sy_moe *moe, const struct sy_group *group)
+{
+    int node_of[moe->n_ranks];
+
+    for (int p = 0; p < moe->n_ranks; p++)
+        node_of[p] = sy_group_node_of(group, p);
+    sy_plan_peers(moe->rank, moe->n_ranks, node_of, moe->order);
+}
+
 enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe **out, struct sy_error *err)
 {
     const struct sy_group *group = sy_fabric_group(config->fabric);
@@ -152,6 +162,7 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
         return st;
     }
     lay_out(moe, moe->arenas, total);
+    order_peers(moe, group);
     moe->rows_in = sy_fabric_window(config->fabric);
     moe->results = moe->rows_in + (size_t)moe->n_ranks * (size_t)config->max_tokens * moe->rows.row_bytes;
     moe->in_turn = config->in_turn;

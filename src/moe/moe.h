@@ -102,6 +102,7 @@ struct sy_moe {
     uint8_t *rows_in;           /* [R, max_tokens] rows of the wire type; this rank's own T are its part */
     uint8_t *results;           /* [max_tokens * K] rows of the wire type */
 
+    int *order;                  /* [R - 1] of other ranks, in which they are served (sy_plan_peers()) */
     struct sy_peer_state *peers; /* [R] */
     int *incoming;              /* [R] pairs that each peer sent, for the plan's formula */
     struct sy_pair *pairs;      /* [R * max_tokens * min(K, El)] */

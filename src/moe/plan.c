@@ -94,6 +94,18 @@ void sy_plan_make(struct sy_plan *plan, const struct sy_placement *placement, in
     }
 }
 
+void sy_plan_peers(int rank, int n_ranks, const int *node_of, int *peers)
+{
+    int n = 0;
+
+    for (int near = 0; near < 2; near++)
+        for (int i = 1; i < n_ranks; i++) {
+            int p = (rank + i) % n_ranks;
+            if ((node_of[p] == node_of[rank]) == (near != 0))
+                peers[n++] = p;
+        }
+}
+
 int sy_plan_n_rows(const struct sy_plan *plan, int rank)
 {
     return plan->row_first[rank + 1] - plan->row_first[rank];

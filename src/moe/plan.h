@@ -37,6 +37,10 @@ void sy_plan_init(struct sy_plan *plan, int max_tokens, int top_k, int n_ranks, 
 void sy_plan_make(struct sy_plan *plan, const struct sy_placement *placement, int layer, int source, const int32_t *ids,
                   int T);
 
+/* The order in which `rank` serves the other n_ranks - 1: those of other nodes first, whose rows take longest, and among both
+ * from its right neighbour on, so that not all send to one at first. node_of: [n_ranks] */
+void sy_plan_peers(int rank, int n_ranks, const int *node_of, int *peers);
+
 /* Rows and pairs for one rank. */
 int sy_plan_n_rows(const struct sy_plan *plan, int rank);
 int sy_plan_n_pairs(const struct sy_plan *plan, int rank);

@@ -94,6 +94,30 @@ static void one_case(struct testrand *rand, int E, int R, int K, int T, bool all
     free(ids);
 }
 
+/* Each other rank once; none of this node before one of another; else each begins behind itself. */
+static void test_peers(struct testrand *rand)
+{
+    int node_of[16], peers[16], R = 1 + (int)(testrand_next(rand) % 16),
+                                rank = (int)(testrand_next(rand) % (uint64_t)R);
+    bool right = true;
+    unsigned seen = 1u << rank;
+
+    for (int p = 0; p < R; p++)
+        node_of[p] = (int)(testrand_next(rand) % 3);
+    sy_plan_peers(rank, R, node_of, peers);
+    for (int i = 0; i < R - 1 && right; i++) {
+        bool near = node_of[peers[i]] == node_of[rank], after = false;
+        right = peers[i] >= 0 && peers[i] < R && !(seen >> peers[i] & 1);
+        seen |= right ? 1u << peers[i] : 0;
+        for (int j = 0; j < i; j++) {
+            bool before_near = node_of[peers[j]] == node_of[rank];
+            after = (peers[j] - rank + R) % R > (peers[i] - rank + R) % R;
+            right = right && before_near <= near && !(before_near == near && after);
+        }
+    }
+    ok(right && seen == (1u << R) - 1, "order of peers of rank %d of %d", rank, R);
+}
+
 int main(void)
 {
     struct testrand rand = testrand_begin();
@@ -103,6 +127,8 @@ int main(void)
         int R = 1 + (int)(testrand_next(&rand) % (E < 8 ? (uint64_t)E : 8));
         one_case(&rand, E, R, K, i % 4 == 0 ? i % 3 : (int)(testrand_next(&rand) % 100), i % 5 == 0);
     }
+    for (int i = 0; i < 20; i++)
+        test_peers(&rand);
     done();
     return tap_exit();
 }
