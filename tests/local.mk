@@ -222,12 +222,13 @@ EXTRA_DIST += %D%/chat/make_expected.py
 
 # The command line: what stands between a file of requests and the session.
 sy_unit_tests += %D%/unit/batch.t %D%/unit/completion.t %D%/unit/idset.t %D%/unit/reader.t \
-	%D%/unit/render.t %D%/unit/writer.t
+	%D%/unit/render.t %D%/unit/site.t %D%/unit/writer.t
 tests_unit_batch_t_SOURCES = %D%/unit/batch.c
 tests_unit_completion_t_SOURCES = %D%/unit/completion.c
 tests_unit_idset_t_SOURCES = %D%/unit/idset.c
 tests_unit_reader_t_SOURCES = %D%/unit/reader.c $(sy_folder)
 tests_unit_render_t_SOURCES = %D%/unit/render.c
+tests_unit_site_t_SOURCES = %D%/unit/site.c $(sy_folder)
 tests_unit_writer_t_SOURCES = %D%/unit/writer.c $(sy_folder)
 
 # Whole runs of the program, with small programs that look into what it writes.
