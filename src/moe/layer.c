@@ -5,7 +5,7 @@
  *                              └── chunks travel while tiles are computed ──┘
  *
  * On a GPU that has all experts whole.c takes all of it in one call, and on GPUs that write to each other's memory across.c
- * in two, if tokens are few. Elsewhere the kernels up to the plan can be recorded: they are a part of their own.
+ * in three, if tokens are few. Elsewhere the kernels up to the plan can be recorded: they are a part of their own.
  */
 #include "base/clock.h"
 #include "base/range.h"
