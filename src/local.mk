@@ -91,7 +91,7 @@ libchat_a_SOURCES = \
 
 # Groups of ranks, agreement, transports.
 libcomm_a_SOURCES = \
-	%D%/comm/carried.c %D%/comm/carried.h \
+	%D%/comm/carried.c %D%/comm/carried.h %D%/comm/carried_private.h \
 	%D%/comm/collective.c \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
@@ -101,6 +101,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/mailbox.c %D%/comm/mailbox.h \
 	%D%/comm/mpi.c \
 	%D%/comm/ring.c %D%/comm/ring.h \
+	%D%/comm/rounds.c \
 	%D%/comm/share.c \
 	%D%/comm/shm.c \
 	%D%/comm/transport.h

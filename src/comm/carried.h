@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * carried.h - private to src/comm: windows in memory of devices, to which a courier carries rows
+ * carried.h - private to src/comm: windows in memory of devices, to which rows are carried
  *
  * Rows for a peer's window are stored in a ring on this rank's device; a chunk says how many of the oldest ones it tells of, and
- * where they belong. They go in rounds. In each a rank says to all others, in memory that the ranks of the node share, how many
- * rows of each lane it has for them; when all have said so each asks the courier for one exchange, which brings rows to the
- * same place of a ring on the peer's device, and then to their places in its window. A rank begins a round when it has rows, and
- * takes part when another has begun it, so all exchange in one order and none waits for another in a circle. A chunk is given
- * out when its rows are in place.
+ * where they belong. A carrier brings them to the same place of a ring on the peer's device, from where they go to their places in
+ * its window. A chunk is given out when its rows are in place.
  *
  * Counts of rows only grow; row n of a ring of N lies at n % N.
  */
@@ -24,18 +21,23 @@
 
 struct sy_carried;
 
-/* The next chunk of a lane from a peer, as the transport that chunks go by has it. */
-struct sy_carried_chunks {
+/* How rows go, in carried_private.h: */
+struct sy_carrier;
+extern const struct sy_carrier sy_carrier_rounds; /* by a courier, between ranks of one node */
+
+struct sy_carried_way {
+    const struct sy_carrier *carrier;
+    const struct sy_courier *courier;
+    /* The next chunk of a lane from a peer, as the transport that chunks go by has it. */
     enum sy_status (*poll)(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                            struct sy_error *err);
     void *ctx;
 };
 
-/* Collective; what fails on one rank fails on all. All ranks are of one node. Errors: SY_ERR_USAGE when there is no library, or
- * ranks share a device; SY_ERR_SYSTEM for memory; SY_ERR_PEER. */
+/* Collective; what fails on one rank fails on all. Errors: SY_ERR_USAGE when there is no library, or ranks share a device that may
+ * not; SY_ERR_SYSTEM for memory; SY_ERR_PEER. */
 enum sy_status sy_carried_open(struct sy_group *group, const struct sy_transport_config *config,
-                               const struct sy_carried_chunks *chunks, struct sy_carried **carried,
-                               struct sy_error *err);
+                               const struct sy_carried_way *way, struct sy_carried **carried, struct sy_error *err);
 /* Collective, as sy_lent_close(). NULL is taken, on all ranks. */
 void sy_carried_close(struct sy_carried *carried);
 
@@ -51,10 +53,10 @@ void *sy_carried_place(struct sy_carried *carried, int peer, enum sy_lane lane, 
 #define SY_CARRIED_IOV 3
 
 /* What is to follow the bytes of a chunk that tells of the n oldest rows; and then that it was put. Errors: SY_ERR_INTERNAL
- * for more than were stored. */
+ * for more than were stored. SY_AGAIN: not now. */
 enum sy_status sy_carried_trail(struct sy_carried *carried, int peer, enum sy_lane lane, int n,
                                 struct iovec iov[SY_CARRIED_IOV], struct sy_error *err);
-void sy_carried_put(struct sy_carried *carried, int peer, enum sy_lane lane, int n);
+enum sy_status sy_carried_put(struct sy_carried *carried, int peer, enum sy_lane lane, int n, struct sy_error *err);
 
 enum sy_status sy_carried_poll(struct sy_carried *carried, int peer, enum sy_lane lane, const void **data,
                                size_t *bytes, struct sy_error *err);

@@ -42,13 +42,13 @@ struct sy_fabric {
     struct sy_arena arena;
     void *block; /* that the arenas of this node lie in; NULL: they do not */
     size_t block_bytes;
-    bool lent;                /* the arena is a transport's */
-    struct sy_lent *windows;  /* in memory of devices; NULL: they are in the arenas, or */
+    bool lent;                  /* the arena is a transport's */
+    struct sy_lent *windows;    /* in memory of devices; NULL: they are in the arenas, or */
     struct sy_carried *carried; /* in memory of devices, by a courier */
-    uint64_t window_bytes;    /* written to other ranks' there */
-    struct sy_error unshared; /* why the ranks of this node share no memory */
-    struct sy_error no_ucx;   /* why ucx was not taken between nodes */
-    struct sy_error no_ipc;   /* why ipc was not taken between ranks on GPUs */
+    uint64_t window_bytes;      /* written to other ranks' there */
+    struct sy_error unshared;   /* why the ranks of this node share no memory */
+    struct sy_error no_ucx;     /* why ucx was not taken between nodes */
+    struct sy_error no_ipc;     /* why ipc was not taken between ranks on GPUs */
     char description[900];
 };
 
@@ -267,14 +267,14 @@ static enum sy_status poll_chunk(void *ctx, int peer, enum sy_lane lane, const v
 /* Chunks that go by shm tell a courier what it is to carry. Collective. */
 static enum sy_status open_carried(struct sy_fabric *fabric, struct sy_error *err)
 {
-    struct sy_carried_chunks chunks = {poll_chunk, fabric};
+    struct sy_carried_way way = {&sy_carrier_rounds, fabric->config.courier, poll_chunk, fabric};
 
     for (int lane = 0; lane < SY_N_LANES; lane++) {
         size_t more = sy_carried_trailer_bytes(&fabric->config);
         fabric->config.chunk_bytes[lane] += more;
         fabric->config.brief_bytes[lane] += fabric->config.brief_bytes[lane] ? more : 0;
     }
-    return sy_carried_open(fabric->group, &fabric->config, &chunks, &fabric->carried, err);
+    return sy_carried_open(fabric->group, &fabric->config, &way, &fabric->carried, err);
 }
 
 /* Windows in memory of devices, which every rank then has. Where ranks may choose they do without when they cannot. Collective,
@@ -543,7 +543,7 @@ enum sy_status sy_fabric_put_rows(struct sy_fabric *fabric, int peer, enum sy_la
         status = put(fabric, peer, lane, all, n_iov + SY_CARRIED_IOV, err);
     }
     if (status == SY_OK)
-        sy_carried_put(fabric->carried, peer, lane, n_rows);
+        status = sy_carried_put(fabric->carried, peer, lane, n_rows, err);
     return status;
 }
 
