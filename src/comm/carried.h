@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * carried.h - private to src/comm: windows in memory of devices, to which rows are carried
  *
- * Rows for a peer's window are stored in a ring on this rank's device; a chunk says how many of the oldest ones it tells of, and
- * where they belong. A carrier brings them to the same place of a ring on the peer's device, from where they go to their places in
- * its window. A chunk is given out when its rows are in place.
+ * Rows for a peer's window are stored in a ring on this rank's device; a chunk says how many of the oldest ones it tells of,
+ * and where they belong. A carrier brings them to the same place of a ring on the peer's device, from where they go to their
+ * places in its window. A chunk is given out when its rows are in place.
  *
  * Counts of rows only grow; row n of a ring of N lies at n % N.
  */
@@ -34,8 +34,8 @@ struct sy_carried_way {
     void *ctx;
 };
 
-/* Collective; what fails on one rank fails on all. Errors: SY_ERR_USAGE when there is no library, or ranks share a device that may
- * not; SY_ERR_SYSTEM for memory; SY_ERR_PEER. */
+/* Collective; what fails on one rank fails on all. Errors: SY_ERR_USAGE when there is no library, or ranks share a device that
+ * may not; SY_ERR_SYSTEM for memory; SY_ERR_PEER. */
 enum sy_status sy_carried_open(struct sy_group *group, const struct sy_transport_config *config,
                                const struct sy_carried_way *way, struct sy_carried **carried, struct sy_error *err);
 /* Collective, as sy_lent_close(). NULL is taken, on all ranks. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier, direct.c by MPI
+ * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier
  *
- * carried.c keeps rings, windows and chunks; a way, the carrier, brings rows from a ring on one device to the same place of a ring
- * on another.
+ * carried.c keeps rings, windows and chunks; a way, the carrier, brings rows from a ring on one device to the same place of a
+ * ring on another.
  */
 #ifndef SY_COMM_CARRIED_PRIVATE_H
 #define SY_COMM_CARRIED_PRIVATE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rounds.c - rows carried by a courier, in rounds of all ranks of a node
  *
- * In each round a rank says to all others, in memory that the ranks of the node share, how many rows of each lane it has for them;
- * when all have said so each asks the courier for one exchange. A rank begins a round when it has rows, and takes part when
+ * In each round a rank says to all others, in memory that the ranks of the node share, how many rows of each lane it has for
+ * them; when all have said so each asks the courier for one exchange. A rank begins a round when it has rows, and takes part when
  * another has begun it, so all exchange in one order and none waits for another in a circle.
  */
 #include <stdatomic.h>
