@@ -133,7 +133,8 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "\n"
         "Shapes: small (8 layers, hidden 1024, 32 experts top-4), olmoe (OLMoE-1B-7B),\n"
         "slice (8 layers and a sixth of the vocabulary of Qwen3-30B-A3B), qwen3-30b-a3b,\n"
-        "qwen3-235b-a22b, qwen3-coder-480b-a35b, mixtral-8x7b, mixtral-8x22b. --layers and\n"
+        "qwen3-235b-a22b, qwen3-coder-480b-a35b, mixtral-8x7b, mixtral-8x22b,\n"
+        "deepseek-v3-experts (4 layers of its routed experts, for bench layer). --layers and\n"
         "--vocab cut one that does not fit into memory.\n",
         "  switchyard bench ceilings\n"
         "  switchyard bench model --shape olmoe --decode 1,8,32 --json olmoe.json\n"

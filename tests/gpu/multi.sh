@@ -142,10 +142,13 @@ measure_overlap() {
     line ""
     line "overlap of a layer on $most ranks (1: the shorter of exchange and computing is hidden whole)"
     for transport in $near; do
-        SY_RUN_TIMEOUT=90 switchyard_ranks "$most" bench layer --shape qwen3-30b-a3b --layers 4 --reps 3 \
-            --transport "$transport" --tokens $((128 * most)),$((2048 * most))
-        is "$most ranks, $transport: bench layer" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-        sed -n "s/^layer  *\([0-9]*\)  *\(exchange alone.*\)/$transport, \1 tokens: \2/p" "$SY_TMP/out" >>"$table"
+        for shape in qwen3-30b-a3b deepseek-v3-experts; do
+            SY_RUN_TIMEOUT=90 switchyard_ranks "$most" bench layer --shape "$shape" --layers 2 --reps 3 \
+                --transport "$transport" --tokens $((128 * most)),$((1024 * most)),$((4096 * most))
+            is "$most ranks, $transport: bench layer of $shape" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
+            line "$shape, $transport"
+            sed -n "s/^layer  *\([0-9]*\)  *\(exchange alone.*\)/\1 tokens: \2/p" "$SY_TMP/out" >>"$table"
+        done
     done
 }
 
