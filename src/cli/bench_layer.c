@@ -58,6 +58,8 @@ static enum sy_status round_of_layers(struct sy_bench *bench, int T, struct sy_b
     setup->kernels->probe(sy_session_queue(setup->session), SY_PROBE_READ, bench->probe.buffer, bench->probe.bytes, 1);
     enum sy_status st = setup->kernels->queue_sync(sy_session_queue(setup->session), err);
     if (!st)
+        st = sy_session_moe_begin(setup->session, T, err);
+    if (!st)
         st = sy_group_barrier(setup->group, err);
     sy_session_mark(setup->session);
     sy_session_own(setup->session, &before);
@@ -65,7 +67,7 @@ static enum sy_status round_of_layers(struct sy_bench *bench, int T, struct sy_b
     for (int layer = 0; layer < L && !st; layer++)
         st = sy_session_moe_layer(setup->session, layer, job->rows, T, job->sums, err);
     if (!st)
-        st = setup->kernels->queue_sync(sy_session_queue(setup->session), err);
+        st = sy_session_moe_end(setup->session, err);
     mine->seconds += (double)(sy_clock_ns() - begin_ns) * 1e-9;
     sy_session_own(setup->session, &after);
     sy_bench_add_own(mine, &before, &after);

@@ -517,6 +517,18 @@ struct sy_queue *sy_session_queue(const struct sy_session *session)
     return session->queue;
 }
 
+enum sy_status sy_session_moe_begin(struct sy_session *session, int T, struct sy_error *err)
+{
+    return sy_moe_begin_step(session->moe, T, err);
+}
+
+enum sy_status sy_session_moe_end(struct sy_session *session, struct sy_error *err)
+{
+    enum sy_status st = sy_moe_wait(session->moe, err);
+
+    return st ? st : session->config.kernels->queue_sync(session->queue, err);
+}
+
 enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
                                     struct sy_error *err)
 {
@@ -525,7 +537,7 @@ enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const
 
 bool sy_session_moe_records(const struct sy_session *session)
 {
-    return sy_moe_records(session->moe);
+    return session->n_ranks == 1 && sy_moe_records(session->moe);
 }
 
 void sy_session_moe_from(struct sy_session *session, enum sy_moe_from from)

@@ -198,12 +198,17 @@ enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *mo
 /* The queue on which its kernels run, for use between steps. */
 struct sy_queue *sy_session_queue(const struct sy_session *session);
 
-/* One MoE layer on rows of the caller's, T <= max_tokens: x[t] += experts of h[t], both [T, D]. Collective, between steps.
- * Errors: as sy_moe_layer(). */
+/* Before MoE layers on rows of the caller's, T <= max_tokens, and after them, when all that they ask for is done. Collective,
+ * between steps. Errors: as sy_moe_layer(). */
+enum sy_status sy_session_moe_begin(struct sy_session *session, int T, struct sy_error *err);
+enum sy_status sy_session_moe_end(struct sy_session *session, struct sy_error *err);
+
+/* One of them: x[t] += experts of h[t], both [T, D]. */
 enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const float *h, int T, float *x,
                                     struct sy_error *err);
 
-/* Whether layers can be recorded (kernels.h), and what they begin with from here on, SY_MOE_FROM_HIDDEN unless said otherwise;
+/* Whether the caller may record layers (kernels.h), for which there must be no other rank, and what they begin with from here
+ * on, SY_MOE_FROM_HIDDEN unless said otherwise;
  * the others take what a layer before left. */
 bool sy_session_moe_records(const struct sy_session *session);
 void sy_session_moe_from(struct sy_session *session, enum sy_moe_from from);
