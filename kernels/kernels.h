@@ -331,27 +331,44 @@ struct sy_moe_run {
 /* What one rank lets the others write, as addresses of this rank's device; zeroed at first. */
 struct sy_moe_window {
     void *rows;        /* [n_ranks][rows_each][D] BF16: of each rank's tokens */
-    int32_t *slots;    /* [n_ranks][most][K] the expert of this window's rank that a row goes to, or -1 */
-    int32_t *n_tokens; /* [n_ranks] */
-    uint32_t *arrived; /* [2][n_ranks] 1 once all of a rank's rows, of its results, are here; 0 when that is seen */
-    void *results;     /* [most * K][D] BF16 */
+    int32_t *slots;    /* [n_ranks][rows_each][K] the expert of this window's rank that a row goes to, or -1 */
+    int32_t *n_tokens; /* [pieces_most][n_ranks] */
+    uint32_t *arrived; /* [2][pieces_most][n_ranks] 1 once all rows, all results of a rank's piece are here; 0
+                        * when that is seen */
+    void *results;     /* [rows_each * K][D] BF16 */
 };
 
-/* A layer of experts that are spread over ranks whose devices write to each other's memory. Letters: R ranks, `most` tokens
- * of each in a step. */
+/* A layer of experts that are spread over ranks whose devices write to each other's memory, in pieces of up to `most` tokens
+ * of each rank, the same on all; a call is of one piece. */
 #define SY_ACROSS_RANKS_MAX   64
 #define SY_ACROSS_CHOICES_MAX 32 /* K */
+#define SY_ACROSS_PIECES_MAX  32
 
 struct sy_moe_across {
-    /* Of this rank's tokens, from hidden states; ids too on the device. shape.T may be 0. table: of this rank's experts, in
-     * order of slots. n_active: [3] more are counted: pairs computed here, and rows and results stored at other ranks. */
+    /* Of this rank's tokens of the piece, whose experts are chosen; ids too on the device. shape.T may be 0. table: of this
+     * rank's experts, in order of slots. n_active: [3] more are counted: pairs computed here, and rows and results stored at
+     * other ranks. */
     struct sy_moe_run run;
+    const void *rows; /* [T][D] BF16: what is sent; NULL: run.h, rounded */
     int rank, n_ranks, most, rows_each, n_slots;
+    int piece, n_pieces, pieces_most;
+    int first;  /* of its tokens, the same on all ranks */
+    bool many;  /* every rank has about `most`: experts' rows are put in order first; the workspace has room for them */
+    bool apart; /* results stay here until they are sent back; the workspace has room for them too */
     const struct sy_moe_window *windows; /* [R] on the device */
     struct sy_moe_window own;            /* the same of this rank */
     const int32_t *homes;                /* [E][2] rank and slot of each expert; on the device */
-    const void *rows;                    /* [T][D] BF16 where the exchange alone is measured: they are what is sent, for
-                                          * run.ids as given, experts return them, and they stay in own.results */
+};
+
+/* A layer's parts: all ranks ask for all pieces' SEND, RECEIVE, SORT, EXPERTS, in the order of the pieces, and then for FINISH;
+ * RETURN stands for EXPERTS where rows themselves are sent back, and comes behind it where results are apart. */
+enum sy_across_part {
+    SY_ACROSS_SEND,    /* store rows at their experts' ranks */
+    SY_ACROSS_RECEIVE, /* wait on the device until the rows of all ranks' piece are here */
+    SY_ACROSS_SORT,    /* bring them into the order of their experts */
+    SY_ACROSS_EXPERTS, /* multiply them, and store results at their tokens' ranks */
+    SY_ACROSS_RETURN,  /* store results that are apart there, else rows as they came */
+    SY_ACROSS_FINISH,  /* wait until all pieces' results are here, and combine them if x is not NULL; all tokens */
 };
 
 /* What a probe counts: bytes read, or multiplications and additions of a type's fastest product. */
@@ -500,14 +517,10 @@ struct sy_kernels {
     void (*moe_table)(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
     void (*moe_run)(struct sy_queue *q, const struct sy_moe_run *run);
 
-    /* The same over ranks (struct sy_moe_across): across_send() chooses experts and stores rows at their ranks;
-     * across_receive() waits on the device until all ranks' rows are here; across_finish() multiplies them, stores results at
-     * their tokens' ranks, waits for this rank's and combines them. All ranks call all three for every layer. across_bytes():
-     * of the workspace. NULL where devices do not write to each other's memory. */
+    /* The same over ranks, one part of it. across_bytes(): of the workspace. NULL where devices do not write to each other's
+     * memory. */
     size_t (*across_bytes)(const struct sy_moe_across *across);
-    void (*across_send)(struct sy_queue *q, const struct sy_moe_across *across);
-    void (*across_receive)(struct sy_queue *q, const struct sy_moe_across *across);
-    void (*across_finish)(struct sy_queue *q, const struct sy_moe_across *across);
+    void (*across)(struct sy_queue *q, const struct sy_moe_across *across, enum sy_across_part part);
     /* Whether all that was asked of q is done, or something went wrong; and a copy beside all queues, which may wait. */
     bool (*queue_done)(struct sy_queue *q);
     enum sy_status (*copy_now)(void *dst, const void *src, size_t bytes, struct sy_error *err);

@@ -108,9 +108,10 @@ tests_topo_placement_t_SOURCES = %D%/topo/placement.c
 tests_topo_places_t_SOURCES = %D%/topo/places.c
 
 # Kernels of every instruction set against the reference and against sums in double.
-sy_unit_tests += %D%/kernels/attention.t %D%/kernels/combine.t %D%/kernels/experts.t %D%/kernels/gemm.t \
-	%D%/kernels/heads.t %D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t %D%/kernels/picks.t \
-	%D%/kernels/probe.t %D%/kernels/router.t %D%/kernels/rows.t %D%/kernels/sequence.t
+sy_unit_tests += %D%/kernels/across.t %D%/kernels/attention.t %D%/kernels/combine.t %D%/kernels/experts.t \
+	%D%/kernels/gemm.t %D%/kernels/heads.t %D%/kernels/kv.t %D%/kernels/logits.t %D%/kernels/moe.t \
+	%D%/kernels/picks.t %D%/kernels/probe.t %D%/kernels/router.t %D%/kernels/rows.t %D%/kernels/sequence.t
+tests_kernels_across_t_SOURCES = %D%/kernels/across.c %D%/kernels/layer.h %D%/kernels/common.h
 tests_kernels_attention_t_SOURCES = %D%/kernels/attention.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_combine_t_SOURCES = %D%/kernels/combine.c %D%/kernels/common.h
 tests_kernels_experts_t_SOURCES = %D%/kernels/experts.c %D%/kernels/common.h
@@ -119,7 +120,7 @@ tests_kernels_heads_t_SOURCES = %D%/kernels/heads.c %D%/kernels/cache.h %D%/kern
 tests_kernels_kv_t_SOURCES = %D%/kernels/kv.c %D%/kernels/cache.h %D%/kernels/common.h
 tests_kernels_picks_t_SOURCES = %D%/kernels/picks.c %D%/kernels/common.h
 tests_kernels_logits_t_SOURCES = %D%/kernels/logits.c %D%/kernels/common.h
-tests_kernels_moe_t_SOURCES = %D%/kernels/moe.c %D%/kernels/common.h
+tests_kernels_moe_t_SOURCES = %D%/kernels/moe.c %D%/kernels/layer.h %D%/kernels/common.h
 tests_kernels_probe_t_SOURCES = %D%/kernels/probe.c
 tests_kernels_router_t_SOURCES = %D%/kernels/router.c %D%/kernels/common.h
 tests_kernels_rows_t_SOURCES = %D%/kernels/rows.c %D%/kernels/common.h

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * across.cu - one layer of experts that are spread over ranks, without a look from the host
  *
- *   logits ──> choose ──> send ──┐ rows of all ranks ┌──> sort ──> gate and up ──> down ──┐ results ┌──> combine
- *                                └─── (the stream waits) ────┘                                └─ (waits) ─┘
+ *   ids ──> send ──┐ rows of all ranks ┌──> sort ──> gate and up ──> down ──┐ results ┌──> combine
+ *                  └─── (the stream waits) ────┘                              └─ (waits) ─┘
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
  * stores each result where the token's rank wants it, over the link while others are multiplied. The last block of each says
  * at all ranks that this one's are there, in a word that the rank's stream waits for (a driver's wait, which lets ranks on
  * one device take turns) and clears.
  *
- * A word is not set again before it is cleared: rows of the next layer are sent when all results of this one are here, which
- * a rank sends after it has seen this rank's rows; and results of the next one after its rows, which are sent after this
- * rank has seen the results.
+ * Every piece has its own words. One is not set again before it is cleared: rows of the next layer are sent when all
+ * results of this one are here, which a rank sends after it has seen this rank's rows; and results of the next one after
+ * its rows, which are sent after this rank has seen the results.
  */
 #include <cuda.h>
 #include <string.h>
@@ -24,7 +24,7 @@
 #define SORT_THREADS 512
 
 struct across {
-    int T, D, E, K, R, rank, most, rows_each;
+    int T, D, E, K, R, rank, rows_each, first, piece, pieces_most;
     const struct sy_moe_window *windows;
     const int32_t *homes, *ids;
     const float *h;
@@ -35,6 +35,9 @@ struct across {
     uint32_t *x_rows; /* [pairs] */
     void **y_rows;    /* [pairs] */
     uint16_t *act;    /* [pairs][F] */
+    bool in_order;    /* rows of experts are put together first, as wide tiles want them */
+    bool apart;
+    uint16_t *sorted; /* [pairs][D] these, or results that are apart */
 };
 
 /* ---- the workspace ---- */
@@ -59,6 +62,10 @@ static size_t lay_out(const struct sy_moe_across *given, struct across *a)
     a->x_rows = (uint32_t *)sy_moe_take(base, &used, sizeof *a->x_rows * pairs);
     a->y_rows = (void **)sy_moe_take(base, &used, sizeof *a->y_rows * pairs);
     a->act = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)shape->F);
+    if (given->many)
+        a->sort.had = (bool *)sy_moe_take(base, &used, sizeof(bool) * slots);
+    if (given->many || given->apart)
+        a->sorted = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)shape->D);
     return used;
 }
 
@@ -71,7 +78,18 @@ size_t sy_cuda_across_bytes(const struct sy_moe_across *given)
     return lay_out(&sized, &a);
 }
 
-static struct across describe(const struct sy_moe_across *given)
+/* Rows of a tile: for this rank's tokens on each, or for many. Tiles beyond go through weights again, from the L2. */
+static int tile_rows_for(const struct sy_moe_across *given)
+{
+    const struct sy_moe_shape *shape = &given->run.shape;
+    int own = shape->T ? shape->T : 1, most = given->many ? SY_CUDA_TILE_ROWS : SY_CUDA_FEW_ROWS;
+    double pairs = (double)(given->many ? given->most : own) * given->n_ranks * shape->K;
+    int rows = sy_moe_tile_rows(pairs / shape->E);
+
+    return sy_cuda_tile_rows(rows < most ? rows : most);
+}
+
+static struct across describe(const struct sy_queue *q, const struct sy_moe_across *given)
 {
     const struct sy_moe_run *run = &given->run;
     struct across a;
@@ -83,8 +101,11 @@ static struct across describe(const struct sy_moe_across *given)
     a.K = run->shape.K;
     a.R = given->n_ranks;
     a.rank = given->rank;
-    a.most = given->most;
     a.rows_each = given->rows_each;
+    a.first = given->first;
+    a.piece = given->piece;
+    a.pieces_most = given->pieces_most;
+    a.apart = given->apart;
     a.windows = given->windows;
     a.homes = given->homes;
     a.ids = run->ids;
@@ -95,9 +116,10 @@ static struct across describe(const struct sy_moe_across *given)
     a.sort.E = given->n_slots;
     a.sort.n_active = a.counts;
     a.sort.n_rows = a.counts ? a.counts + 1 : NULL;
-    /* Other ranks may have more tokens or fewer; tiles beyond these go through weights again, from the L2. */
-    int rows = sy_moe_tile_rows((double)(a.T ? a.T : 1) * a.R * a.K / a.E);
-    a.sort.tile_rows = sy_cuda_tile_rows(rows < SY_CUDA_FEW_ROWS ? rows : SY_CUDA_FEW_ROWS);
+    a.sort.anew = !given->piece;
+    a.sort.tile_rows = tile_rows_for(given);
+    a.in_order = given->many && a.sort.tile_rows > SY_CUDA_FEW_ROWS && run->shape.w_dtype == SY_BF16 &&
+                 sy_cuda_has_wgmma(q);
     return a;
 }
 
@@ -123,7 +145,7 @@ static __device__ bool comes_last(uint32_t *counter)
 /* Tell rank p that this rank's rows (which: 0) or results (1) are there. */
 static __device__ void tell(const struct across &a, int p, int which)
 {
-    uint32_t *word = a.windows[p].arrived + which * a.R + a.rank;
+    uint32_t *word = a.windows[p].arrived + (which * a.pieces_most + a.piece) * a.R + a.rank;
 
     __threadfence_system();
     asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word) : "memory");
@@ -142,10 +164,10 @@ static __device__ __forceinline__ uint4 piece(const struct across &a, size_t at)
                       sy_narrow_bf16(g.z) | (uint32_t)sy_narrow_bf16(g.w) << 16);
 }
 
-static __device__ void send_token(const struct across &a, int t)
+/* Where the experts of token t are. Returns the ranks as bits. */
+static __device__ unsigned long long find_homes(const struct across &a, int t, int *home, int *slot)
 {
     __shared__ unsigned long long targets;
-    __shared__ int home[SY_ACROSS_CHOICES_MAX], slot[SY_ACROSS_CHOICES_MAX];
     int i = (int)threadIdx.x;
 
     if (i == 0)
@@ -158,19 +180,40 @@ static __device__ void send_token(const struct across &a, int t)
         atomicOr(&targets, 1ull << at[0]);
     }
     __syncthreads();
-    for (int j = i; j < a.R * a.K; j += THREADS) {
+    return targets;
+}
+
+/* Of token t, which `n_rows` other ranks get; by one thread. */
+static __device__ void count_sent(const struct across &a, const int *home, int n_rows)
+{
+    int n_results = 0;
+
+    if (!a.counts)
+        return;
+    for (int k = 0; k < a.K; k++)
+        n_results += home[k] != a.rank;
+    atomicAdd(&a.counts[2], (unsigned long long)n_rows);
+    atomicAdd(&a.counts[3], (unsigned long long)n_results);
+}
+
+static __device__ __forceinline__ size_t row_of(const struct across &a, int t)
+{
+    return (size_t)(a.rank * a.rows_each + a.first + t);
+}
+
+static __device__ void send_token(const struct across &a, int t)
+{
+    __shared__ int home[SY_ACROSS_CHOICES_MAX], slot[SY_ACROSS_CHOICES_MAX];
+    unsigned long long targets = find_homes(a, t, home, slot);
+
+    for (int j = (int)threadIdx.x; j < a.R * a.K; j += THREADS) {
         int p = j / a.K, k = j % a.K;
-        a.windows[p].slots[(size_t)(a.rank * a.most + t) * (size_t)a.K + (size_t)k] = home[k] == p ? slot[k] : -1;
+        a.windows[p].slots[row_of(a, t) * (size_t)a.K + (size_t)k] = home[k] == p ? slot[k] : -1;
     }
-    if (i == 0 && a.counts) {
-        int n_results = 0;
-        for (int k = 0; k < a.K; k++)
-            n_results += home[k] != a.rank;
-        atomicAdd(&a.counts[2], (unsigned long long)__popcll(targets & ~(1ull << a.rank)));
-        atomicAdd(&a.counts[3], (unsigned long long)n_results);
-    }
-    size_t row = (size_t)(a.rank * a.rows_each + t) * (size_t)a.D;
-    for (int d = i * 8; d < a.D; d += THREADS * 8) {
+    if (threadIdx.x == 0)
+        count_sent(a, home, __popcll(targets & ~(1ull << a.rank)));
+    size_t row = row_of(a, t) * (size_t)a.D;
+    for (int d = (int)threadIdx.x * 8; d < a.D; d += THREADS * 8) {
         uint4 narrow = piece(a, (size_t)t * (size_t)a.D + (size_t)d);
         for (unsigned long long left = targets; left; left &= left - 1)
             *(uint4 *)((uint16_t *)a.windows[__ffsll((long long)left) - 1].rows + row + (size_t)d) = narrow;
@@ -184,21 +227,14 @@ static __global__ void __launch_bounds__(THREADS) send_kernel(const struct acros
         send_token(a, (int)blockIdx.x);
     if (!comes_last(a.counter) || (int)threadIdx.x >= a.R)
         return;
-    a.windows[threadIdx.x].n_tokens[a.rank] = a.T;
+    a.windows[threadIdx.x].n_tokens[a.piece * a.R + a.rank] = a.T;
     tell(a, (int)threadIdx.x, 0);
 }
 
-void sy_cuda_across_send(struct sy_queue *q, const struct sy_moe_across *given)
+static void run_send(struct sy_queue *q, const struct across *a)
 {
-    const struct sy_moe_run *run = &given->run;
-    struct across a = describe(given);
-
     SY_RANGE("dispatch");
-    if (!sy_cuda_works(q))
-        return;
-    if (a.T && !a.rows)
-        sy_cuda_router(q, run->rule, run->router, run->h, a.T, run->logits, run->ids, run->weights);
-    sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a.T ? a.T : 1), THREADS, 0, a);
+    sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
 }
 
 /* ---- waiting ---- */
@@ -217,7 +253,7 @@ static memory_ops find_memory_ops(void)
     return found;
 }
 
-/* The stream goes on when all n words are 1, which become 0. */
+/* The stream goes on when all n <= SY_ACROSS_RANKS_MAX words are 1, which become 0. */
 static void wait_for(struct sy_queue *q, uint32_t *words, int n)
 {
     CUstreamBatchMemOpParams ops[2 * SY_ACROSS_RANKS_MAX];
@@ -255,12 +291,13 @@ struct arrivals {
     __device__ __forceinline__ int expert(int pair) const
     {
         int token = pair / a.K, r = rank_of(token);
-        return __ldcg(own.slots + (size_t)(r * a.most + token - first[r]) * (size_t)a.K + (size_t)(pair % a.K));
+        int row = r * a.rows_each + a.first + token - first[r];
+        return __ldcg(own.slots + (size_t)row * (size_t)a.K + (size_t)(pair % a.K));
     }
 
     __device__ __forceinline__ void put(int pair, int row) const
     {
-        int token = pair / a.K, r = rank_of(token), t = token - first[r];
+        int token = pair / a.K, r = rank_of(token), t = a.first + token - first[r];
         a.x_rows[row] = (uint32_t)(r * a.rows_each + t);
         a.y_rows[row] = (uint16_t *)a.windows[r].results + (size_t)(t * a.K + pair % a.K) * (size_t)a.D;
     }
@@ -271,7 +308,7 @@ static __device__ void find_first(const struct across &a, const struct sy_moe_wi
 {
     first[0] = 0;
     for (int r = 0; r < a.R; r++)
-        first[r + 1] = first[r] + __ldcg(own.n_tokens + r);
+        first[r + 1] = first[r] + __ldcg(own.n_tokens + a.piece * a.R + r);
 }
 
 /* One chunk is placed at once; several are counted (place: false) and then placed. */
@@ -289,8 +326,12 @@ template <bool PLACE> static __global__ void __launch_bounds__(SORT_THREADS) sor
     struct sy_sort sort = a.sort;
     sort.T = first[a.R];
     sort.n_chunks = (sort.T + SY_SORT_CHUNK - 1) / SY_SORT_CHUNK;
-    if (!PLACE && chunk == 0 && threadIdx.x == 0 && !sort.T)
-        *sort.n_tiles = 0;
+    if (!PLACE && chunk == 0 && !sort.T) {
+        for (int e = (int)threadIdx.x; e < sort.E && sort.had && sort.anew; e += SORT_THREADS)
+            sort.had[e] = false;
+        if (threadIdx.x == 0)
+            *sort.n_tiles = 0;
+    }
     if (chunk >= sort.n_chunks || (PLACE && sort.n_chunks == 1))
         return;
     struct arrivals pairs = {a, own, first};
@@ -318,29 +359,29 @@ static void run_half(struct sy_queue *q, const struct sy_moe_across *given, cons
     const struct sy_moe_run *run = &given->run;
     struct sy_cuda_group g = {};
     bool down = half == SY_DOWN;
-    int K = a->K < given->n_slots ? a->K : given->n_slots, pairs = a->R * a->most * K;
+    int K = a->K < given->n_slots ? a->K : given->n_slots, pairs = a->R * given->most * K;
 
     g.half = half;
     g.experts = (const struct sy_cuda_expert *)run->table;
     g.tiles = a->sort.tiles;
     g.n_tiles = a->sort.n_tiles;
-    g.n_tiles_most = given->n_slots + pairs / 8;
+    g.n_tiles_most = given->n_slots + pairs / a->sort.tile_rows;
     g.tile_rows = a->sort.tile_rows;
     g.w_dtype = run->shape.w_dtype;
     g.x_dtype = g.y_dtype = SY_BF16;
     g.n = down ? run->shape.D : run->shape.F;
     g.k = down ? run->shape.F : run->shape.D;
-    g.x = (const uint8_t *)(down ? (const void *)a->act : given->own.rows);
-    g.x_rows = down ? NULL : a->x_rows;
-    g.n_rows = down ? pairs : a->R * a->rows_each;
-    g.y = (uint8_t *)(down ? NULL : a->act);
-    g.y_rows = down ? a->y_rows : NULL;
+    g.x = (const uint8_t *)(down ? (const void *)a->act : a->in_order ? a->sorted : given->own.rows);
+    g.x_rows = down || a->in_order ? NULL : a->x_rows;
+    g.n_rows = g.x_rows ? a->R * a->rows_each : pairs;
+    g.y = (uint8_t *)(!down ? a->act : a->apart ? a->sorted : NULL);
+    g.y_rows = down && !a->apart ? a->y_rows : NULL;
     g.glu = run->glu;
     sy_cuda_group_run(q, &g);
 }
 
-/* Experts that return the rows that they get. */
-static __global__ void __launch_bounds__(THREADS) return_kernel(const struct across a)
+/* Rows of experts one behind the other; or these, or the rows as they came, to where results are wanted. */
+template <bool BACK> static __global__ void __launch_bounds__(THREADS) copy_kernel(const struct across a)
 {
     sy_begin();
     const struct sy_cuda_tile &last = a.sort.tiles[*a.sort.n_tiles - 1];
@@ -348,14 +389,14 @@ static __global__ void __launch_bounds__(THREADS) return_kernel(const struct acr
     int n = *a.sort.n_tiles ? last.row + last.n_rows : 0;
 
     for (int row = (int)blockIdx.x; row < n; row += (int)gridDim.x) {
-        const uint4 *from = (const uint4 *)(rows + (size_t)a.x_rows[row] * (size_t)a.D);
-        uint4 *to = (uint4 *)a.y_rows[row];
+        const uint16_t *came = rows + (size_t)a.x_rows[row] * (size_t)a.D;
+        uint16_t *sorted = a.sorted + (size_t)row * (size_t)a.D;
+        const uint4 *from = (const uint4 *)(BACK && a.apart ? sorted : came);
+        uint4 *to = (uint4 *)(BACK ? a.y_rows[row] : sorted);
         for (int i = (int)threadIdx.x; i < a.D / 8; i += THREADS)
             to[i] = __ldcg(from + i);
     }
 }
-
-/* ---- receive and finish ---- */
 
 /* Results are stored by the kernel before. */
 static __global__ void tell_kernel(const struct across a)
@@ -365,35 +406,68 @@ static __global__ void tell_kernel(const struct across a)
         tell(a, (int)threadIdx.x, 1);
 }
 
-void sy_cuda_across_receive(struct sy_queue *q, const struct sy_moe_across *given)
+static void run_tell(struct sy_queue *q, const struct across *a)
 {
-    struct across a = describe(given);
-
-    SY_RANGE("dispatch wait");
-    if (!sy_cuda_works(q))
-        return;
-    wait_for(q, given->own.arrived, a.R);
-    run_sort(q, given, &a);
+    sy_launch(q, "results of other ranks", tell_kernel, 1, SY_ACROSS_RANKS_MAX, 0, *a);
 }
 
-void sy_cuda_across_finish(struct sy_queue *q, const struct sy_moe_across *given)
+static void run_experts(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
+{
+    SY_RANGE("experts");
+    if (a->in_order)
+        sy_launch(q, "rows in order of experts", copy_kernel<false>, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
+    run_half(q, given, a, SY_GATE_UP);
+    run_half(q, given, a, SY_DOWN);
+    if (!a->apart)
+        run_tell(q, a);
+}
+
+static void run_return(struct sy_queue *q, const struct across *a)
+{
+    SY_RANGE("combine");
+    sy_launch(q, "rows back", copy_kernel<true>, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
+    run_tell(q, a);
+}
+
+static void run_finish(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
 {
     const struct sy_moe_run *run = &given->run;
-    struct across a = describe(given);
+    struct sy_cuda_combination c = {a->T,         a->D,        a->K,  (const uint16_t *)given->own.results,
+                                    run->weights, run->shared, run->x};
+
+    SY_RANGE("combine");
+    for (int i = 0; i < given->n_pieces; i++)
+        wait_for(q, given->own.arrived + (given->pieces_most + i) * a->R, a->R);
+    if (a->T && run->x)
+        sy_cuda_moe_combine(q, &c);
+}
+
+void sy_cuda_across(struct sy_queue *q, const struct sy_moe_across *given, enum sy_across_part part)
+{
+    struct across a = describe(q, given);
 
     if (!sy_cuda_works(q))
         return;
-    if (a.rows) {
-        sy_launch(q, "rows back", return_kernel, (unsigned)(4 * q->n_sms), THREADS, 0, a);
-    } else {
-        SY_RANGE("experts");
-        run_half(q, given, &a, SY_GATE_UP);
-        run_half(q, given, &a, SY_DOWN);
+    switch (part) {
+    case SY_ACROSS_SEND:
+        run_send(q, &a);
+        break;
+    case SY_ACROSS_RECEIVE: {
+        SY_RANGE("dispatch wait");
+        wait_for(q, given->own.arrived + a.piece * a.R, a.R);
+        break;
     }
-    sy_launch(q, "results of other ranks", tell_kernel, 1, SY_ACROSS_RANKS_MAX, 0, a);
-    wait_for(q, given->own.arrived + a.R, a.R);
-    const uint16_t *results = (const uint16_t *)given->own.results;
-    struct sy_cuda_combination c = {a.T, a.D, a.K, results, run->weights, run->shared, run->x};
-    if (a.T && !a.rows)
-        sy_cuda_moe_combine(q, &c);
+    case SY_ACROSS_SORT:
+        run_sort(q, given, &a);
+        break;
+    case SY_ACROSS_EXPERTS:
+        run_experts(q, given, &a);
+        break;
+    case SY_ACROSS_RETURN:
+        run_return(q, &a);
+        break;
+    case SY_ACROSS_FINISH:
+        run_finish(q, given, &a);
+        break;
+    }
 }

@@ -151,9 +151,7 @@ size_t sy_cuda_moe_bytes(const struct sy_moe_shape *shape);
 size_t sy_cuda_moe_table_bytes(int n_experts);
 void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int n_experts, void *table);
 size_t sy_cuda_across_bytes(const struct sy_moe_across *across);
-void sy_cuda_across_send(struct sy_queue *q, const struct sy_moe_across *across);
-void sy_cuda_across_receive(struct sy_queue *q, const struct sy_moe_across *across);
-void sy_cuda_across_finish(struct sy_queue *q, const struct sy_moe_across *across);
+void sy_cuda_across(struct sy_queue *q, const struct sy_moe_across *across, enum sy_across_part part);
 void sy_cuda_moe_run(struct sy_queue *q, const struct sy_moe_run *run);
 
 /* probe.cu */

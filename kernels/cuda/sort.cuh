@@ -17,6 +17,8 @@ struct sy_sort {
     struct sy_cuda_tile *tiles;
     int *n_tiles;
     unsigned long long *n_active, *n_rows; /* += experts that have rows; += rows; or NULL */
+    bool *had; /* [E] whether an expert had rows in an earlier piece of the same tokens; NULL: no pieces */
+    bool anew; /* this is the first piece */
 };
 
 /* Bytes of shared memory. */
@@ -75,6 +77,16 @@ static __device__ int sy_count_rows(const struct sy_sort &s, int chunk, int e, i
     return total;
 }
 
+/* Whether expert e has rows, n now, for the first time; by one thread. */
+static __device__ bool sy_is_new(const struct sy_sort &s, int e, int n)
+{
+    bool had = s.had && !s.anew && s.had[e];
+
+    if (s.had)
+        s.had[e] = had || n > 0;
+    return n > 0 && !had;
+}
+
 /* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
 static __device__ void sy_sort_starts(const struct sy_sort &s, int chunk, const unsigned long long *masks, int *start)
 {
@@ -96,9 +108,10 @@ static __device__ void sy_sort_starts(const struct sy_sort &s, int chunk, const 
     for (int e = e_begin; e < e_end; e++) {
         int before, total = s.n_chunks > 1 ? sy_count_rows(s, chunk, e, &before) : __popcll(masks[e]);
         int n_tiles = (total + s.tile_rows - 1) / s.tile_rows;
-        if (chunk == 0)
+        if (chunk == 0) {
             sy_make_tiles(s, e, row, total, tile, n_tiles);
-        n_active += total > 0;
+            n_active += sy_is_new(s, e, total);
+        }
         start[e] += row;
         row += total;
         tile += n_tiles;

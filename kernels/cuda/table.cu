@@ -54,9 +54,7 @@ static struct sy_kernels make_table(void)
     t.moe_table = sy_cuda_moe_table;
     t.moe_run = sy_cuda_moe_run;
     t.across_bytes = sy_cuda_across_bytes;
-    t.across_send = sy_cuda_across_send;
-    t.across_receive = sy_cuda_across_receive;
-    t.across_finish = sy_cuda_across_finish;
+    t.across = sy_cuda_across;
     t.queue_done = sy_cuda_queue_done;
     t.copy_now = sy_cuda_copy_now;
     t.add = sy_cuda_add;

@@ -294,7 +294,7 @@ static enum sy_status run_cell(struct sy_bench *bench, struct job *job, int cell
     if (st)
         return st;
     out.n_iterations = n;
-    out.by_devices = job->moe->across.on;
+    out.by_devices = job->moe->across.way != 0;
     for (int direction = 0; direction < SY_N_DIRECTIONS; direction++) {
         for (int r = 0; r < n_ranks; r++)
             out.row_bytes[direction] = fmax(out.row_bytes[direction], all[r * SY_N_DIRECTIONS + direction] / n *

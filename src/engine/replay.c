@@ -17,10 +17,10 @@ int sy_replay_keys(int n)
 }
 
 /* The steps of this size, NULL when there are none. */
-static struct sy_replay_step *find(struct sy_replay *replay, int T, int n_keys, bool whole)
+static struct sy_replay_step *find(struct sy_replay *replay, int T, int n_keys, int way)
 {
     for (int i = 0; i < replay->n_steps; i++)
-        if (replay->steps[i].T == T && replay->steps[i].n_keys == n_keys && replay->steps[i].whole == whole)
+        if (replay->steps[i].T == T && replay->steps[i].n_keys == n_keys && replay->steps[i].way == way)
             return &replay->steps[i];
     return NULL;
 }
@@ -45,9 +45,9 @@ enum sy_status sy_replay_init(struct sy_replay *replay, int n_parts, struct sy_e
 }
 
 struct sy_replay_step *sy_replay_step(struct sy_replay *replay, const struct sy_kernels *kernels, int T, int n_keys,
-                                      bool whole)
+                                      int way)
 {
-    struct sy_replay_step *step = find(replay, T, n_keys, whole);
+    struct sy_replay_step *step = find(replay, T, n_keys, way);
 
     if (!step && replay->n_steps < SY_REPLAYS_MAX) {
         step = &replay->steps[replay->n_steps++];
@@ -60,7 +60,7 @@ struct sy_replay_step *sy_replay_step(struct sy_replay *replay, const struct sy_
     }
     step->T = T;
     step->n_keys = n_keys;
-    step->whole = whole;
+    step->way = way;
     step->used = ++replay->n_used;
     return step;
 }

@@ -23,7 +23,7 @@ struct sy_replay_part {
 /* Steps of one size. */
 struct sy_replay_step {
     int T, n_keys; /* rows; keys of the longest at most */
-    bool whole;    /* without exchanges that the host takes part in: the first part is all */
+    int way;       /* sy_moe_records(): if not 0, the first part is all */
     uint64_t used;
     struct sy_replay_part *parts; /* [n_parts] */
 };
@@ -44,7 +44,7 @@ int sy_replay_keys(int n);
 /* Steps of this size; new ones, without recordings, take the place of those that were used longest ago. None of those is
  * being replayed. */
 struct sy_replay_step *sy_replay_step(struct sy_replay *replay, const struct sy_kernels *kernels, int T, int n_keys,
-                                      bool whole);
+                                      int way);
 
 void sy_replay_fini(struct sy_replay *replay, const struct sy_kernels *kernels);
 

@@ -6,17 +6,47 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "moe/whole.h"
 
-#define N_COUNTS   4
-#define STOPPED_NS 100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
-#define RELEASE_NS 5000000000 /* to end what the device waits for */
+#define N_COUNTS    4
+#define LOOKS       4                 /* at whether the device goes on, within the deadline */
+#define PIECE_BYTES ((size_t)1 << 30) /* of rows and activations */
+#define STOPPED_NS  100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
+#define RELEASE_NS  5000000000 /* to end what the device waits for */
 
-static int most_tokens(const struct sy_moe_config *config)
+static int less(int a, int b)
 {
-    return config->max_tokens < SY_ACROSS_TOKENS ? config->max_tokens : SY_ACROSS_TOKENS;
+    return a < b ? a : b;
+}
+
+static int few_tokens(const struct sy_moe_config *config)
+{
+    return less(config->max_tokens, SY_ACROSS_FEW);
+}
+
+/* Tokens of a rank in a piece of many, at most: all ranks' may have all their choices at one. */
+static int piece_tokens(const struct sy_moe_config *config, int n_ranks)
+{
+    size_t each = (size_t)n_ranks * (size_t)config->rule.top_k * sizeof(uint16_t) *
+                  ((size_t)config->hidden + (size_t)config->expert_width);
+    size_t n = PIECE_BYTES / each / SY_ACROSS_FEW * SY_ACROSS_FEW, most = (size_t)config->max_tokens;
+
+    n = n > SY_ACROSS_FEW ? n : SY_ACROSS_FEW;
+    return (int)(n < most ? n : most);
+}
+
+static int pieces_of(int n_tokens, int each)
+{
+    return n_tokens > each ? (n_tokens - 1) / each + 1 : 1;
+}
+
+/* Pieces that there are words for. */
+static int pieces_most(const struct sy_moe_config *config, int n_ranks)
+{
+    return less(pieces_of(config->max_tokens, piece_tokens(config, n_ranks)), SY_ACROSS_PIECES_MAX);
 }
 
 /* What the backend and the layers' shape allow, the same on all ranks. */
@@ -24,9 +54,8 @@ static bool can_be(const struct sy_moe_config *config, int n_ranks)
 {
     const struct sy_kernels *k = config->kernels;
 
-    return k->across_send && k->lender && n_ranks > 1 && n_ranks <= SY_ACROSS_RANKS_MAX && !config->in_turn &&
-           !config->reverse_k && config->wire == SY_BF16 && config->hidden % 8 == 0 &&
-           config->rule.top_k <= SY_ACROSS_CHOICES_MAX;
+    return k->across && k->lender && n_ranks > 1 && n_ranks <= SY_ACROSS_RANKS_MAX && !config->reverse_k &&
+           config->wire == SY_BF16 && config->hidden % 8 == 0 && config->rule.top_k <= SY_ACROSS_CHOICES_MAX;
 }
 
 /* A window whose first byte is at `base`; *bytes: of all of it. */
@@ -35,10 +64,11 @@ static struct sy_moe_window window_at(const struct sy_moe_config *config, int n_
     size_t R = (size_t)n_ranks, T = (size_t)config->max_tokens, K = (size_t)config->rule.top_k;
     size_t row = (size_t)config->hidden * sizeof(uint16_t), results = R * T * row;
     size_t slots = sy_arena_round(results + T * K * row);
-    size_t n_tokens = slots + sy_arena_round(R * (size_t)most_tokens(config) * K * sizeof(int32_t));
-    size_t arrived = n_tokens + sy_arena_round(R * sizeof(int32_t));
+    size_t n_words = (size_t)pieces_most(config, n_ranks) * R;
+    size_t n_tokens = slots + sy_arena_round(R * T * K * sizeof(int32_t));
+    size_t arrived = n_tokens + sy_arena_round(n_words * sizeof(int32_t));
 
-    *bytes = arrived + sy_arena_round(2 * R * sizeof(uint32_t));
+    *bytes = arrived + sy_arena_round(2 * n_words * sizeof(uint32_t));
     return (struct sy_moe_window){.rows = base,
                                   .slots = (int32_t *)(base + slots),
                                   .n_tokens = (int32_t *)(base + n_tokens),
@@ -58,8 +88,9 @@ size_t sy_across_window_bytes(const struct sy_moe_config *config, int n_ranks)
     return bytes - before;
 }
 
-/* Of T tokens; without what a layer adds. */
-static struct sy_moe_across call_of(const struct sy_moe_config *config, int rank, int n_ranks, int n_slots, int T)
+/* Of T tokens, of few or many; without what a layer adds. */
+static struct sy_moe_across call_of(const struct sy_moe_config *config, int rank, int n_ranks, int n_slots, bool many,
+                                    int T)
 {
     return (struct sy_moe_across){.run.shape = {.T = T,
                                                 .D = config->hidden,
@@ -68,9 +99,13 @@ static struct sy_moe_across call_of(const struct sy_moe_config *config, int rank
                                                 .K = config->rule.top_k},
                                   .rank = rank,
                                   .n_ranks = n_ranks,
-                                  .most = most_tokens(config),
+                                  .most = many ? piece_tokens(config, n_ranks) : few_tokens(config),
                                   .rows_each = config->max_tokens,
-                                  .n_slots = n_slots};
+                                  .n_slots = n_slots,
+                                  .n_pieces = 1,
+                                  .pieces_most = pieces_most(config, n_ranks),
+                                  .many = many,
+                                  .apart = config->in_turn};
 }
 
 static int slots_most(const struct sy_moe_config *config, int rank)
@@ -91,9 +126,11 @@ static size_t table_bytes(const struct sy_moe_config *config, int n_slots)
 
 static size_t workspace_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
 {
-    struct sy_moe_across call = call_of(config, rank, n_ranks, slots_most(config, rank), 0);
+    struct sy_moe_across few = call_of(config, rank, n_ranks, slots_most(config, rank), false, 0);
+    struct sy_moe_across many = call_of(config, rank, n_ranks, slots_most(config, rank), true, 0);
+    size_t few_bytes = config->kernels->across_bytes(&few), many_bytes = config->kernels->across_bytes(&many);
 
-    return sy_arena_round(config->kernels->across_bytes(&call));
+    return sy_arena_round(few_bytes > many_bytes ? few_bytes : many_bytes);
 }
 
 static size_t homes_bytes(const struct sy_moe_config *config)
@@ -103,12 +140,12 @@ static size_t homes_bytes(const struct sy_moe_config *config)
 
 static size_t ids_bytes(const struct sy_moe_config *config)
 {
-    return sy_arena_round((size_t)most_tokens(config) * (size_t)config->rule.top_k * sizeof(int32_t));
+    return sy_arena_round((size_t)config->max_tokens * (size_t)config->rule.top_k * sizeof(int32_t));
 }
 
 static size_t own_bytes(const struct sy_moe_config *config)
 {
-    return sy_arena_round((size_t)most_tokens(config) * (size_t)config->hidden * sizeof(uint16_t));
+    return sy_arena_round((size_t)config->max_tokens * (size_t)config->hidden * sizeof(uint16_t));
 }
 
 size_t sy_across_bytes(const struct sy_moe_config *config, int rank, int n_ranks)
@@ -205,68 +242,151 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
     const struct sy_moe_config *config = &moe->config;
     int mine = moe->across.workspace ? T : INT_MAX, all[SY_ACROSS_RANKS_MAX], most = 0;
 
-    moe->across.on = false;
+    moe->across.way = SY_ACROSS_OFF;
     if (!can_be(config, moe->n_ranks) || !reach(config->fabric))
         return SY_OK;
     enum sy_status st = sy_group_allgather(sy_fabric_group(config->fabric), &mine, sizeof mine, all, err);
     for (int p = 0; p < moe->n_ranks && !st; p++)
         most = all[p] > most ? all[p] : most;
-    moe->across.on = !st && most <= most_tokens(config);
-    return st;
+    if (st || most > config->max_tokens)
+        return st;
+    bool few = most <= few_tokens(config);
+    moe->across.piece = few ? few_tokens(config) : piece_tokens(config, moe->n_ranks);
+    moe->across.n_pieces = pieces_of(most, moe->across.piece);
+    if (moe->across.n_pieces <= pieces_most(config, moe->n_ranks))
+        moe->across.way = few ? SY_ACROSS_AT_ONCE : SY_ACROSS_MANY;
+    return SY_OK;
 }
 
-/* Of a layer, without weights and tokens. */
-static struct sy_moe_across call_here(const struct sy_moe *moe, int layer, int T)
+int sy_across_records(const struct sy_moe *moe)
+{
+    return moe->across.way ? moe->across.way + 2 * moe->across.n_pieces : 0;
+}
+
+/* What all parts of a layer have in common. */
+static struct sy_moe_across call_here(const struct sy_moe *moe, int layer)
 {
     const struct sy_moe_config *config = &moe->config;
     struct sy_moe_across call = call_of(config, moe->rank, moe->n_ranks,
-                                        sy_placement_n_local(config->placement, layer, moe->rank), T);
+                                        sy_placement_n_local(config->placement, layer, moe->rank),
+                                        moe->across.way == SY_ACROSS_MANY, moe->T);
 
     call.run.ids = moe->across.ids;
     call.run.n_active = moe->across.counts;
     call.run.workspace = moe->across.workspace;
+    call.n_pieces = moe->across.n_pieces;
+    call.apart = moe->in_turn;
     call.windows = moe->across.windows;
     call.own = moe->across.own;
     call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
     return call;
 }
 
-void sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h, int T,
-                   float *x)
+/* Ask for a part of a layer, of its i-th piece. */
+static void ask(const struct sy_moe *moe, const struct sy_moe_across *layer, int i, enum sy_across_part part)
+{
+    struct sy_moe_across call = *layer;
+    int T = layer->run.shape.T, D = layer->run.shape.D;
+
+    call.piece = i;
+    call.first = i * moe->across.piece;
+    int left = T > call.first ? T - call.first : 0;
+    call.run.shape.T = less(left, moe->across.piece);
+    if (left) {
+        call.run.ids += call.first * layer->run.shape.K;
+        call.run.h = layer->run.h ? layer->run.h + (size_t)call.first * (size_t)D : NULL;
+        call.rows = layer->rows ? (const uint16_t *)layer->rows + (size_t)call.first * (size_t)D : NULL;
+    }
+    moe->config.kernels->across(moe->config.queue, &call, part);
+}
+
+static void finish(const struct sy_moe *moe, const struct sy_moe_across *layer)
+{
+    moe->config.kernels->across(moe->config.queue, layer, SY_ACROSS_FINISH);
+}
+
+/* The shared expert of all tokens of this rank, while rows are on their way. */
+static void run_shared(struct sy_moe *moe, const struct sy_moe_across *layer, const struct sy_layer_weights *weights)
+{
+    const struct sy_moe_config *config = &moe->config;
+
+    if (!config->shared_width || !layer->run.shape.T)
+        return;
+    config->kernels->convert(config->queue, moe->across.own_rows, SY_BF16, layer->run.h, SY_F32,
+                             (size_t)layer->run.shape.T * (size_t)config->hidden);
+    sy_shared_run(moe, weights, layer->run.h, moe->across.own_rows);
+}
+
+static void overlapped(struct sy_moe *moe, const struct sy_moe_across *layer, const struct sy_layer_weights *weights)
+{
+    for (int i = 0; i < layer->n_pieces; i++)
+        ask(moe, layer, i, SY_ACROSS_SEND);
+    run_shared(moe, layer, weights);
+    for (int i = 0; i < layer->n_pieces; i++) {
+        ask(moe, layer, i, SY_ACROSS_RECEIVE);
+        ask(moe, layer, i, SY_ACROSS_SORT);
+        ask(moe, layer, i, SY_ACROSS_EXPERTS);
+    }
+}
+
+/* Between two parts of a layer in turn, which are measured if anybody looks on. */
+static enum sy_status between(struct sy_moe *moe, struct sy_error *err)
+{
+    enum sy_status st = moe->between ? sy_across_wait(moe, err) : SY_OK;
+
+    return moe->between && !st ? moe->between(moe->between_ctx, err) : st;
+}
+
+static enum sy_status in_turn(struct sy_moe *moe, const struct sy_moe_across *layer,
+                              const struct sy_layer_weights *weights, struct sy_error *err)
+{
+    enum sy_status st = SY_OK;
+
+    for (int i = 0; i < layer->n_pieces && !st; i++) {
+        if ((st = between(moe, err)))
+            return st;
+        ask(moe, layer, i, SY_ACROSS_SEND);
+        ask(moe, layer, i, SY_ACROSS_RECEIVE);
+        if ((st = between(moe, err)))
+            return st;
+        if (!i)
+            run_shared(moe, layer, weights);
+        ask(moe, layer, i, SY_ACROSS_SORT);
+        ask(moe, layer, i, SY_ACROSS_EXPERTS);
+        if ((st = between(moe, err)))
+            return st;
+        ask(moe, layer, i, SY_ACROSS_RETURN);
+        st = between(moe, err);
+    }
+    return st;
+}
+
+enum sy_status sy_across_run(struct sy_moe *moe, int layer, const struct sy_layer_weights *weights, const float *h,
+                             int T, float *x, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
     struct sy_router_rule rule = config->rule;
-    struct sy_moe_across call = call_here(moe, layer, T);
+    struct sy_moe_across call = call_here(moe, layer);
+    enum sy_status st = SY_OK;
 
     rule.correction = weights->correction;
     call.run.shape.w_dtype = sy_whole_type(config);
-    call.run.rule = &rule;
-    call.run.router = &weights->router;
-    call.run.h = h;
-    call.run.logits = moe->logits;
-    call.run.weights = moe->weights;
     call.run.table = moe->across.tables + (size_t)layer * table_bytes(config, moe->max_slots);
     call.run.glu = config->glu;
+    call.run.h = h;
+    call.run.weights = moe->weights;
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
-    config->kernels->across_send(config->queue, &call);
-    /* While rows are on their way. */
-    if (config->shared_width && T) {
-        config->kernels->convert(config->queue, moe->across.own_rows, SY_BF16, h, SY_F32,
-                                 (size_t)T * (size_t)config->hidden);
-        sy_shared_run(moe, weights, h, moe->across.own_rows);
-    }
-    config->kernels->across_receive(config->queue, &call);
-    config->kernels->across_finish(config->queue, &call);
-}
-
-/* The exchange alone. */
-static struct sy_moe_across rows_alone(const struct sy_moe *moe)
-{
-    struct sy_moe_across call = call_here(moe, moe->layer, moe->T);
-
-    call.rows = sy_dispatch_own(moe, 0);
-    return call;
+    if (T)
+        config->kernels->router(config->queue, &rule, &weights->router, h, T, moe->logits, moe->across.ids,
+                                moe->weights);
+    if (moe->in_turn)
+        st = in_turn(moe, &call, weights, err);
+    else
+        overlapped(moe, &call, weights);
+    if (!st)
+        finish(moe, &call);
+    return st;
 }
 
 enum sy_status sy_across_ready(struct sy_moe *moe, const int32_t *ids, struct sy_error *err)
@@ -280,18 +400,26 @@ enum sy_status sy_across_ready(struct sy_moe *moe, const int32_t *ids, struct sy
 
 enum sy_status sy_across_dispatch(struct sy_moe *moe, struct sy_error *err)
 {
-    struct sy_moe_across call = rows_alone(moe);
+    struct sy_moe_across call = call_here(moe, moe->layer);
 
-    moe->config.kernels->across_send(moe->config.queue, &call);
-    moe->config.kernels->across_receive(moe->config.queue, &call);
+    call.rows = sy_dispatch_own(moe, 0);
+    for (int i = 0; i < call.n_pieces; i++)
+        ask(moe, &call, i, SY_ACROSS_SEND);
+    for (int i = 0; i < call.n_pieces; i++)
+        ask(moe, &call, i, SY_ACROSS_RECEIVE);
     return sy_across_wait(moe, err);
 }
 
 enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err)
 {
-    struct sy_moe_across call = rows_alone(moe);
+    struct sy_moe_across call = call_here(moe, moe->layer);
 
-    moe->config.kernels->across_finish(moe->config.queue, &call);
+    call.apart = false;
+    for (int i = 0; i < call.n_pieces; i++) {
+        ask(moe, &call, i, SY_ACROSS_SORT);
+        ask(moe, &call, i, SY_ACROSS_RETURN);
+    }
+    finish(moe, &call);
     return sy_across_wait(moe, err);
 }
 
@@ -299,34 +427,47 @@ enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err)
 static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err)
 {
     const struct sy_group *group = sy_fabric_group(moe->config.fabric);
-    uint32_t words[2 * SY_ACROSS_RANKS_MAX];
-    int R = moe->n_ranks;
+    uint32_t words[2 * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
+    int R = moe->n_ranks, n_words = pieces_most(&moe->config, R) * R;
     long long timeout_ms = (long long)sy_group_timeout_ms(group);
-    enum sy_status st = moe->config.kernels->copy_now(words, moe->across.own.arrived, 2 * (size_t)R * sizeof *words,
-                                                      err);
+    enum sy_status st = moe->config.kernels->copy_now(words, moe->across.own.arrived,
+                                                      2 * (size_t)n_words * sizeof *words, err);
 
-    for (int i = 0; i < 2 * R && !st; i++) {
+    for (int i = 0; i < 2 * n_words && !st; i++) {
         if (words[i] || !words[i / R * R + moe->rank])
             continue;
         return sy_error_set(err, SY_ERR_PEER,
                             "%s between devices: no progress for %lld ms, waiting for %s from rank %d (%s)",
-                            i < R ? "dispatch" : "combine", timeout_ms, i < R ? "tokens" : "results", i % R,
+                            i < n_words ? "dispatch" : "combine", timeout_ms, i < n_words ? "tokens" : "results", i % R,
                             sy_group_host(group, i % R));
     }
     return st ? st : sy_error_set(err, SY_ERR_SYSTEM, "the device has not finished a step for %lld ms", timeout_ms);
+}
+
+/* Whether layers were computed since the last look at counts, [N_COUNTS]. */
+static enum sy_status look(const struct sy_moe *moe, uint64_t *counts, bool *moved, struct sy_error *err)
+{
+    uint64_t now[N_COUNTS];
+    enum sy_status st = moe->config.kernels->copy_now(now, moe->across.counts, sizeof now, err);
+
+    *moved = !st && memcmp(now, counts, sizeof now) != 0;
+    if (!st)
+        memcpy(counts, now, sizeof now);
+    return st;
 }
 
 /* Let the device go on whatever is missing, so that its memory can be freed: what it computes is of no use. */
 static void release(struct sy_moe *moe)
 {
     const struct sy_moe_config *config = &moe->config;
-    uint32_t words[2 * SY_ACROSS_RANKS_MAX];
+    uint32_t words[2 * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
+    size_t n_words = 2 * (size_t)pieces_most(config, moe->n_ranks) * (size_t)moe->n_ranks;
     int64_t end_ns = sy_clock_ns() + RELEASE_NS;
 
-    for (int i = 0; i < 2 * moe->n_ranks; i++)
+    for (size_t i = 0; i < n_words; i++)
         words[i] = 1;
     while (!config->kernels->queue_done(config->queue) && sy_clock_ns() < end_ns)
-        if (config->kernels->copy_now(moe->across.own.arrived, words, 2 * (size_t)moe->n_ranks * sizeof *words, NULL))
+        if (config->kernels->copy_now(moe->across.own.arrived, words, n_words * sizeof *words, NULL))
             return;
 }
 
@@ -335,6 +476,8 @@ enum sy_status sy_across_wait(struct sy_moe *moe, struct sy_error *err)
     const struct sy_moe_config *config = &moe->config;
     int64_t timeout_ns = sy_group_timeout_ms(sy_fabric_group(config->fabric)) * 1000000, waited_ns = 0;
     int64_t last_ns = sy_clock_ns();
+    uint64_t counts[N_COUNTS] = {0};
+    int n_still = 0;
     enum sy_status st = SY_OK;
 
     while (!st && !config->kernels->queue_done(config->queue)) {
@@ -342,8 +485,14 @@ enum sy_status sy_across_wait(struct sy_moe *moe, struct sy_error *err)
         waited_ns += now_ns - last_ns < STOPPED_NS ? now_ns - last_ns : 0;
         last_ns = now_ns;
         st = sy_fabric_progress(config->fabric, err);
-        if (!st && timeout_ns > 0 && waited_ns > timeout_ns)
-            st = overdue(moe, err);
+        if (!st && timeout_ns > 0 && waited_ns > timeout_ns / LOOKS) {
+            bool moved;
+            waited_ns = 0;
+            st = look(moe, counts, &moved, err);
+            n_still = moved ? 0 : n_still + 1;
+            if (!st && n_still == LOOKS)
+                st = overdue(moe, err);
+        }
         sched_yield();
     }
     if (st)

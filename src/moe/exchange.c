@@ -147,12 +147,12 @@ enum sy_status sy_exchange_ready(struct sy_moe *moe, int layer, const int32_t *i
     moe->T = T;
     sy_plan_make(&moe->plan, moe->config.placement, layer, moe->rank, ids, T);
     enum sy_status st = sy_across_agree(moe, T, err);
-    return !st && moe->across.on ? sy_across_ready(moe, ids, err) : st;
+    return !st && moe->across.way ? sy_across_ready(moe, ids, err) : st;
 }
 
 enum sy_status sy_exchange_dispatch(struct sy_moe *moe, const int32_t *ids, struct sy_error *err)
 {
-    if (moe->across.on)
+    if (moe->across.way)
         return sy_across_dispatch(moe, err);
     moe->sequence++;
     sy_plan_make(&moe->plan, moe->config.placement, moe->layer, moe->rank, ids, moe->T);
@@ -162,7 +162,7 @@ enum sy_status sy_exchange_dispatch(struct sy_moe *moe, const int32_t *ids, stru
 
 enum sy_status sy_exchange_combine(struct sy_moe *moe, struct sy_error *err)
 {
-    if (moe->across.on)
+    if (moe->across.way)
         return sy_across_combine(moe, err);
     /* Nothing will be computed. */
     moe->n_pending = 0;

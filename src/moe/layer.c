@@ -5,7 +5,7 @@
  *                              └── chunks travel while tiles are computed ──┘
  *
  * On a GPU that has all experts whole.c takes all of it in one call, and on GPUs that write to each other's memory across.c
- * in three, if tokens are few. Elsewhere the kernels up to the plan can be recorded: they are a part of their own.
+ * in some. Elsewhere the kernels up to the plan can be recorded: they are a part of their own.
  */
 #include "base/clock.h"
 #include "base/range.h"
@@ -108,10 +108,8 @@ enum sy_status sy_moe_answer(struct sy_moe *moe, int layer, const struct sy_laye
 {
     moe->layer = layer;
     moe->T = T;
-    if (moe->across.on) {
-        sy_across_run(moe, layer, weights, h, T, x);
-        return SY_OK;
-    }
+    if (moe->across.way)
+        return sy_across_run(moe, layer, weights, h, T, x, err);
     if (sy_moe_records(moe)) {
         sy_whole_run(moe, layer, weights, h, T, x);
         return SY_OK;

@@ -180,9 +180,9 @@ enum sy_status sy_moe_create(const struct sy_moe_config *config, struct sy_moe *
     return SY_OK;
 }
 
-bool sy_moe_records(const struct sy_moe *moe)
+int sy_moe_records(const struct sy_moe *moe)
 {
-    return (moe->whole.workspace && !moe->in_turn) || moe->across.on;
+    return moe->whole.workspace && !moe->in_turn ? 1 : sy_across_records(moe);
 }
 
 enum sy_status sy_moe_begin_step(struct sy_moe *moe, int T, struct sy_error *err)
@@ -192,7 +192,7 @@ enum sy_status sy_moe_begin_step(struct sy_moe *moe, int T, struct sy_error *err
 
 enum sy_status sy_moe_wait(struct sy_moe *moe, struct sy_error *err)
 {
-    return moe->across.on ? sy_across_wait(moe, err) : SY_OK;
+    return moe->across.way ? sy_across_wait(moe, err) : SY_OK;
 }
 
 enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err)

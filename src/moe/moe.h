@@ -157,9 +157,9 @@ struct sy_moe {
         uint64_t *n_active, *n_active_seen; /* experts that had rows, since the start; and the host's copy */
     } whole;
 
-    /* Where layers of few tokens go from device to device (across.h); workspace is NULL elsewhere. On the device */
+    /* Where layers go from device to device (across.h); workspace is NULL elsewhere. On the device */
     struct {
-        bool on;                       /* the layers of this step do */
+        int way, n_pieces, piece;      /* SY_ACROSS_OFF or how the layers of this step do, and tokens of a piece */
         struct sy_moe_window own, *windows; /* [R] */
         void *workspace;
         uint8_t *tables;               /* of each layer's experts here */
@@ -191,8 +191,9 @@ enum sy_status sy_moe_begin_step(struct sy_moe *moe, int T, struct sy_error *err
  * anything else in it that would wait without a deadline. Errors: SY_ERR_PEER. */
 enum sy_status sy_moe_wait(struct sy_moe *moe, struct sy_error *err);
 
-/* Whether layers of this step need nothing of the host while they run, so that their calls can be recorded. */
-bool sy_moe_records(const struct sy_moe *moe);
+/* Whether layers of this step need nothing of the host while they run, so that their calls can be recorded: not 0, and the same
+ * for calls that are the same. */
+int sy_moe_records(const struct sy_moe *moe);
 
 /* Bring work up to date where the backend counts. Errors: as its queue_sync(). */
 enum sy_status sy_moe_count(struct sy_moe *moe, struct sy_error *err);

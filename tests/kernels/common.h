@@ -402,15 +402,20 @@ static inline size_t part_bytes(enum sy_dtype dtype)
 
 #define BACKENDS_MAX (2 + SY_N_ISAS)
 
-static char no_gpu[128]; /* why not */
+static char no_gpu[128];       /* why not */
+static bool queues_meet = false; /* set before all_backends(): kernels of a queue wait for those of others */
 
-/* The GPU, whose kernels then are done when their calls return, like all others. */
+/* The GPU, whose kernels then are done when their calls return, like all others; unless queues meet, which need their own
+ * ways to the GPU and queue_sync() then. */
 static inline const struct sy_kernels *gpu_backend(void)
 {
     struct sy_cuda_device found;
     struct sy_error err = SY_ERROR_INIT;
 
-    setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+    setenv("CUDA_LAUNCH_BLOCKING", queues_meet ? "0" : "1", 1);
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", queues_meet ? "32" : "8", 1);
+    /* To load a kernel can take all queues to be idle. */
+    setenv("CUDA_MODULE_LOADING", queues_meet ? "EAGER" : "LAZY", 1);
     if (!sy_cuda_count(no_gpu, sizeof no_gpu))
         return NULL;
     if (sy_cuda_open(0, &found, &err))
@@ -488,13 +493,19 @@ static inline void queues_begin(const struct sy_kernels *backend)
     }
 }
 
-static inline void queues_end(const struct sy_kernels *backend)
+static inline void queues_sync(const struct sy_kernels *backend)
 {
     struct sy_error err = SY_ERROR_INIT;
 
-    for (int i = 0; i < THREADS_MAX; i++) {
+    for (int i = 0; i < THREADS_MAX; i++)
         if (backend->queue_sync(queues[i], &err))
             bail("%s", err.text);
+}
+
+static inline void queues_end(const struct sy_kernels *backend)
+{
+    queues_sync(backend);
+    for (int i = 0; i < THREADS_MAX; i++) {
         backend->queue_destroy(queues[i]);
         sy_pool_destroy(pools[i]);
     }

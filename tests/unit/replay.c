@@ -58,14 +58,14 @@ int main(void)
 
     ok(!sy_replay_init(&replay, N_PARTS, &err), "room is made");
     for (int T = 1; T <= SY_REPLAYS_MAX; T++) {
-        struct sy_replay_step *step = sy_replay_step(&replay, &kernels, T, 1024, false);
+        struct sy_replay_step *step = sy_replay_step(&replay, &kernels, T, 1024, 0);
         n_bad += !is_new(step, T, 1024);
         record(step);
     }
     ok(!n_bad, "%d sizes begin without recordings", SY_REPLAYS_MAX);
     for (int T = 1; T <= SY_REPLAYS_MAX; T++) {
         char *first = &made[(T - 1) * (N_PARTS + 1) / 2];
-        const struct sy_replay_step *step = sy_replay_step(&replay, &kernels, T, 1024, false);
+        const struct sy_replay_step *step = sy_replay_step(&replay, &kernels, T, 1024, 0);
         n_bad += (char *)step->parts[0].recording != first || step->parts[1].recording ||
                  (char *)step->parts[2].recording != first + 1 || step->parts[2].n_pairs != 7;
     }
@@ -73,14 +73,14 @@ int main(void)
     is_int(n_freed(), 0, "and nothing is freed");
 
     /* The first is used, so that the second was longest ago. */
-    sy_replay_step(&replay, &kernels, 1, 1024, false);
-    struct sy_replay_step *step = sy_replay_step(&replay, &kernels, 1, 2048, false);
+    sy_replay_step(&replay, &kernels, 1, 1024, 0);
+    struct sy_replay_step *step = sy_replay_step(&replay, &kernels, 1, 2048, 0);
     ok(is_new(step, 1, 2048), "as many rows with more keys are another size");
     ok(freed[2] == 1 && freed[3] == 1 && n_freed() == 2, "which takes the place of that used longest ago");
     record(step);
-    ok(sy_replay_step(&replay, &kernels, 1, 1024, false)->parts[0].recording == (struct sy_recording *)&made[0],
+    ok(sy_replay_step(&replay, &kernels, 1, 1024, 0)->parts[0].recording == (struct sy_recording *)&made[0],
        "one that was used since is still there");
-    ok(is_new(sy_replay_step(&replay, &kernels, 2, 1024, false), 2, 1024), "the one that went begins anew");
+    ok(is_new(sy_replay_step(&replay, &kernels, 2, 1024, 0), 2, 1024), "the one that went begins anew");
 
     sy_replay_fini(&replay, &kernels);
     for (int i = 0; i < n_made; i++)
