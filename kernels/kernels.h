@@ -398,6 +398,8 @@ struct sy_kernels {
     const struct sy_lender *lender;
     /* NULL: nothing carries its memory to other processes'. */
     const struct sy_courier *courier;
+    /* NULL: its memory is the host's. The one without exchange(), for what others carry. */
+    const struct sy_courier *porter;
     /* Any kind of memory to any other, in the order of the queue; the host's, if it is not alloc_host()'s, is read before
      * the call returns. */
     void (*copy)(struct sy_queue *q, void *dst, const void *src, size_t bytes);

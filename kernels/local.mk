@@ -53,6 +53,7 @@ sy_cuda_sources = \
 	%D%/cuda/nccl.cu \
 	%D%/cuda/pack.cu \
 	%D%/cuda/pick.cu \
+	%D%/cuda/porter.cu %D%/cuda/porter.cuh \
 	%D%/cuda/probe.cu \
 	%D%/cuda/queue.cu \
 	%D%/cuda/ranges.cu \

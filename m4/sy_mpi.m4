@@ -67,6 +67,18 @@ AC_LINK_IFELSE([AC_LANG_PROGRAM([[
 #error MPI is older than 3.1
 #endif]], [[return MPI_Init(0, 0);]])], [sy_have_mpi=yes], [sy_have_mpi=no])
 AC_MSG_RESULT([$sy_have_mpi])
+# Open MPI has this beside MPI, MPICH within.
+AC_CHECK_HEADER([mpi-ext.h], [sy_have_mpi_ext=yes], [sy_have_mpi_ext=no], [[#include <mpi.h>]])
+AS_IF([test "x$sy_have_mpi_ext" = xyes], [AC_DEFINE([HAVE_MPI_EXT_H], [1], [MPI has mpi-ext.h.])])
+AC_MSG_CHECKING([whether MPI says if it takes memory of GPUs])
+AC_LINK_IFELSE([AC_LANG_PROGRAM([[
+#include <mpi.h>
+#ifdef HAVE_MPI_EXT_H
+#include <mpi-ext.h>
+#endif]], [[return MPIX_Query_cuda_support();]])], [sy_have_mpi_query=yes], [sy_have_mpi_query=no])
+AC_MSG_RESULT([$sy_have_mpi_query])
+AS_IF([test "x$sy_have_mpi_query" = xyes],
+  [AC_DEFINE([HAVE_MPI_CUDA_QUERY], [1], [MPI has MPIX_Query_cuda_support().])])
 CPPFLAGS=$sy_save_CPPFLAGS
 LDFLAGS=$sy_save_LDFLAGS
 LIBS=$sy_save_LIBS

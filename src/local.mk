@@ -93,6 +93,7 @@ libchat_a_SOURCES = \
 libcomm_a_SOURCES = \
 	%D%/comm/carried.c %D%/comm/carried.h %D%/comm/carried_private.h \
 	%D%/comm/collective.c \
+	%D%/comm/direct.c \
 	%D%/comm/fabric.c \
 	%D%/comm/group.c %D%/comm/group.h %D%/comm/group_mpi.h \
 	%D%/comm/launcher.c \

@@ -69,6 +69,13 @@ const struct sy_kernels *fixture_kernels(void)
     return sy_kernels_cpu(sy_isa_best());
 }
 
+enum sy_transport_choice fixture_transport(void)
+{
+    const char *wanted = getenv("SWITCHYARD_TRANSPORT");
+
+    return sy_transport_choice_of(wanted ? wanted : "auto");
+}
+
 void *fixture_tensor(const char *path, const char *name, size_t *n)
 {
     struct sy_buf file = SY_BUF_INIT;

@@ -25,6 +25,9 @@ void fixture_close(struct fixture *fixture);
  * own, in turn), or an instruction set (SWITCHYARD_ISA); else those of the best one. */
 const struct sy_kernels *fixture_kernels(void);
 
+/* The transport that it asks for (SWITCHYARD_TRANSPORT), else auto. */
+enum sy_transport_choice fixture_transport(void);
+
 /* A tensor of a safetensors file, converted: I32 to int32_t, F32 to float. NULL when it is not there; the caller frees it. */
 void *fixture_tensor(const char *path, const char *name, size_t *n);
 

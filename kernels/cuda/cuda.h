@@ -95,6 +95,9 @@ const struct sy_lender *sy_cuda_lender(void);
 /* nccl.cu. NULL: left out of this build. */
 const struct sy_courier *sy_cuda_courier(void);
 
+/* porter.cu */
+const struct sy_courier *sy_cuda_porter(void);
+
 /* rows.cu */
 void sy_cuda_rmsnorm(struct sy_queue *q, const float *x, size_t x_stride, int n_rows, int n_heads, int width,
                      const float *weight, float eps, void *y, enum sy_dtype y_dtype, size_t y_stride);

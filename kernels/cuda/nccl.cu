@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/cuda.h"
+#include "cuda/porter.cuh"
 
 #ifdef SY_NO_NCCL /* configure's --without-nccl */
 
@@ -57,12 +57,6 @@ static struct {
     const char *(*get_last_error)(void *comm);
 } nccl;
 
-struct sy_courier_link {
-    void *comm;
-    struct sy_queue queue; /* for copy_rows: its stream, and what a launch asks for */
-    cudaEvent_t marks[SY_COURIER_MARKS];
-};
-
 static enum sy_status load(struct sy_error *err)
 {
     static const struct {
@@ -109,21 +103,6 @@ static enum sy_status failed(void *comm, int result, enum sy_status status, stru
                         more ? more : "");
 }
 
-static enum sy_status check(cudaError_t code, const char *what, struct sy_error *err)
-{
-    if (code == cudaSuccess)
-        return SY_OK;
-    (void)cudaGetLastError();
-    return sy_error_set(err, SY_ERR_SYSTEM, "rows by NCCL: %s: %s", what, cudaGetErrorString(code));
-}
-
-static int64_t device(void)
-{
-    int number = 0;
-
-    return cudaGetDevice(&number) == cudaSuccess ? sy_cuda_pci(number) : -1;
-}
-
 static enum sy_status make_name(struct sy_courier_name *name, struct sy_error *err)
 {
     enum sy_status st = load(err);
@@ -134,34 +113,9 @@ static enum sy_status make_name(struct sy_courier_name *name, struct sy_error *e
 
 static void close_link(struct sy_courier_link *link)
 {
-    if (!link)
-        return;
-    if (link->comm)
+    if (link && link->comm)
         nccl.comm_abort(link->comm);
-    for (int i = 0; i < SY_COURIER_MARKS; i++)
-        if (link->marks[i])
-            cudaEventDestroy(link->marks[i]);
-    if (link->queue.stream)
-        cudaStreamDestroy(link->queue.stream);
-    free(link);
-}
-
-/* A stream that the rows of others do not wait for, when kernels have the GPU. */
-static enum sy_status open_stream(struct sy_courier_link *link, struct sy_error *err)
-{
-    int least, most;
-    enum sy_status st = check(cudaGetDevice(&link->queue.device), "finding the GPU", err);
-
-    link->queue.error.rank = -1;
-    cudaDeviceGetAttribute(&link->queue.n_sms, cudaDevAttrMultiProcessorCount, link->queue.device);
-    if (!st)
-        st = check(cudaDeviceGetStreamPriorityRange(&least, &most), "making a stream", err);
-    if (!st)
-        st = check(cudaStreamCreateWithPriority(&link->queue.stream, cudaStreamNonBlocking, most), "making a stream",
-                   err);
-    for (int i = 0; i < SY_COURIER_MARKS && !st; i++)
-        st = check(cudaEventCreateWithFlags(&link->marks[i], cudaEventDisableTiming), "making an event", err);
-    return st;
+    sy_cuda_porter_close(link);
 }
 
 static enum sy_status open_link(const struct sy_courier_name *name, int rank, int size, struct sy_courier_link **out,
@@ -171,13 +125,11 @@ static enum sy_status open_link(const struct sy_courier_name *name, int rank, in
     struct sy_courier_link *link;
     enum sy_status st = load(err);
 
+    if (!st)
+        st = sy_cuda_porter_open(NULL, rank, size, &link, err);
     if (st)
         return st;
-    link = (struct sy_courier_link *)calloc(1, sizeof *link);
-    if (!link)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for NCCL");
-    st = open_stream(link, err);
-    int result = st ? SUCCESS : nccl.comm_init_rank_config(&link->comm, size, *name, rank, &config);
+    int result = nccl.comm_init_rank_config(&link->comm, size, *name, rank, &config);
     if (result != SUCCESS && result != IN_PROGRESS)
         st = failed(NULL, result, SY_ERR_SYSTEM, err);
     if (st) {
@@ -215,36 +167,23 @@ static enum sy_status exchange(struct sy_courier_link *link, const struct sy_par
     return result == SUCCESS || result == IN_PROGRESS ? SY_OK : failed(link->comm, result, SY_ERR_PEER, err);
 }
 
-static enum sy_status lay(struct sy_courier_link *link, void *to, const uint32_t *rows, const void *from, int n,
-                          size_t row_bytes, struct sy_error *err)
-{
-    sy_cuda_copy_rows(&link->queue, to, rows, from, NULL, n, row_bytes);
-    if (link->queue.error.status && err)
-        *err = link->queue.error;
-    return link->queue.error.status;
-}
-
-static enum sy_status mark(struct sy_courier_link *link, int which, struct sy_error *err)
-{
-    return check(cudaEventRecord(link->marks[which], link->queue.stream), "marking", err);
-}
-
 /* A peer that is lost shows in the communicator, not in the stream. */
 static enum sy_status reached(struct sy_courier_link *link, int which, struct sy_error *err)
 {
-    cudaError_t code = cudaEventQuery(link->marks[which]);
+    enum sy_status st = sy_cuda_porter_reached(link, which, err);
 
-    if (code != cudaErrorNotReady)
-        return check(code, "an exchange", err);
-    enum sy_status st = settle(link, err);
+    if (st != SY_AGAIN)
+        return st;
+    st = settle(link, err);
     return st == SY_OK ? SY_AGAIN : st;
 }
 
 const struct sy_courier *sy_cuda_courier(void)
 {
     static const struct sy_courier courier = {
-        device,     make_name,     open_link,    exchange,           settle,           lay, mark, reached,
-        close_link, sy_cuda_alloc, sy_cuda_free, sy_cuda_alloc_host, sy_cuda_free_host};
+        sy_cuda_porter_device, make_name,           open_link,         exchange,      settle,
+        sy_cuda_porter_lay,    sy_cuda_porter_mark, reached,           close_link,    sy_cuda_alloc,
+        sy_cuda_free,          sy_cuda_alloc_host,  sy_cuda_free_host, SY_MEMORY_CUDA};
 
     return &courier;
 }

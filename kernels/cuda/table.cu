@@ -20,6 +20,7 @@ static struct sy_kernels make_table(void)
     t.unshare_host = sy_cuda_unshare_host;
     t.lender = sy_cuda_lender();
     t.courier = sy_cuda_courier();
+    t.porter = sy_cuda_porter();
     t.copy = sy_cuda_copy;
     t.clear = sy_cuda_clear;
     t.queue_create = sy_cuda_queue_create;

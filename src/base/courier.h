@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * courier.h - a library that moves memory between the devices of several processes, when both sides ask for it (NCCL)
  *
+ * One whose exchange() is NULL moves nothing. It is a porter: rows that somebody else, as MPI, has brought to its own device it
+ * brings to their places there; name() and settle() are NULL too.
+ *
  * A link joins all ranks of a job. Everything that is asked of it runs in the order in which it was asked, beside the queues of
  * kernels; nobody waits inside, SY_AGAIN meaning "not yet". A backend whose maker has such a library has a courier; transports
  * use it without knowing the backend. Thread: the rank's main thread.
@@ -22,6 +25,9 @@ struct sy_courier_name {
     uint8_t bytes[SY_COURIER_NAME_BYTES];
 };
 
+/* Whose memory it is: what MPI must know of to take it. */
+enum sy_memory { SY_MEMORY_HOST, SY_MEMORY_CUDA };
+
 /* Memory that goes to a rank, or comes from it. */
 struct sy_parcel {
     int peer;
@@ -37,7 +43,8 @@ struct sy_courier {
     int64_t (*device)(void);
     /* Errors: SY_ERR_USAGE where the library is not installed. */
     enum sy_status (*name)(struct sy_courier_name *name, struct sy_error *err);
-    /* Begin to open; collective. Once settle() returns SY_OK it is open. Errors: SY_ERR_USAGE, SY_ERR_SYSTEM. */
+    /* Begin to open; collective, but for a porter, which has no name. Once settle() returns SY_OK it is open. Errors:
+     * SY_ERR_USAGE, SY_ERR_SYSTEM. */
     enum sy_status (*open)(const struct sy_courier_name *name, int rank, int size, struct sy_courier_link **link,
                            struct sy_error *err);
     /* Move parcels. What goes to a rank must be asked for by it, with the same bytes in the same order; all ranks that exchange
@@ -59,6 +66,7 @@ struct sy_courier {
     void (*free)(void *memory, size_t bytes);
     void *(*alloc_host)(size_t bytes);
     void (*free_host)(void *memory, size_t bytes);
+    enum sy_memory memory; /* what alloc() gives */
 };
 
 #endif

@@ -249,6 +249,7 @@ static enum sy_status try_transports(struct sy_setup *setup, struct sy_error *er
                                          .choice = sy_transport_choice_of(setup->settings->transport),
                                          .lender = setup->kernels->lender,
                                          .courier = setup->kernels->courier,
+                                         .porter = setup->kernels->porter,
                                          .row_bytes = TRIAL_BYTES,
                                          .ahead_rows = {1, 1},
                                          .chunk_rows = 1};

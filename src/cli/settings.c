@@ -21,12 +21,12 @@
 
 #ifdef HAVE_UCX
 #define TRANSPORTS                                                                                                     \
-    "ucx through UCX, mpi as messages; auto takes ipc or else shm inside a node and, between nodes, ucx where the " \
-    "network itself writes into memory (RDMA), else mpi."
+    "ucx through UCX, mpi as messages, from GPU memory to GPU memory where MPI takes that; auto takes ipc or else "   \
+    "shm inside a node and, between nodes, ucx where the network itself writes into memory (RDMA), else mpi."
 #else
-#define TRANSPORTS                                                                                                 \
-    "mpi as messages; auto takes ipc or else shm inside a node and mpi between nodes. ucx was left out when " \
-    "this program was built."
+#define TRANSPORTS                                                                                                     \
+    "mpi as messages, from GPU memory to GPU memory where MPI takes that; auto takes ipc or else shm inside a node "  \
+    "and mpi between nodes. ucx was left out when this program was built."
 #endif
 
 #define AT(field) offsetof(struct sy_settings, field)

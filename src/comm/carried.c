@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 size_t sy_carried_trailer_bytes(const struct sy_transport_config *config)
 {
     return ((size_t)config->chunk_rows + 1) * sizeof(uint32_t);
@@ -210,15 +212,22 @@ enum sy_status sy_carried_progress(struct sy_carried *c, struct sy_error *err)
     return c->way.carrier->progress(c, err);
 }
 
+static struct sy_carried *of_mover(struct sy_mover *mover)
+{
+    return (struct sy_carried *)((char *)mover - offsetof(struct sy_carried, mover));
+}
+
 static enum sy_status on_move(struct sy_mover *mover, struct sy_error *err)
 {
-    return sy_carried_progress((struct sy_carried *)((char *)mover - offsetof(struct sy_carried, mover)), err);
+    struct sy_carried *c = of_mover(mover);
+
+    return c->way.move(c->way.ctx, err);
 }
 
 /* The job ends while peers are lost: what waits for them on the device ends too. */
 static void on_end(struct sy_mover *mover)
 {
-    struct sy_carried *c = (struct sy_carried *)((char *)mover - offsetof(struct sy_carried, mover));
+    struct sy_carried *c = of_mover(mover);
 
     c->way.courier->close(c->link);
     c->link = NULL;
@@ -316,11 +325,15 @@ enum sy_status sy_carried_open(struct sy_group *group, const struct sy_transport
 
 void sy_carried_close(struct sy_carried *c)
 {
+    struct sy_error err = SY_ERROR_INIT;
+    enum sy_status st;
+
     if (!c)
         return;
-    if (c->way.carrier->drain)
-        c->way.carrier->drain(c);
-    /* While it waits rounds that others have begun go on. Where somebody is lost what still runs ends with the link. */
+    st = c->way.carrier->drain ? c->way.carrier->drain(c, &err) : SY_OK;
+    if (st)
+        sy_log(SY_LOG_WARN, "closing the %s transport: %s", c->way.carrier->name, err.text);
+    /* While it waits what others need goes on. Where somebody is lost what still runs ends with the link. */
     (void)sy_group_barrier(c->group, NULL);
     carried_free(c);
 }

@@ -24,6 +24,10 @@ struct sy_carried;
 /* How rows go, in carried_private.h: */
 struct sy_carrier;
 extern const struct sy_carrier sy_carrier_rounds; /* by a courier, between ranks of one node */
+extern const struct sy_carrier sy_carrier_direct; /* by MPI, which must take the memory */
+
+/* Whether this rank's MPI takes such memory; else why not goes to why. */
+bool sy_carrier_direct_takes(enum sy_memory memory, const char **why);
 
 struct sy_carried_way {
     const struct sy_carrier *carrier;
@@ -31,6 +35,8 @@ struct sy_carried_way {
     /* The next chunk of a lane from a peer, as the transport that chunks go by has it. */
     enum sy_status (*poll)(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                            struct sy_error *err);
+    /* Let all of it move: while this rank waits for others inside a collective they may need it. */
+    enum sy_status (*move)(void *ctx, struct sy_error *err);
     void *ctx;
 };
 

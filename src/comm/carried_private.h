@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier
+ * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier, direct.c by MPI
  *
  * carried.c keeps rings, windows and chunks; a way, the carrier, brings rows from a ring on one device to the same place of a
  * ring on another.
@@ -71,8 +71,8 @@ struct sy_carrier {
     enum sy_status (*send)(struct sy_carried *c, int peer, enum sy_lane lane, int n, struct sy_error *err);
     enum sy_status (*expect)(struct sy_carried *c, int peer, enum sy_lane lane, int n, struct sy_error *err);
     enum sy_status (*progress)(struct sy_carried *c, struct sy_error *err);
-    /* NULL: nothing is to be done. All that was sent arrives, before the end. */
-    void (*drain)(struct sy_carried *c);
+    /* NULL: nothing is to be done. Before the end: wait for all that was sent. Collective; what fails is this rank's alone. */
+    enum sy_status (*drain)(struct sy_carried *c, struct sy_error *err);
 };
 
 /* "NAME transport: rank 3 (node07) what". */

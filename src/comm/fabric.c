@@ -44,11 +44,12 @@ struct sy_fabric {
     size_t block_bytes;
     bool lent;                  /* the arena is a transport's */
     struct sy_lent *windows;    /* in memory of devices; NULL: they are in the arenas, or */
-    struct sy_carried *carried; /* in memory of devices, by a courier */
+    struct sy_carried *carried; /* in memory of devices, from where rows are carried */
     uint64_t window_bytes;      /* written to other ranks' there */
     struct sy_error unshared;   /* why the ranks of this node share no memory */
     struct sy_error no_ucx;     /* why ucx was not taken between nodes */
     struct sy_error no_ipc;     /* why ipc was not taken between ranks on GPUs */
+    struct sy_error no_direct;  /* why mpi does not bring rows from memory of devices to memory of devices */
     char description[900];
 };
 
@@ -83,7 +84,7 @@ static void describe(struct sy_fabric *fabric)
     bool forced = fabric->config.choice != SY_TRANSPORT_AUTO, alone = sy_group_node_size(fabric->group) == 1;
     const int *n = fabric->n_peers;
     bool others = n[VIA_SHM] || n[VIA_UCX] || n[VIA_MPI];
-    char why[2 * SY_ERROR_TEXT_MAX], detail[200];
+    char why[2 * SY_ERROR_TEXT_MAX], detail[SY_ERROR_TEXT_MAX + 200];
 
     snprintf(fabric->description, sizeof fabric->description, "self for this rank%s",
              others ? "" : ", which is the only one");
@@ -106,7 +107,11 @@ static void describe(struct sy_fabric *fabric)
     else
         snprintf(why, sizeof why, "%s%s%s", alone || n[VIA_SHM] ? "on other nodes" : "no other transport is built in",
                  fabric->no_ucx.text[0] ? "; " : "", fabric->no_ucx.text);
-    snprintf(detail, sizeof detail, "%s, point to point", sy_group_mpi_version());
+    snprintf(detail, sizeof detail, "%s, point to point%s%s", sy_group_mpi_version(),
+             fabric->carried             ? ", from GPU to GPU"
+             : fabric->no_direct.text[0] ? ", through the host's memory: "
+                                         : "",
+             fabric->no_direct.text);
     add_to(fabric, "mpi", detail, n[VIA_MPI], "", why);
 }
 
@@ -255,19 +260,26 @@ static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct s
     return sy_arena_init(&fabric->arena, bytes, err);
 }
 
-/* The next chunk of a peer, as shm has it. */
+/* The next chunk of a peer, as the transport that serves it has it. */
 static enum sy_status poll_chunk(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                                  struct sy_error *err)
 {
     struct sy_fabric *fabric = ctx;
+    struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
-    return sy_transport_shm.poll(fabric->transports[VIA_SHM], peer, lane, data, bytes, err);
+    return t ? t->ops->poll(t, peer, lane, data, bytes, err) : SY_AGAIN;
 }
 
-/* Chunks that go by shm tell a courier what it is to carry. Collective. */
-static enum sy_status open_carried(struct sy_fabric *fabric, struct sy_error *err)
+static enum sy_status move(void *ctx, struct sy_error *err)
 {
-    struct sy_carried_way way = {&sy_carrier_rounds, fabric->config.courier, poll_chunk, fabric};
+    return sy_fabric_progress(ctx, err);
+}
+
+/* Chunks tell a carrier what it is to carry. Collective. */
+static enum sy_status open_carried(struct sy_fabric *fabric, const struct sy_carrier *carrier,
+                                   const struct sy_courier *courier, struct sy_error *err)
+{
+    struct sy_carried_way way = {carrier, courier, poll_chunk, move, fabric};
 
     for (int lane = 0; lane < SY_N_LANES; lane++) {
         size_t more = sy_carried_trailer_bytes(&fabric->config);
@@ -275,6 +287,32 @@ static enum sy_status open_carried(struct sy_fabric *fabric, struct sy_error *er
         fabric->config.brief_bytes[lane] += fabric->config.brief_bytes[lane] ? more : 0;
     }
     return sy_carried_open(fabric->group, &fabric->config, &way, &fabric->carried, err);
+}
+
+/* Rows straight from memory of devices to memory of devices, where every rank's MPI takes it; else by way of the host's, as MPI
+ * that knows nothing of devices has them. Collective, with the same outcome on all ranks. */
+static enum sy_status open_direct(struct sy_fabric *fabric, struct sy_error *err)
+{
+    const struct sy_courier *porter = fabric->config.porter;
+    const char *why;
+    int size = sy_group_size(fabric->group);
+    uint8_t mine = sy_carrier_direct_takes(porter->memory, &why), all[size];
+    enum sy_status status = sy_group_allgather(fabric->group, &mine, sizeof mine, all, err);
+
+    for (int r = 0; r < size && !status && mine; r++)
+        if (!all[r])
+            mine = 0, why = "another rank's MPI does not take memory of GPUs";
+    if (status)
+        return status;
+    if (!mine) {
+        sy_error_set(&fabric->no_direct, SY_ERR_USAGE, "%s", why);
+        return SY_OK;
+    }
+    /* No rows are in chunks. */
+    for (int lane = 0; lane < SY_N_LANES; lane++)
+        if (fabric->config.brief_bytes[lane])
+            fabric->config.chunk_bytes[lane] = fabric->config.brief_bytes[lane];
+    return open_carried(fabric, &sy_carrier_direct, porter, err);
 }
 
 /* Windows in memory of devices, which every rank then has. Where ranks may choose they do without when they cannot. Collective,
@@ -286,7 +324,9 @@ static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *er
     enum sy_status status;
 
     if (config->choice == SY_TRANSPORT_NCCL)
-        return open_carried(fabric, err);
+        return open_carried(fabric, &sy_carrier_rounds, config->courier, err);
+    if (config->choice == SY_TRANSPORT_MPI && config->porter && fabric->n_peers[VIA_MPI])
+        return open_direct(fabric, err);
     if (config->choice != SY_TRANSPORT_IPC && !(choose && config->lender && fabric->n_peers[VIA_SHM]))
         return SY_OK;
     if (choose && !all_near) {
@@ -363,7 +403,7 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
         fabric->group = group;
         fabric->config = *config;
         fabric->config.epoch = sy_group_next_epoch(group);
-        fabric->unshared = fabric->no_ucx = fabric->no_ipc = (struct sy_error)SY_ERROR_INIT;
+        fabric->unshared = fabric->no_ucx = fabric->no_ipc = fabric->no_direct = (struct sy_error)SY_ERROR_INIT;
         status = probe_memory(fabric, &can_share, err);
     }
     if (status == SY_OK)
@@ -463,7 +503,7 @@ void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes)
 
 bool sy_fabric_writes(const struct sy_fabric *fabric, int peer)
 {
-    return transport_ops[fabric->via[peer]]->place != NULL;
+    return fabric->carried || transport_ops[fabric->via[peer]]->place;
 }
 
 /* All ranks are of one node. */

@@ -50,8 +50,10 @@ struct sy_team *sy_group_node(struct sy_group *group);
 int sy_team_isend(const struct sy_team *team, const void *data, size_t bytes, int to, int tag, MPI_Request *request);
 int sy_team_irecv(const struct sy_team *team, void *data, size_t bytes, int from, int tag, MPI_Request *request);
 
-/* Tags of rows below this one, the highest that any MPI has, are the mpi transport's. */
-#define SY_TAG_LINK 32767
+/* Tags of rows: the highest that any MPI has is link.c's, those from SY_TAG_DIRECT on are direct.c's, lower ones the mpi
+ * transport's. */
+#define SY_TAG_LINK   32767
+#define SY_TAG_DIRECT 32760
 
 /* Messages of a transport, on a communicator of their own: to and from ranks of the job. */
 int sy_group_row_isend(const struct sy_group *group, const void *data, size_t bytes, int to, int tag,

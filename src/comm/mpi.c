@@ -154,7 +154,7 @@ static void choose_pieces(const struct transport *t, struct peer *peer)
             n_max = peer->n_pieces[lane] > n_max ? peer->n_pieces[lane] : n_max;
         }
         peer->piece_bytes *= 2;
-    } while (n_max > 1 && TAG_PIECES + ((int64_t)t->base.config.n_slots * n_max + 1) * SY_N_LANES > SY_TAG_LINK);
+    } while (n_max > 1 && TAG_PIECES + ((int64_t)t->base.config.n_slots * n_max + 1) * SY_N_LANES > SY_TAG_DIRECT);
     peer->piece_bytes /= 2;
 }
 

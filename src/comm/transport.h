@@ -58,6 +58,8 @@ struct sy_transport_config {
     /* Between devices; NULL: there is none. It carries rows of row_bytes, which the window is made of. For each lane, rows that a
      * rank may have stored for a peer and that are not in place there; and the most that a chunk tells of. */
     const struct sy_courier *courier;
+    /* The same for rows that MPI brings from memory of a device to memory of another, where it takes that; NULL: no devices. */
+    const struct sy_courier *porter;
     size_t row_bytes, ahead_rows[SY_N_LANES];
     int chunk_rows;
     uint64_t epoch; /* the same on all ranks and new for each open(); sy_fabric_open() sets it */

@@ -31,6 +31,7 @@ void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy
     transport->brief_bytes[SY_LANE_COMBINE] = sy_combine_chunk_bytes(rows, 0);
     transport->lender = config->kernels->lender;
     transport->courier = config->kernels->courier;
+    transport->porter = config->kernels->porter;
     transport->row_bytes = row;
     transport->chunk_rows = config->chunk_rows;
     /* Beside what is stored, of which chunks do not tell yet, that of chunks on their way and of one that fills. */

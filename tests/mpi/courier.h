@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * courier.h - a courier between test processes as NCCL is one between GPUs: through a file that all map
+ * courier.h - a courier between test processes as NCCL is one between GPUs: through a file that all map; and a porter
  *
  * What is asked is done in order. A send is done when the peer has taken it, so one that nobody asks for holds up all behind it.
  */
@@ -220,6 +220,56 @@ static void test_free(void *memory, size_t bytes)
     n_courier_blocks -= memory != NULL;
     free(memory);
 }
+
+/* A porter, which does what it is asked at once and says so later. */
+static enum sy_status test_porter_open(const struct sy_courier_name *name, int rank, int size,
+                                       struct sy_courier_link **out, struct sy_error *err)
+{
+    struct sy_courier_link *link = calloc(1, sizeof *link);
+
+    (void)name;
+    (void)size;
+    if (!link)
+        return sy_error_set(err, SY_ERR_SYSTEM, "no porter");
+    link->rank = rank;
+    n_links++;
+    *out = link;
+    return SY_OK;
+}
+
+static enum sy_status test_porter_lay(struct sy_courier_link *link, void *to, const uint32_t *rows, const void *from,
+                                      int n, size_t row_bytes, struct sy_error *err)
+{
+    (void)link;
+    (void)err;
+    for (int i = 0; i < n; i++)
+        memcpy((uint8_t *)to + rows[i] * row_bytes, (const uint8_t *)from + (size_t)i * row_bytes, row_bytes);
+    return SY_OK;
+}
+
+static enum sy_status test_porter_reached(struct sy_courier_link *link, int which, struct sy_error *err)
+{
+    (void)which;
+    return test_settle(link, err);
+}
+
+static void test_porter_close(struct sy_courier_link *link)
+{
+    n_links -= link != NULL;
+    free(link);
+}
+
+static const struct sy_courier test_porter = {.device = test_device,
+                                              .open = test_porter_open,
+                                              .lay = test_porter_lay,
+                                              .mark = test_mark,
+                                              .reached = test_porter_reached,
+                                              .close = test_porter_close,
+                                              .alloc = test_alloc,
+                                              .free = test_free,
+                                              .alloc_host = test_alloc,
+                                              .free_host = test_free,
+                                              .memory = SY_MEMORY_HOST};
 
 static const struct sy_courier test_courier = {.device = test_device,
                                                .name = test_name,

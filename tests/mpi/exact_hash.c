@@ -2,7 +2,8 @@
  * exact_hash.c - hash the raw logits of one request under many ways of running it
  *
  * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; this transport, rings of 2, 3 and 16;
- *                                                   on CPUs ipc and nccl go between these processes as between GPUs
+ *                                                   on CPUs ipc and nccl go between these processes as between GPUs;
+ *                                                   direct is mpi that takes rows from there, where it does
  *        mpirun -n R exact_hash --each DIR...        one setting for each of many checkpoints
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
@@ -27,7 +28,7 @@
 #define N_OTHERS 6
 #define TARGET   1000
 
-#define ONE_SHAPE 3 /* the setting that stands for all when several checkpoints are given */
+#define ONE_SHAPE   3 /* the setting that stands for all when several checkpoints are given */
 #define RING_SHAPES 1 /* from here on every second one is for a transport that is given */
 
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
@@ -126,11 +127,13 @@ static const struct sy_kernels *kernels_for(const char *transport)
 {
     static struct sy_kernels kernels;
 
-    if (fixture_kernels()->on_device || (strcmp(transport, "ipc") && strcmp(transport, "nccl")))
+    if (fixture_kernels()->on_device ||
+        (strcmp(transport, "ipc") && strcmp(transport, "nccl") && strcmp(transport, "direct")))
         return fixture_kernels();
     kernels = *fixture_kernels();
     kernels.lender = &file_lender;
     kernels.courier = &test_courier;
+    kernels.porter = &test_porter;
     return &kernels;
 }
 
@@ -148,7 +151,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.kernels = kernels_for(setting->transport);
     config.n_threads = setting->n_threads;
     config.chunk_rows = setting->chunk_rows;
-    config.transport = sy_transport_choice_of(setting->transport);
+    config.transport = sy_transport_choice_of(strcmp(setting->transport, "direct") ? setting->transport : "mpi");
     config.n_slots = setting->n_slots;
     config.in_turn = setting->in_turn;
     config.reverse_k = setting->reverse_k;

@@ -215,6 +215,7 @@ static enum sy_status run(struct sy_group *group, struct fixture *fixture, struc
     sy_session_config_init(&config);
     config.compute = compute;
     config.kernels = fixture_kernels();
+    config.transport = fixture_transport();
     config.prefill_chunk = 16;
     config.on_logits = on_logits;
     config.on_hidden = f32 && check->n_layers ? on_hidden : NULL;

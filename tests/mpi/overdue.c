@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "courier.h"
+#include "lender.h"
 #include "moe/moe.h"
 #include "tap.h"
 #include "tap_mpi.h"
@@ -13,8 +15,21 @@
 #define SHORT_MS 300
 #define LONG_MS  60000
 
+/* Kernels whose memory MPI takes rows from as it does from that of GPUs. */
+static const struct sy_kernels *direct_kernels(void)
+{
+    static struct sy_kernels kernels;
+
+    kernels = *sy_kernels_ref();
+    kernels.lender = &file_lender;
+    kernels.courier = &test_courier;
+    kernels.porter = &test_porter;
+    return &kernels;
+}
+
 /* One layer of 6 experts, top-1, chunks of one row, two slots in a ring. */
-static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice choice, struct sy_fabric **fabric,
+static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice choice,
+                               const struct sy_kernels *kernels, struct sy_fabric **fabric,
                                struct sy_placement **placement)
 {
     struct sy_transport_config transport = {.n_slots = 2, .choice = choice};
@@ -23,7 +38,7 @@ static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice 
 
     if (sy_placement_even(1, 6, sy_group_size(group), placement, &err))
         bail("%s", err.text);
-    struct sy_moe_config config = {.kernels = sy_kernels_ref(),
+    struct sy_moe_config config = {.kernels = kernels,
                                    .placement = *placement,
                                    .rule = {.n_experts = 6, .top_k = 1},
                                    .hidden = 8,
@@ -41,7 +56,8 @@ static struct sy_moe *open_moe(struct sy_group *group, enum sy_transport_choice 
 }
 
 /* Rank 0 has six tokens for the silent rank, which has room for two; rank 1 has two for itself. */
-static void test_silence(struct sy_group *group, enum sy_transport_choice choice, const char *via)
+static void test_silence(struct sy_group *group, enum sy_transport_choice choice, const struct sy_kernels *kernels,
+                         const char *via)
 {
     static const int32_t ids[2][6] = {{4, 4, 5, 5, 4, 4}, {2, 3}};
     int rank = sy_group_rank(group);
@@ -50,9 +66,10 @@ static void test_silence(struct sy_group *group, enum sy_transport_choice choice
     struct sy_placement *placement;
     struct sy_fabric *fabric;
     char text[600], lines[600];
-    struct sy_moe *moe = open_moe(group, choice, &fabric, &placement);
+    struct sy_moe *moe = open_moe(group, choice, kernels, &fabric, &placement);
     bool right = true;
 
+    ok_all(sy_fabric_stores(fabric) == (kernels->porter != NULL), "%s", sy_fabric_describe(fabric));
     if (rank != SILENT) {
         sy_group_set_timeout(group, SHORT_MS);
         enum sy_status st = sy_exchange_ready(moe, 0, ids[rank], rank ? 2 : 6, &err);
@@ -82,8 +99,9 @@ int main(int argc, char **argv)
 {
     struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
 
-    test_silence(group, SY_TRANSPORT_SHM, "shm");
-    test_silence(group, SY_TRANSPORT_MPI, "mpi");
+    test_silence(group, SY_TRANSPORT_SHM, sy_kernels_ref(), "shm");
+    test_silence(group, SY_TRANSPORT_MPI, sy_kernels_ref(), "mpi");
+    test_silence(group, SY_TRANSPORT_MPI, direct_kernels(), "mpi");
     done();
     return tap_mpi_end(group);
 }

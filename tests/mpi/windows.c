@@ -288,14 +288,39 @@ static struct sy_transport_config carried_config(const struct sy_courier *courie
                                         .chunk_rows = CHUNK_ROWS};
 }
 
+/* Many chunks of few rows between all pairs, and what is refused; then the end. */
+static void test_rows(struct sy_fabric *fabric, const char *name)
+{
+    const struct sy_transport_config *config = sy_fabric_config(fabric);
+    struct sy_error err = SY_ERROR_INIT;
+    int other = (rank + 1) % size, together;
+    uint64_t bytes;
+
+    ok_all(sy_fabric_on_device(fabric) && sy_fabric_stores(fabric) && sy_fabric_writes(fabric, other) &&
+               !strcmp(sy_fabric_name(fabric, other), size > 1 ? name : "self"),
+           "%s: %s", name, sy_fabric_describe(fabric));
+    ok_all(size == 1 || (sy_fabric_room(fabric, other, SY_LANE_COMBINE, &together) == 23 && together == 23 &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 0, 24 * ROW) &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 1, ROW) &&
+                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, config->window_bytes, ROW) &&
+                         sy_fabric_put_rows(fabric, other, SY_LANE_COMBINE, NULL, 0, 1, &err) == SY_ERR_INTERNAL),
+           "%s: more rows than there is room for, rows at other places, and chunks of rows that are not there", name);
+    bool held = exchange_carried(fabric, &bytes, &err);
+    if (!held)
+        diag("rank %d: %s", rank, err.text);
+    ok_all(held, "%s: rows are in windows with the chunks that tell of them", name);
+    bytes += (uint64_t)(size - 1) * SY_N_LANES * N_CHUNKS * (sizeof(struct telling) + sizeof(uint32_t));
+    ok_all(sy_fabric_wire_bytes(fabric) == bytes, "%s: bytes to other ranks, with the places of rows", name);
+    sy_fabric_close(fabric);
+    ok_all(n_links == 0 && n_courier_blocks == 0, "%s: links and memory are given back", name);
+}
+
 static void test_carried(struct sy_group *group, const struct sy_courier *courier)
 {
     struct sy_transport_config config = carried_config(courier);
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
     enum sy_status status = sy_fabric_open(group, &config, &fabric, &err);
-    int other = (rank + 1) % size, together;
-    uint64_t bytes;
 
     if (sy_group_n_nodes(group) > 1) {
         ok_all(status == SY_ERR_USAGE && strstr(err.text, "--transport nccl cannot reach rank"),
@@ -308,23 +333,104 @@ static void test_carried(struct sy_group *group, const struct sy_courier *courie
     }
     if (status != SY_OK)
         bail("rank %d: %s", rank, err.text);
-    ok_all(sy_fabric_on_device(fabric) && sy_fabric_stores(fabric) &&
-               !strcmp(sy_fabric_name(fabric, other), size > 1 ? "nccl" : "self"),
-           "nccl: %s", sy_fabric_describe(fabric));
-    ok_all(size == 1 || (sy_fabric_room(fabric, other, SY_LANE_COMBINE, &together) == 23 && together == 23 &&
-                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 0, 24 * ROW) &&
-                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, 1, ROW) &&
-                         !sy_fabric_place(fabric, other, SY_LANE_COMBINE, config.window_bytes, ROW) &&
-                         sy_fabric_put_rows(fabric, other, SY_LANE_COMBINE, NULL, 0, 1, &err) == SY_ERR_INTERNAL),
-           "nccl: more rows than there is room for, rows at other places, and chunks of rows that are not there");
-    bool held = exchange_carried(fabric, &bytes, &err);
-    if (!held)
-        diag("rank %d: %s", rank, err.text);
-    ok_all(held, "nccl: rows are in windows with the chunks that tell of them");
-    bytes += (uint64_t)(size - 1) * SY_N_LANES * N_CHUNKS * (sizeof(struct telling) + sizeof(uint32_t));
-    ok_all(sy_fabric_wire_bytes(fabric) == bytes, "nccl: bytes to other ranks, with the places of rows");
+    test_rows(fabric, "nccl");
+}
+
+/* ---- rows by MPI from memory of one device to memory of another ---- */
+
+static struct sy_transport_config direct_config(const struct sy_courier *porter)
+{
+    struct sy_transport_config config = carried_config(NULL);
+
+    config.choice = SY_TRANSPORT_MPI;
+    config.porter = porter;
+    return config;
+}
+
+/* Chunks and rows that nobody has taken when the fabric is closed do not come up in the next one. */
+static void test_direct_left(struct sy_group *group, const struct sy_transport_config *config)
+{
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+    bool held = true;
+
+    if (sy_fabric_open(group, config, &fabric, &err) != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    for (int r = 0; r < size && held; r++) {
+        struct telling telling = {0, 0, r == rank ? 0 : CHUNK_ROWS};
+        struct iovec iov = {&telling, sizeof telling};
+        for (int i = 0; i < telling.n_rows && held; i++)
+            held = sy_fabric_place(fabric, r, SY_LANE_DISPATCH, (size_t)i * ROW, ROW) != NULL;
+        held = held && !sy_fabric_put_rows(fabric, r, SY_LANE_DISPATCH, &iov, 1, telling.n_rows, &err);
+    }
     sy_fabric_close(fabric);
-    ok_all(n_links == 0 && n_courier_blocks == 0, "nccl: links and memory are given back");
+    ok_all(held, "mpi, direct: closed with rows on their way");
+}
+
+static void test_direct(struct sy_group *group, const struct sy_courier *porter)
+{
+    struct sy_transport_config config = direct_config(porter);
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+
+    if (size == 1)
+        return;
+    if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    if (!sy_fabric_on_device(fabric)) {
+        ok_all(kernels->on_device && strstr(sy_fabric_describe(fabric), "through the host's memory: "), "mpi: %s",
+               sy_fabric_describe(fabric));
+        skip("mpi: rows from GPU to GPU: %s", sy_fabric_describe(fabric));
+        sy_fabric_close(fabric);
+        return;
+    }
+    ok_all(strstr(sy_fabric_describe(fabric), "point to point, from GPU to GPU) for "), "mpi: rows go directly");
+    sy_fabric_close(fabric);
+    test_direct_left(group, &config);
+    if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    test_rows(fabric, "mpi");
+}
+
+/* An MPI that does not take the devices' memory, as this one will on machines without GPUs. */
+static void test_not_direct(struct sy_group *group)
+{
+    struct sy_courier of_gpu = test_porter;
+    struct sy_transport_config config = direct_config(&of_gpu);
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+
+    if (size == 1)
+        return;
+    of_gpu.memory = rank == size - 1 ? SY_MEMORY_CUDA : SY_MEMORY_HOST;
+    if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
+        bail("rank %d: %s", rank, err.text);
+    if (sy_fabric_on_device(fabric)) {
+        skip("mpi that does not take memory of GPUs: this one says that it does");
+        sy_fabric_close(fabric);
+        return;
+    }
+    const char *why = rank == size - 1 ? "this MPI" : "another rank's MPI does not take memory of GPUs";
+    ok_all(!sy_fabric_on_device(fabric) && !sy_fabric_writes(fabric, (rank + 1) % size) &&
+               strstr(sy_fabric_describe(fabric), "point to point, through the host's memory: ") &&
+               strstr(sy_fabric_describe(fabric), why),
+           "mpi: one rank's does not take memory of GPUs: %s", sy_fabric_describe(fabric));
+    sy_fabric_close(fabric);
+}
+
+/* Rings that hold fewer rows than chunks on their way tell of. */
+static void test_direct_refusals(struct sy_group *group)
+{
+    struct sy_transport_config config = direct_config(&test_porter);
+    struct sy_error err = SY_ERROR_INIT;
+    struct sy_fabric *fabric = NULL;
+
+    if (size == 1)
+        return;
+    config.ahead_rows[SY_LANE_COMBINE] = N_SLOTS * CHUNK_ROWS - 1;
+    ok_all(sy_fabric_open(group, &config, &fabric, &err) == SY_ERR_INTERNAL && strstr(err.text, "room for 9 rows") &&
+               !n_links && !n_courier_blocks,
+           "mpi, direct: fewer rows than chunks can tell of: %s", err.text);
 }
 
 static bool is_refused(struct sy_group *group, const struct sy_transport_config *config, enum sy_status status,
@@ -379,11 +485,14 @@ int main(int argc, char **argv)
     random_state = (uint64_t)rank * 977 + 5;
     test_lent(group, kernels->on_device ? kernels->lender : &file_lender);
     test_carried(group, kernels->on_device ? kernels->courier : &test_courier);
+    test_direct(group, kernels->on_device ? kernels->porter : &test_porter);
     if (!kernels->on_device) {
         test_auto_lent(group);
+        test_not_direct(group);
+        test_direct_refusals(group);
         if (sy_group_n_nodes(group) == 1)
             test_carried_refusals(group);
-        skip("ipc and nccl between GPUs: SWITCHYARD_DEVICE=cuda asks for them");
+        skip("ipc, nccl and mpi between GPUs: SWITCHYARD_DEVICE=cuda asks for them");
     }
     kernels->queue_destroy(queue);
     sy_pool_destroy(pool);

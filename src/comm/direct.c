@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * direct.c - rows carried by MPI, from memory of one device into memory of another
+ *
+ * Rows that a chunk tells of are a message, or two where they go round the end of the ring. It is sent when the chunk has been
+ * put, and its receive is posted when the chunk has come: both sides know how long it is, and messages of a lane have the order
+ * of its chunks. There is always room for it: a chunk is released once its rows are in place, and at most n_slots are not.
+ *
+ * What is sent is in memory before the chunk is put, and MPI's receive is complete once the rows are there; so only what brings
+ * them to their places runs on the device beside its queues.
+ */
+#include "config.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <stdlib.h>
+#ifdef HAVE_MPI_EXT_H
+#include <mpi-ext.h>
+#endif
+
+#include "base/clock.h"
+#include "comm/carried_private.h"
+
+#define N_RUNS 2
+
+struct message {
+    MPI_Request requests[N_RUNS];
+    size_t bytes[N_RUNS];
+    int n_rows;
+};
+
+/* Messages of a lane to or from a peer. */
+struct flow {
+    struct message *messages; /* [n_slots] */
+    uint64_t begun, done, rows_begun, rows_done;
+};
+
+/* Of a rank for a peer: messages of each lane in all, from its begin to its end. */
+struct total {
+    uint64_t messages[SY_N_LANES];
+    uint64_t failed;
+};
+
+struct direct {
+    struct flow (*flows)[2][SY_N_LANES]; /* [R] out, in */
+    struct message *messages;            /* of all */
+    struct total *totals;                /* [R] for each peer, [R, R] of each rank for each */
+    bool begun, failed;
+};
+
+#ifdef HAVE_MPI_CUDA_QUERY
+/* Open MPI 4 answers as it was built. Whether that is off since, or no driver was found, is a variable of its own. */
+static bool is_off(const char *variable)
+{
+    uint8_t value[16] = {0}; /* of any type that it may have */
+    MPI_T_cvar_handle handle;
+    int provided, index, n = 0;
+    bool off = false;
+
+    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS)
+        return false;
+    if (MPI_T_cvar_get_index(variable, &index) == MPI_SUCCESS &&
+        MPI_T_cvar_handle_alloc(index, NULL, &handle, &n) == MPI_SUCCESS) {
+        off = n == 1 && MPI_T_cvar_read(handle, value) == MPI_SUCCESS;
+        for (size_t i = 0; i < sizeof value; i++)
+            off = off && !value[i];
+        MPI_T_cvar_handle_free(&handle);
+    }
+    MPI_T_finalize();
+    return off;
+}
+#endif
+
+bool sy_carrier_direct_takes(enum sy_memory memory, const char **why)
+{
+    *why = "";
+    if (memory == SY_MEMORY_HOST)
+        return true;
+#ifdef HAVE_MPI_CUDA_QUERY
+    *why = "this MPI says that it does not take memory of GPUs";
+    if (MPIX_Query_cuda_support() != 1)
+        return false;
+    *why = "opal_cuda_support of this MPI is off";
+    return !is_off("opal_cuda_support");
+#else
+    *why = "this program was built with an MPI that cannot be asked whether it takes memory of GPUs";
+    return false;
+#endif
+}
+
+static struct direct *direct_of(const struct sy_carried *c)
+{
+    return c->state;
+}
+
+static struct flow *flow_of(const struct sy_carried *c, int peer, bool incoming, int lane)
+{
+    return &direct_of(c)->flows[peer][incoming][lane];
+}
+
+static enum sy_status failed(struct sy_carried *c, int peer, int code, const char *what, struct sy_error *err)
+{
+    direct_of(c)->failed = true;
+    sy_mpi_error(err, code, what);
+    if (err)
+        err->rank = peer;
+    sy_error_prefix(err, "mpi transport: rank %d (%s)", peer, sy_group_host(c->group, peer));
+    return SY_ERR_PEER;
+}
+
+static enum sy_status broken(struct sy_carried *c, int peer, const char *what, struct sy_error *err)
+{
+    direct_of(c)->failed = true;
+    return sy_carried_broken(c, peer, what, err);
+}
+
+/* Send the next n rows of a ring, or receive them there. */
+static enum sy_status begin_message(struct sy_carried *c, int peer, bool incoming, enum sy_lane lane, int n,
+                                    struct sy_error *err)
+{
+    struct flow *flow = flow_of(c, peer, incoming, lane);
+    struct sy_carried_peer *of = &c->peers[peer];
+    struct message *message = &flow->messages[flow->begun % (uint64_t)c->n_slots];
+    struct sy_parcel runs[N_RUNS] = {{0}};
+    int tag = SY_TAG_DIRECT + (int)lane, rc = MPI_SUCCESS;
+
+    if (flow->begun - flow->done == (uint64_t)c->n_slots)
+        return broken(c, peer, "sent more chunks than there is room for", err);
+    int n_runs = sy_carried_wrap(c, peer, incoming, lane, incoming ? of->in[lane].rows : of->out[lane].rows,
+                                 flow->rows_begun, (uint64_t)n, runs);
+    message->n_rows = n;
+    for (int i = 0; i < N_RUNS && rc == MPI_SUCCESS; i++) {
+        message->bytes[i] = runs[i].bytes;
+        message->requests[i] = MPI_REQUEST_NULL;
+        if (i < n_runs && incoming)
+            rc = sy_group_row_irecv(c->group, runs[i].memory, runs[i].bytes, peer, tag, &message->requests[i]);
+        else if (i < n_runs)
+            rc = sy_group_row_isend(c->group, runs[i].memory, runs[i].bytes, peer, tag, &message->requests[i]);
+    }
+    if (rc != MPI_SUCCESS)
+        return failed(c, peer, rc, incoming ? "posting a receive of rows" : "sending rows", err);
+    flow->begun++;
+    flow->rows_begun += (uint64_t)n;
+    return SY_OK;
+}
+
+/* The oldest message of a flow, once it is through; *n: its rows. SY_AGAIN: it is not, or there is none. */
+static enum sy_status end_message(struct sy_carried *c, int peer, bool incoming, int lane, int *n, struct sy_error *err)
+{
+    struct flow *flow = flow_of(c, peer, incoming, lane);
+    struct message *message = &flow->messages[flow->done % (uint64_t)c->n_slots];
+    MPI_Status status;
+
+    if (flow->begun == flow->done)
+        return SY_AGAIN;
+    for (int i = 0; i < N_RUNS; i++) {
+        int done = 1, count = 0;
+        if (message->requests[i] == MPI_REQUEST_NULL)
+            continue;
+        int rc = MPI_Test(&message->requests[i], &done, &status);
+        if (rc != MPI_SUCCESS)
+            return failed(c, peer, rc, incoming ? "receiving rows" : "sending rows", err);
+        if (!done)
+            return SY_AGAIN;
+        MPI_Get_count(&status, MPI_BYTE, &count);
+        if (incoming && (size_t)count != message->bytes[i])
+            return broken(c, peer, "sent fewer rows than its chunk tells of", err);
+    }
+    *n = message->n_rows;
+    flow->done++;
+    flow->rows_done += (uint64_t)*n;
+    return SY_OK;
+}
+
+static uint64_t direct_taken(const struct sy_carried *c, int peer, enum sy_lane lane)
+{
+    return flow_of(c, peer, false, lane)->rows_done;
+}
+
+static enum sy_status retire_sends(struct sy_carried *c, int peer, int lane, struct sy_error *err)
+{
+    enum sy_status st;
+    int n;
+
+    do
+        st = end_message(c, peer, false, lane, &n, err);
+    while (!st);
+    return st == SY_AGAIN ? SY_OK : st;
+}
+
+/* Rows of the chunk that had this place have arrived, but MPI may not know that yet. */
+static enum sy_status direct_may_send(struct sy_carried *c, int peer, enum sy_lane lane, struct sy_error *err)
+{
+    const struct flow *flow = flow_of(c, peer, false, lane);
+    enum sy_status st = retire_sends(c, peer, lane, err);
+
+    if (st)
+        return st;
+    return flow->begun - flow->done == (uint64_t)c->n_slots ? SY_AGAIN : SY_OK;
+}
+
+static enum sy_status direct_send(struct sy_carried *c, int peer, enum sy_lane lane, int n, struct sy_error *err)
+{
+    return begin_message(c, peer, false, lane, n, err);
+}
+
+static enum sy_status direct_expect(struct sy_carried *c, int peer, enum sy_lane lane, int n, struct sy_error *err)
+{
+    return begin_message(c, peer, true, lane, n, err);
+}
+
+/* Rows that have come go to their places. */
+static enum sy_status lay_all(struct sy_carried *c, struct sy_error *err)
+{
+    enum sy_status st = SY_OK;
+    bool any = false;
+
+    for (int p = 0; p < c->size && !st; p++) {
+        for (int lane = 0; lane < SY_N_LANES && p != c->rank && !st; lane++) {
+            int n;
+            while (!(st = end_message(c, p, true, lane, &n, err)) &&
+                   !(st = sy_carried_lay(c, p, (enum sy_lane)lane, (uint64_t)n, err)))
+                any = true;
+            st = st == SY_AGAIN ? SY_OK : st;
+        }
+    }
+    return st || !any ? st : sy_carried_mark(c, err);
+}
+
+static enum sy_status direct_progress(struct sy_carried *c, struct sy_error *err)
+{
+    enum sy_status st = sy_carried_reap(c, err);
+
+    for (int p = 0; p < c->size && !st; p++) {
+        for (int lane = 0; lane < SY_N_LANES && p != c->rank && !st; lane++) {
+            st = retire_sends(c, p, lane, err);
+            while (!st)
+                st = sy_carried_take_in(c, p, (enum sy_lane)lane, err);
+            st = st == SY_AGAIN ? SY_OK : st;
+        }
+    }
+    return !st && sy_carried_may_mark(c) ? lay_all(c, err) : st;
+}
+
+/* ---- begin and end ---- */
+
+static enum sy_status direct_open(struct sy_carried *c, struct sy_error *err)
+{
+    struct direct *d = c->state = calloc(1, sizeof *d);
+    size_t R = (size_t)c->size, slots = (size_t)c->n_slots;
+    enum sy_status st = SY_OK;
+
+    if (d) {
+        d->flows = calloc(R, sizeof *d->flows);
+        d->messages = calloc(R * 2 * SY_N_LANES * slots, sizeof *d->messages);
+        d->totals = calloc(R + R * R, sizeof *d->totals);
+    }
+    if (!d || !d->flows || !d->messages || !d->totals)
+        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for the mpi transport's rows");
+    else
+        for (size_t i = 0; i < R * 2 * SY_N_LANES; i++)
+            (&d->flows[0][0][0])[i].messages = d->messages + i * slots;
+    for (size_t i = 0; i < R * 2 * SY_N_LANES * slots && !st; i++)
+        for (int run = 0; run < N_RUNS; run++)
+            d->messages[i].requests[run] = MPI_REQUEST_NULL;
+    for (int lane = 0; lane < SY_N_LANES && !st; lane++)
+        if (c->n_rows[lane] < slots * (size_t)c->chunk_rows)
+            st = sy_error_set(err, SY_ERR_INTERNAL,
+                              "mpi transport: room for %zu rows, %zu chunks of %d can be on their way", c->n_rows[lane],
+                              slots, c->chunk_rows);
+    if (!st && (size_t)c->chunk_rows * c->row_bytes > INT_MAX)
+        st = sy_error_set(err, SY_ERR_USAGE,
+                          "%d rows of %zu bytes are more than the 2 GiB of an MPI message; use fewer rows for each "
+                          "transport chunk",
+                          c->chunk_rows, c->row_bytes);
+    return sy_group_agree(c->group, st, err);
+}
+
+/* A row from each to each, because MPI connects devices when memory of theirs first goes between them. */
+static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
+{
+    enum sy_status st = SY_OK;
+    struct sy_wait wait;
+    int n, left = 0;
+
+    for (int i = 1; i < c->size && !st; i++) {
+        int to = (c->rank + i) % c->size, from = (c->rank - i + c->size) % c->size;
+        st = begin_message(c, from, true, SY_LANE_DISPATCH, 1, err);
+        if (!st)
+            st = begin_message(c, to, false, SY_LANE_DISPATCH, 1, err);
+        left += 2;
+    }
+    sy_wait_begin(&wait, sy_group_timeout_ms(c->group));
+    while (!st && left) {
+        for (int i = 0; i < 2 * c->size && !st; i++) {
+            st = end_message(c, i / 2, i % 2, SY_LANE_DISPATCH, &n, err);
+            left -= !st;
+            st = st == SY_AGAIN ? SY_OK : st;
+        }
+        if (!st && left && !sy_wait_pause(&wait))
+            st = sy_error_set(err, SY_ERR_PEER, "mpi transport: no row from or to a peer within %lld ms",
+                              (long long)sy_group_timeout_ms(c->group));
+    }
+    for (int i = 0; i < 2 * c->size; i++) {
+        struct flow *flow = flow_of(c, i / 2, i % 2, SY_LANE_DISPATCH);
+        flow->rows_begun = flow->rows_done = 0;
+    }
+    return st;
+}
+
+static enum sy_status direct_begin(struct sy_carried *c, struct sy_error *err)
+{
+    direct_of(c)->begun = true;
+    enum sy_status st = c->way.courier->open(NULL, c->rank, c->size, &c->link, err);
+
+    st = sy_group_agree(c->group, st, err);
+    return st ? st : sy_group_agree(c->group, greet(c, err), err);
+}
+
+/* Whether all that this rank sent is gone, and all that others sent for it is here. */
+static bool is_quiet(const struct sy_carried *c)
+{
+    const struct total *theirs = direct_of(c)->totals + c->size;
+
+    for (int p = 0; p < c->size; p++)
+        for (int lane = 0; lane < SY_N_LANES; lane++)
+            if (flow_of(c, p, false, lane)->done < flow_of(c, p, false, lane)->begun ||
+                flow_of(c, p, true, lane)->done < theirs[p * c->size + c->rank].messages[lane])
+                return false;
+    return true;
+}
+
+/* Each says how many messages it has sent to whom, and waits until as many have come. After that none is on its way. */
+static enum sy_status direct_drain(struct sy_carried *c, struct sy_error *err)
+{
+    struct direct *d = direct_of(c);
+    struct total *all = d->totals + c->size;
+    size_t R = (size_t)c->size;
+    struct sy_wait wait;
+    bool lost = false;
+
+    for (int p = 0; p < c->size; p++) {
+        d->totals[p].failed = d->failed;
+        for (int lane = 0; lane < SY_N_LANES; lane++)
+            d->totals[p].messages[lane] = flow_of(c, p, false, lane)->begun;
+    }
+    enum sy_status st = sy_group_allgather(c->group, d->totals, R * sizeof *all, all, err);
+    for (size_t i = 0; i < R * R && !st; i++)
+        lost = lost || all[i].failed;
+    sy_wait_begin(&wait, sy_group_timeout_ms(c->group));
+    while (!st && !lost && !is_quiet(c)) {
+        st = c->way.move(c->way.ctx, err);
+        if (!st && !sy_wait_pause(&wait))
+            st = sy_error_set(err, SY_ERR_PEER, "end of traffic: rows were not through within %lld ms",
+                              (long long)sy_group_timeout_ms(c->group));
+    }
+    return st;
+}
+
+static void direct_close(struct sy_carried *c)
+{
+    struct direct *d = direct_of(c);
+
+    if (!d)
+        return;
+    for (size_t i = 0; d->begun && i < (size_t)c->size * 2 * SY_N_LANES * (size_t)c->n_slots; i++)
+        for (int run = 0; run < N_RUNS; run++)
+            sy_request_drop(&d->messages[i].requests[run]);
+    free(d->flows);
+    free(d->messages);
+    free(d->totals);
+    free(d);
+}
+
+const struct sy_carrier sy_carrier_direct = {
+    .name = "mpi",
+    .open = direct_open,
+    .begin = direct_begin,
+    .close = direct_close,
+    .taken = direct_taken,
+    .may_send = direct_may_send,
+    .send = direct_send,
+    .expect = direct_expect,
+    .progress = direct_progress,
+    .drain = direct_drain,
+};
