@@ -7,7 +7,7 @@
 
 /* Sources: the published config.json of each model. "small", "slice" and "deepseek-v3-experts" are ours: the first runs on
  * anything, the second is a sixth of Qwen3-30B-A3B that fits where the whole does not, with the share of its output projection,
- * and the last is for layers of experts alone. */
+ * and the last is for layers of experts alone. "gpt-oss-20b" has neither biases nor sinks nor windows, nor its own SwiGLU. */
 static const struct sy_shape shapes[] = {
     {"small", "8 layers of 32 experts, 0.5 B parameters", "MixtralForCausalLM", 8, 1024, 16, 16, 64, 32, 4, 512, 32000,
      32768, SY_QK_NORM_NONE, true, 1e-5, 1e6},
@@ -25,6 +25,8 @@ static const struct sy_shape shapes[] = {
      SY_QK_NORM_NONE, true, 1e-5, 1e6},
     {"mixtral-8x22b", "Mixtral-8x22B", "MixtralForCausalLM", 56, 6144, 48, 8, 128, 8, 2, 16384, 32000, 65536,
      SY_QK_NORM_NONE, true, 1e-5, 1e6},
+    {"gpt-oss-20b", "sizes of gpt-oss-20b with Mixtral's arithmetic", "MixtralForCausalLM", 24, 2880, 64, 8, 64, 32, 4,
+     2880, 201088, 131072, SY_QK_NORM_NONE, true, 1e-5, 150000},
     {"deepseek-v3-experts", "4 layers of DeepSeek-V3's routed experts with Mixtral's router and attention",
      "MixtralForCausalLM", 4, 7168, 56, 8, 128, 256, 8, 2048, 32000, 32768, SY_QK_NORM_NONE, true, 1e-6, 1e4},
 };

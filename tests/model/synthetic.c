@@ -24,6 +24,7 @@ static const struct {
     {"qwen3-coder-480b-a35b", 480.2, 35.5},
     {"mixtral-8x7b", 46.7, 12.9},
     {"mixtral-8x22b", 140.6, 39.2},
+    {"gpt-oss-20b", 20.9, 4.19},
     {"deepseek-v3-experts", 46.0, 2.34},
 };
 
