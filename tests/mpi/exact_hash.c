@@ -3,7 +3,8 @@
  *
  * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; this transport, rings of 2, 3 and 16;
  *                                                   on CPUs ipc and nccl go between these processes as between GPUs;
- *                                                   direct is mpi that takes rows from there, where it does
+ *                                                   direct is mpi that takes rows from there, where it does; across is
+ *                                                   ipc where the devices need no host, as GPUs always do it
  *        mpirun -n R exact_hash --each DIR...        one setting for each of many checkpoints
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "across.h"
 #include "base/file.h"
 #include "courier.h"
 #include "engine/kvcache.h"
@@ -34,6 +36,8 @@
 enum mode { ALONE, BATCH, PREEMPTED, N_MODES };
 
 static const char *const mode_names[] = {"alone", "batch", "preempted"};
+
+static int n_others = 20; /* tokens of others' prompts, or a few more */
 
 struct hash {
     uint64_t value;
@@ -87,7 +91,7 @@ static enum sy_status run(struct sy_group *group, struct sy_session *session, in
     *hash = (struct hash){0};
     /* Others come first and are many enough that the target shares its rank with some, and is the youngest there. */
     for (int i = 0; rank == 0 && mode != ALONE && i < N_OTHERS * n_ranks && !st; i++)
-        st = submit(session, vocab, (uint64_t)i, 20 + 3 * (i % 7), 4 + i % 9 + (mode == PREEMPTED ? 24 : 0), err);
+        st = submit(session, vocab, (uint64_t)i, n_others + 3 * (i % 7), 4 + i % 9 + (mode == PREEMPTED ? 24 : 0), err);
     if (rank == 0 && !st)
         st = submit(session, vocab, TARGET, N_PROMPT, N_NEW, err);
     if (!st)
@@ -122,15 +126,27 @@ struct setting {
     bool in_turn, reverse_k, small_cache;
 };
 
+/* The transport that is meant, by its own name. */
+static enum sy_transport_choice choice_of(const char *transport)
+{
+    if (!strcmp(transport, "direct"))
+        return SY_TRANSPORT_MPI;
+    return strcmp(transport, "across") ? sy_transport_choice_of(transport) : SY_TRANSPORT_IPC;
+}
+
 /* With what GPUs have, for transports between them. */
 static const struct sy_kernels *kernels_for(const char *transport)
 {
     static struct sy_kernels kernels;
 
+    bool across = !strcmp(transport, "across");
+
     if (fixture_kernels()->on_device ||
-        (strcmp(transport, "ipc") && strcmp(transport, "nccl") && strcmp(transport, "direct")))
+        (strcmp(transport, "ipc") && strcmp(transport, "nccl") && strcmp(transport, "direct") && !across))
         return fixture_kernels();
     kernels = *fixture_kernels();
+    if (across)
+        across_add(&kernels, fixture_kernels());
     kernels.lender = &file_lender;
     kernels.courier = &test_courier;
     kernels.porter = &test_porter;
@@ -151,7 +167,7 @@ static enum sy_status run_setting(struct sy_group *group, struct fixture *fixtur
     config.kernels = kernels_for(setting->transport);
     config.n_threads = setting->n_threads;
     config.chunk_rows = setting->chunk_rows;
-    config.transport = sy_transport_choice_of(strcmp(setting->transport, "direct") ? setting->transport : "mpi");
+    config.transport = choice_of(setting->transport);
     config.n_slots = setting->n_slots;
     config.in_turn = setting->in_turn;
     config.reverse_k = setting->reverse_k;
@@ -210,6 +226,9 @@ static enum sy_status run_dir(struct sy_group *group, const char *dir, bool one,
     if (!fixture_open(&fixture, dir))
         return sy_error_set(err, SY_ERR_DATA, "%s does not open", dir);
     enum sy_status st = SY_OK;
+    /* So many that experts have many rows, which GPUs go about in another way. */
+    if (transport && !strcmp(transport, "across"))
+        n_others = 50;
     for (int compute = 0; compute < 2; compute++) {
         for (int i = begin; i < end && !st; i += step) {
             struct setting setting = shapes[i];
@@ -221,6 +240,8 @@ static enum sy_status run_dir(struct sy_group *group, const char *dir, bool one,
         }
     }
     fixture_close(&fixture);
+    if (!st && across_cpu && !across_all())
+        return sy_error_set(err, SY_ERR_INTERNAL, "not every part of a layer across ranks was asked for");
     return st;
 }
 
