@@ -2,7 +2,7 @@
  * across.cu - one layer of experts that are spread over ranks, without a look from the host
  *
  *   ids ──> send ──┐ rows of all ranks ┌──> sort ──> gate and up ──> down ──┐ results ┌──> combine
- *                  └─── (the stream waits) ────┘                              └─ (waits) ─┘
+ *                  └─ (stream waits) ──┘                                    └ (waits) ┘
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
  * stores each result where the token's rank wants it, over the link while others are multiplied. The last block of each says

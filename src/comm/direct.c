@@ -275,6 +275,23 @@ static enum sy_status direct_open(struct sy_carried *c, struct sy_error *err)
     return sy_group_agree(c->group, st, err);
 }
 
+static enum sy_status overdue(const struct sy_carried *c, int peer, struct sy_error *err)
+{
+    return sy_error_set(err, SY_ERR_PEER, "mpi transport: rank %d (%s) has not sent or taken rows within %lld ms", peer,
+                        sy_group_host(c->group, peer), (long long)sy_group_timeout_ms(c->group));
+}
+
+/* A peer with whom a message that was begun has not ended; there is one. */
+static int unended(const struct sy_carried *c)
+{
+    for (int i = 0; i < 2 * c->size; i++) {
+        const struct flow *flow = flow_of(c, i / 2, i % 2, SY_LANE_DISPATCH);
+        if (flow->done < flow->begun)
+            return i / 2;
+    }
+    return c->rank;
+}
+
 /* A row from each to each, because MPI connects devices when memory of theirs first goes between them. */
 static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
 {
@@ -297,8 +314,7 @@ static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
             st = st == SY_AGAIN ? SY_OK : st;
         }
         if (!st && left && !sy_wait_pause(&wait))
-            st = sy_error_set(err, SY_ERR_PEER, "mpi transport: no row from or to a peer within %lld ms",
-                              (long long)sy_group_timeout_ms(c->group));
+            st = overdue(c, unended(c), err);
     }
     for (int i = 0; i < 2 * c->size; i++) {
         struct flow *flow = flow_of(c, i / 2, i % 2, SY_LANE_DISPATCH);
@@ -316,8 +332,8 @@ static enum sy_status direct_begin(struct sy_carried *c, struct sy_error *err)
     return st ? st : sy_group_agree(c->group, greet(c, err), err);
 }
 
-/* Whether all that this rank sent is gone, and all that others sent for it is here. */
-static bool is_quiet(const struct sy_carried *c)
+/* A peer to whom something that this rank sent is not gone, or from whom something is not here; -1: there is none. */
+static int unquiet(const struct sy_carried *c)
 {
     const struct total *theirs = direct_of(c)->totals + c->size;
 
@@ -325,8 +341,8 @@ static bool is_quiet(const struct sy_carried *c)
         for (int lane = 0; lane < SY_N_LANES; lane++)
             if (flow_of(c, p, false, lane)->done < flow_of(c, p, false, lane)->begun ||
                 flow_of(c, p, true, lane)->done < theirs[p * c->size + c->rank].messages[lane])
-                return false;
-    return true;
+                return p;
+    return -1;
 }
 
 /* Each says how many messages it has sent to whom, and waits until as many have come. After that none is on its way. */
@@ -347,11 +363,10 @@ static enum sy_status direct_drain(struct sy_carried *c, struct sy_error *err)
     for (size_t i = 0; i < R * R && !st; i++)
         lost = lost || all[i].failed;
     sy_wait_begin(&wait, sy_group_timeout_ms(c->group));
-    while (!st && !lost && !is_quiet(c)) {
+    while (!st && !lost && unquiet(c) >= 0) {
         st = c->way.move(c->way.ctx, err);
         if (!st && !sy_wait_pause(&wait))
-            st = sy_error_set(err, SY_ERR_PEER, "end of traffic: rows were not through within %lld ms",
-                              (long long)sy_group_timeout_ms(c->group));
+            st = overdue(c, unquiet(c), err);
     }
     return st;
 }

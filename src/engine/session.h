@@ -208,8 +208,7 @@ enum sy_status sy_session_moe_layer(struct sy_session *session, int layer, const
                                     struct sy_error *err);
 
 /* Whether the caller may record layers (kernels.h), for which there must be no other rank, and what they begin with from here
- * on, SY_MOE_FROM_HIDDEN unless said otherwise;
- * the others take what a layer before left. */
+ * on, SY_MOE_FROM_HIDDEN unless said otherwise; the others take what a layer before left. */
 bool sy_session_moe_records(const struct sy_session *session);
 void sy_session_moe_from(struct sy_session *session, enum sy_moe_from from);
 

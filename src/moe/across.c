@@ -258,6 +258,7 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
     return SY_OK;
 }
 
+/* How large pieces are follows from the way. */
 int sy_across_records(const struct sy_moe *moe)
 {
     return moe->across.way ? moe->across.way + 2 * moe->across.n_pieces : 0;

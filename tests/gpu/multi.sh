@@ -4,7 +4,7 @@
 #
 # usage: tests/gpu/multi.sh [PART]...     from the build folder after `make check-programs`; ends with a table
 #
-# Parts, all of which take under nine minutes on two GPUs: machine, right, rows, overlap, scaling, lost.
+# Parts: machine, right, rows, overlap, scaling, lost. All of them are to take under nine minutes, which has not been timed.
 # One rank on each GPU; with one GPU two ranks share it, and what that cannot show is skipped. Figures of NCCL's own all-to-all
 # need a python3 with PyTorch.
 

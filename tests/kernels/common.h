@@ -402,8 +402,8 @@ static inline size_t part_bytes(enum sy_dtype dtype)
 
 #define BACKENDS_MAX (2 + SY_N_ISAS)
 
-static char no_gpu[128];       /* why not */
-static bool queues_meet = false; /* set before all_backends(): kernels of a queue wait for those of others */
+static char no_gpu[128]; /* why not */
+static bool queues_meet; /* set before all_backends(): kernels of a queue wait for those of others */
 
 /* The GPU, whose kernels then are done when their calls return, like all others; unless queues meet, which need their own
  * ways to the GPU and queue_sync() then. */

@@ -39,7 +39,7 @@ static void across_table(struct sy_queue *q, const struct sy_expert *experts, in
 
 static size_t across_workspace_bytes(const struct sy_moe_across *across)
 {
-    return (size_t)across->most * sizeof(uint32_t); /* none is needed, but what there is must be there */
+    return (size_t)across->most * sizeof(uint32_t); /* nothing is kept there, but without any layers do not go so */
 }
 
 static void *across_new(size_t bytes)
