@@ -23,7 +23,7 @@ struct sy_cuda_expert sy_cuda_expert_of(struct sy_queue *q, const struct sy_weig
         if (halves[half]->dtype == SY_BF16 && sy_cuda_has_wgmma(q))
             sy_cuda_panel_map(q, &e.maps[half], halves[half]->data,
                               (halves[half]->n + SY_PANEL - 1) / SY_PANEL * (half == SY_GATE_UP ? 2 : 1),
-                              halves[half]->k);
+                              halves[half]->k, half == SY_GATE_UP);
     }
     return e;
 }

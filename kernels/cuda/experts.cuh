@@ -79,19 +79,28 @@ __device__ static __forceinline__ void sy_cuda_group_store(const struct sy_cuda_
     ((uint16_t *)y)[g.n + n] = sy_narrow_bf16(__fsub_rn(f, sy_widen_bf16(high)));
 }
 
-/* struct sy_glu; FAST divides with an error of two units in the last place, for results that are rounded to BF16. */
+/* struct sy_glu's limits, where it has them. */
+__device__ static __forceinline__ void sy_cuda_clamp(const struct sy_glu &glu, float *gate, float *up)
+{
+    *gate = *gate > glu.limit ? glu.limit : *gate;
+    *up = *up > glu.limit ? glu.limit : *up < -glu.limit ? -glu.limit : *up;
+    *up = __fadd_rn(*up, 1.0f);
+}
+
+/* FAST divides with an error of two units in the last place, for results that are rounded to BF16. */
+template <bool FAST> __device__ static __forceinline__ float sy_cuda_swish(float alpha, float gate, float up)
+{
+    float below = __fadd_rn(1.0f, expf(__fmul_rn(-alpha, gate)));
+
+    return __fmul_rn(FAST ? __fdividef(gate, below) : __fdiv_rn(gate, below), up);
+}
+
+/* struct sy_glu */
 template <bool FAST> __device__ static inline float sy_cuda_gated(const struct sy_glu &glu, float gate, float up)
 {
-    float alpha = 1.0f;
-
-    if (glu.limit > 0.0f) {
-        gate = gate > glu.limit ? glu.limit : gate;
-        up = up > glu.limit ? glu.limit : up < -glu.limit ? -glu.limit : up;
-        up = __fadd_rn(up, 1.0f);
-        alpha = glu.alpha;
-    }
-    float below = __fadd_rn(1.0f, expf(__fmul_rn(-alpha, gate)));
-    return __fmul_rn(FAST ? __fdividef(gate, below) : __fdiv_rn(gate, below), up);
+    if (glu.limit > 0.0f)
+        sy_cuda_clamp(glu, &gate, &up);
+    return sy_cuda_swish<FAST>(glu.limit > 0.0f ? glu.alpha : 1.0f, gate, up);
 }
 
 /* Either matrix may be NULL. */

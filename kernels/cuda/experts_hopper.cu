@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts_hopper.cu - grouped expert matrices by wgmma: BF16 weights, BF16 rows
  *
- * Blocks of threads go through items: a tile of rows times a few panels of its expert. A warp brings weights and rows by
- * tensor copies, far ahead through a ring of stages of 64 inputs; one or two warpgroups multiply all rows of the tile.
+ * Blocks of threads go through items: a tile of rows times a few panels of its expert. Warps bring weights and rows by tensor
+ * copies, far ahead through a ring of stages of 64 inputs; one or two warpgroups multiply all rows of the tile.
  * Weights are the operand of 64 for any number of rows, so few rows cost little and a row's sums are the same chain of
  * instructions in every tile.
  */
@@ -44,8 +44,12 @@ template <bool MANY> struct consumer {
 
 template <bool MANY> static __device__ __forceinline__ void release(struct consumer<MANY> *c, int stage)
 {
-    if (c->lane == 0)
+    if (kind<MANY>::CLUSTER > 1) {
+        if (c->lane < kind<MANY>::CLUSTER)
+            sy_barrier_arrive_at(&c->tail->empty[stage], c->lane);
+    } else if (c->lane == 0) {
         sy_barrier_arrive(&c->tail->empty[stage]);
+    }
 }
 
 /* sums = the warpgroup's 64 outputs of an item, by N rows. */
@@ -53,7 +57,6 @@ template <int N, bool MANY>
 static __device__ __forceinline__ void sum_up(struct consumer<MANY> *c, int n_blocks, float (&sums)[N / 2])
 {
     int before = 0;
-
     /* The first product overwrites them, which the compiler does not know. */
 #pragma unroll
     for (int i = 0; i < N / 2; i++)
@@ -82,13 +85,10 @@ static __device__ __forceinline__ void sum_up(struct consumer<MANY> *c, int n_bl
     release(c, before);
 }
 
-/* Where the 8 outputs of piece i of a warpgroup's results are among those of its item: it has one atom of every panel, or
- * both of a few, the first atoms first; of gate and up a piece is made of both. */
+/* Where the 8 outputs of piece i of a warpgroup are among those of its item; of gate and up a piece is made of both. */
 template <enum sy_half HALF, bool MANY> static __device__ __forceinline__ int piece_output(int group, int i)
 {
-    const int half = HALF == SY_GATE_UP ? 2 : 4; /* pieces of first atoms */
-
-    return MANY ? group * 8 + i * 16 : i % half * 16 + i / half * 8;
+    return group * (HALF == SY_GATE_UP ? 32 : 64) + i * 8;
 }
 
 static __device__ __forceinline__ uint32_t bf16_pair(float a, float b)
@@ -141,58 +141,116 @@ static __device__ __forceinline__ struct biases load_biases(const struct sy_cuda
     return b;
 }
 
-/* 32 rows' results, from row `first` of the tile on, as BF16 to shared memory: [row][output]. */
-template <enum sy_half HALF, int N, bool MANY>
-static __device__ __forceinline__ void stage_rows(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
-                                                  int first, const float (&sums)[N / 2], struct biases bias)
+/* A warp's 8 outputs of gate and up for BATCH rows, from row `first` of the tile on, as BF16: [row][8]. What is done to a
+ * number does not wait for another one, so that many are on the way at once. */
+template <int N, bool MANY>
+static __device__ __forceinline__ void stage_gated(const struct sy_glu &glu, uint8_t *staging, int first,
+                                                   float (&sums)[N / 2], struct biases bias)
 {
-    uint8_t *staging = c->tail->staging[c->group];
+    typedef kind<MANY> K;
+    const int begin = first / 8, end = (first + K::BATCH) / 8 < N / 8 ? (first + K::BATCH) / 8 : N / 8;
+    float alpha = glu.limit > 0.0f ? glu.alpha : 1.0f;
 
 #pragma unroll
-    for (int part = 0; part < (HALF == SY_GATE_UP ? 1 : 2); part++) {
+    for (int i = begin; i < end; i++) {
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            sums[4 * i + j] += j < 2 ? bias.low : bias.high;
+    }
+    if (glu.limit > 0.0f) {
+#pragma unroll
+        for (int i = begin; i < end; i++) {
+            sy_cuda_clamp(glu, &sums[4 * i], &sums[4 * i + 2]);
+            sy_cuda_clamp(glu, &sums[4 * i + 1], &sums[4 * i + 3]);
+        }
+    }
+#pragma unroll
+    for (int i = begin; i < end; i += 4) {
         uint32_t m[4] = {0, 0, 0, 0};
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            int i = first / 8 + (HALF == SY_GATE_UP ? j : part * 2 + j / 2), high = HALF == SY_DOWN && j % 2 ? 2 : 0;
-            if (i * 8 >= N)
-                continue;
-            float a = sums[4 * i + high], b = sums[4 * i + high + 1];
-            if (HALF == SY_GATE_UP) {
-                a = sy_cuda_gated<true>(g.glu, a + bias.low, sums[4 * i + 2] + bias.high);
-                b = sy_cuda_gated<true>(g.glu, b + bias.low, sums[4 * i + 3] + bias.high);
-            } else {
-                a += high ? bias.high : bias.low;
-                b += high ? bias.high : bias.low;
-            }
-            m[j] = bf16_pair(a, b);
-        }
-        int row = HALF == SY_GATE_UP ? c->lane : part * 16 + c->lane / 16 * 8 + c->lane % 8;
-        int at = HALF == SY_GATE_UP ? c->warp * 16 : c->warp * 32 + c->lane / 8 % 2 * 16;
-        store_transposed(staging + row * STAGING_PITCH + at, m);
+        for (int j = i; j < i + 4 && j < end; j++)
+            m[j - i] = bf16_pair(sy_cuda_swish<true>(alpha, sums[4 * j], sums[4 * j + 2]),
+                                 sy_cuda_swish<true>(alpha, sums[4 * j + 1], sums[4 * j + 3]));
+        store_transposed(staging + (i - begin) * 128, m);
     }
 }
 
-/* Outputs n .. of the tile's rows as BF16, 32 rows at a time through shared memory. */
-template <enum sy_half HALF, int N, bool MANY>
+/* Outputs n .. of gate and up for the tile's rows as BF16: a warp turns its own over in shared memory. whole: rows' addresses
+ * are multiples of 16. */
+template <int N, bool MANY>
+static __device__ __forceinline__ void store_gated(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
+                                                   int n_rows, int n, int n_end, float (&sums)[N / 2],
+                                                   struct biases bias, bool whole)
+{
+    typedef kind<MANY> K;
+    uint8_t *own = c->tail->staging[c->group] + c->warp * (K::BATCH * 16) + c->lane * 16;
+    uint8_t *const *y = c->tail->y[c->group] + c->lane;
+    int at = n + piece_output<SY_GATE_UP, MANY>(c->group, c->warp);
+
+    whole = whole && at + 8 <= n_end;
+    n_rows = at < n_end ? n_rows - c->lane : 0;
+#pragma unroll
+    for (int first = 0; first < N; first += K::BATCH) {
+        stage_gated<N, MANY>(g.glu, own, first, sums, bias);
+        __syncwarp();
+        if (whole) {
+#pragma unroll
+            for (int i = 0; i < K::BATCH && first + i < N; i += 32)
+                if (first + i < n_rows)
+                    *(uint4 *)(y[first + i] + (size_t)at * 2) = *(const uint4 *)(own + i * 16);
+        } else {
+#pragma unroll 1
+            for (int i = 0; i < K::BATCH && first + i < n_rows; i += 32)
+                store_piece(y[first + i], at, n_end, own + i * 16);
+        }
+        __syncwarp();
+    }
+}
+
+/* Down's outputs n .. of the tile's rows as BF16: a warpgroup's 64 outputs meet in shared memory, so that a row gets 128 bytes
+ * at once, which matters most where it is another GPU's. whole: rows' addresses are multiples of 16. */
+template <int N, bool MANY>
 static __device__ __forceinline__ void store_bf16(const struct sy_cuda_group &g, const struct consumer<MANY> *c,
                                                   int n_rows, int n, int n_end, const float (&sums)[N / 2],
-                                                  struct biases bias)
+                                                  struct biases bias, bool whole)
 {
-    const int n_pieces = HALF == SY_GATE_UP ? 4 : 8;
+    typedef kind<MANY> K;
+    const int at = n + piece_output<SY_DOWN, MANY>(c->group, 0);
+    uint8_t *const *y = c->tail->y[c->group];
+    int to = (c->lane / 16 * 8 + c->lane % 8) * STAGING_PITCH + c->warp * 32 + c->lane / 8 % 2 * 16;
 
+    whole = whole && at + 64 <= n_end;
 #pragma unroll
     for (int first = 0; first < N; first += STAGING_ROWS) {
-        if (first)
-            sy_sync_some(1 + c->group, 128);
-        stage_rows<HALF, N, MANY>(g, c, first, sums, bias);
-        sy_sync_some(1 + c->group, 128);
+        uint8_t *buffer = c->tail->staging[c->group] + first / STAGING_ROWS % K::STAGINGS * STAGING_BYTES;
 #pragma unroll
-        for (int i = c->thread; i < STAGING_ROWS * n_pieces; i += 128) {
-            int row = i / n_pieces, piece = i % n_pieces, at = n + piece_output<HALF, MANY>(c->group, piece);
-            if (first + row < n_rows && at < n_end)
-                store_piece(c->tail->y[c->group][first + row], at, n_end,
-                            c->tail->staging[c->group] + row * STAGING_PITCH + piece * 16);
+        for (int i = first / 8; i < first / 8 + 4 && i < N / 8; i += 2) {
+            uint32_t m[4] = {0, 0, 0, 0};
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                int from = 4 * (i + j / 2) + j % 2 * 2;
+                float b = j % 2 ? bias.high : bias.low;
+                if (from < N / 2)
+                    m[j] = bf16_pair(sums[from] + b, sums[from + 1] + b);
+            }
+            store_transposed(buffer + (i - first / 8) * 8 * STAGING_PITCH + to, m);
         }
+        sy_sync_some(1 + c->group, 128);
+        if (whole) {
+#pragma unroll
+            for (int i = 0; i < STAGING_ROWS; i += 16) {
+                int row = c->thread / 8 + i, piece = c->thread % 8 * 16;
+                const uint4 *from = (const uint4 *)(buffer + row * STAGING_PITCH + piece);
+                if (first + row < n_rows)
+                    *(uint4 *)(y[first + row] + (size_t)at * 2 + piece) = *from;
+            }
+        } else {
+#pragma unroll 1
+            for (int i = c->thread; i < STAGING_ROWS * 8; i += 128)
+                if (first + i / 8 < n_rows && at + i % 8 * 8 < n_end)
+                    store_piece(y[first + i / 8], at + i % 8 * 8, n_end, buffer + i / 8 * STAGING_PITCH + i % 8 * 16);
+        }
+        __syncwarp();
     }
 }
 
@@ -222,6 +280,7 @@ static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, s
     float sums[N / 2];
     struct biases bias = load_biases<HALF, MANY>(g, c, g.experts[item.expert].bias[HALF], n);
     uint8_t *y[EACH];
+    bool whole = n % 8 == 0;
 
     n_end = n_end < g.n ? n_end : g.n;
     /* Where the rows go is known by the time that the sums are. */
@@ -231,47 +290,36 @@ static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, s
     sum_up<N, MANY>(c, sy_cuda_blocks(g.k), sums);
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        if (c->thread + i * 128 < item.n_rows)
+        if (c->thread + i * 128 < item.n_rows) {
             c->tail->y[c->group][c->thread + i * 128] = y[i];
+            whole = whole && (uintptr_t)y[i] % 16 == 0;
+        }
     }
     if (HALF == SY_DOWN && g.y_dtype == SY_F32) {
         sy_sync_some(1 + c->group, 128);
         store_f32<N, MANY>(g, c, item.n_rows, n, n_end, sums, bias);
     } else {
-        store_bf16<HALF, N, MANY>(g, c, item.n_rows, n, n_end, sums, bias);
+        whole = sy_sync_all(1 + c->group, 128, whole);
+        if constexpr (HALF == SY_GATE_UP)
+            store_gated<N, MANY>(g, c, item.n_rows, n, n_end, sums, bias, whole);
+        else
+            store_bf16<N, MANY>(g, c, item.n_rows, n, n_end, sums, bias, whole);
     }
     sy_sync_some(1 + c->group, 128);
 }
 
-template <enum sy_half HALF, bool MANY>
+/* By the least N that has place for the item's rows. */
+template <enum sy_half HALF, int N, bool MANY>
 static __device__ __forceinline__ void multiply_rows(const struct sy_cuda_group &g, struct consumer<MANY> *c,
                                                      const struct item &item)
 {
-    if constexpr (!MANY) {
-        if (item.n_rows <= 8)
-            multiply<HALF, 8, MANY>(g, c, item);
-        else if (item.n_rows <= 16)
-            multiply<HALF, 16, MANY>(g, c, item);
-        else
-            multiply<HALF, 32, MANY>(g, c, item);
-    } else {
-        if (item.n_rows <= 32)
-            multiply<HALF, 32, MANY>(g, c, item);
-        else if (item.n_rows <= 64)
-            multiply<HALF, 64, MANY>(g, c, item);
-        else if (item.n_rows <= 96)
-            multiply<HALF, 96, MANY>(g, c, item);
-        else if (item.n_rows <= 128)
-            multiply<HALF, 128, MANY>(g, c, item);
-        else if (item.n_rows <= 160)
-            multiply<HALF, 160, MANY>(g, c, item);
-        else if (item.n_rows <= 192)
-            multiply<HALF, 192, MANY>(g, c, item);
-        else if (item.n_rows <= 224)
-            multiply<HALF, 224, MANY>(g, c, item);
-        else
-            multiply<HALF, 256, MANY>(g, c, item);
+    if constexpr (N < kind<MANY>::ROWS_MAX) {
+        if (item.n_rows > N) {
+            multiply_rows<HALF, MANY ? N + 16 : N * 2, MANY>(g, c, item);
+            return;
+        }
     }
+    multiply<HALF, N, MANY>(g, c, item);
 }
 
 #endif
@@ -288,18 +336,26 @@ static __global__ void __launch_bounds__(kind<MANY>::THREADS, kind<MANY>::BLOCKS
 
     if (threadIdx.x == 0) {
         for (int i = 0; i < ring.n_stages; i++) {
-            sy_barrier_init(&tail->full[i], 1);
-            sy_barrier_init(&tail->empty[i], K::GROUPS * 4);
+            sy_barrier_init(&tail->full[i], K::BRINGERS);
+            sy_barrier_init(&tail->empty[i], K::GROUPS * 4 * K::CLUSTER);
         }
+        sy_fence_barriers();
         sy_fence_proxy();
     }
     __syncthreads();
+    if (K::CLUSTER > 1)
+        sy_cluster_sync();
     int thread = (int)threadIdx.x;
     if (thread >= K::GROUPS * 128) {
         if (MANY)
             asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-        if (thread < K::GROUPS * 128 + 32)
-            bring<MANY>(g, ring, &x, stages, tail);
+        int warp = thread / 32 - K::GROUPS * 4;
+        if constexpr (!MANY)
+            bring_few(g, ring, &x, stages, tail);
+        else if (warp == 0)
+            bring_weights(g, ring, stages, tail);
+        else if (warp == 1)
+            bring_rows(g, ring, &x, stages, tail);
     } else {
         if (MANY)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
@@ -311,12 +367,14 @@ static __global__ void __launch_bounds__(kind<MANY>::THREADS, kind<MANY>::BLOCKS
             thread / 128, thread % 128, thread % 128 / 32, thread % 32, ring, stages, tail, begin
         };
         struct plan plan = load_plan<MANY>(g);
-        for (int i = (int)blockIdx.x; i < plan.n_items; i += (int)gridDim.x) {
+        for (int i = (int)blockIdx.x / K::CLUSTER; i < plan.n_items; i += (int)gridDim.x / K::CLUSTER) {
             sy_barrier_wait(&tail->full[c.at.stage], c.at.parity);
             struct item item = tail->items[c.at.stage]; /* the next one may come there before this is done */
-            multiply_rows<HALF, MANY>(g, &c, item);
+            multiply_rows<HALF, MANY ? 16 : 8, MANY>(g, &c, item);
         }
     }
+    if (K::CLUSTER > 1)
+        sy_cluster_sync();
 #endif
 }
 
@@ -340,16 +398,18 @@ template <enum sy_half HALF, bool MANY> static void launch(struct sy_queue *q, c
         !sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, K::BYTES),
                        "preparing experts"))
         return;
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim = {K::CLUSTER, 1, 1};
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)(q->n_sms * K::BLOCKS));
+    config.gridDim = dim3((unsigned)(q->n_sms * K::BLOCKS / K::CLUSTER * K::CLUSTER));
     config.blockDim = dim3(K::THREADS);
     config.dynamicSmemBytes = (size_t)(ring.n_stages * ring.bytes + tail);
     config.stream = q->stream;
-    config.attrs = &early;
-    config.numAttrs = 1;
+    config.attrs = attributes;
+    config.numAttrs = K::CLUSTER > 1 ? 2 : 1;
     void *arguments[] = {(void *)g, &x, &ring};
     sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), "expert matrices");
 }

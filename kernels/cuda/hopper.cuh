@@ -30,6 +30,12 @@ __device__ __forceinline__ void sy_barrier_init(uint64_t *barrier, int count)
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(sy_shared(barrier)), "r"(count) : "memory");
 }
 
+/* Barriers that were made before it are there for all blocks of the cluster that this one meets after it. */
+__device__ __forceinline__ void sy_fence_barriers(void)
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
 __device__ __forceinline__ void sy_barrier_arrive(uint64_t *barrier)
 {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(sy_shared(barrier)) : "memory");
@@ -46,6 +52,18 @@ __device__ __forceinline__ void sy_barrier_expect(uint64_t *barrier, uint32_t by
 __device__ __forceinline__ void sy_barrier_arrive_copies(uint64_t *barrier)
 {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(sy_shared(barrier)) : "memory");
+}
+
+/* Arrive at the barrier that is in the same place in block `rank` of the cluster. */
+__device__ __forceinline__ void sy_barrier_arrive_at(uint64_t *barrier, int rank)
+{
+    asm volatile("{\n"
+                 ".reg .b32 there;\n"
+                 "mapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
+                 "}" ::"r"(sy_shared(barrier)),
+                 "r"(rank)
+                 : "memory");
 }
 
 /* Until the barrier's phase of this parity is over. */
@@ -69,10 +87,42 @@ __device__ __forceinline__ void sy_sync_some(int number, int n_threads)
     asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(n_threads) : "memory");
 }
 
+/* As sy_sync_some(); whether `mine` holds for all of them. */
+__device__ __forceinline__ bool sy_sync_all(int number, int n_threads, bool mine)
+{
+    int all;
+
+    asm volatile("{\n"
+                 ".reg .pred mine, all;\n"
+                 "setp.ne.b32 mine, %3, 0;\n"
+                 "barrier.cta.red.and.pred all, %1, %2, mine;\n"
+                 "selp.b32 %0, 1, 0, all;\n"
+                 "}"
+                 : "=r"(all)
+                 : "r"(number), "r"(n_threads), "r"((int)mine)
+                 : "memory");
+    return all;
+}
+
 /* Stores to shared memory before it are seen by the tensor cores and bulk copies after it. */
 __device__ __forceinline__ void sy_fence_proxy(void)
 {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* ---- blocks of a cluster ---- */
+
+__device__ __forceinline__ int sy_cluster_rank(void)
+{
+    int rank;
+
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+__device__ __forceinline__ void sy_cluster_sync(void)
+{
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
 /* ---- copies to shared memory ---- */
@@ -101,6 +151,16 @@ __device__ __forceinline__ void sy_load_box(uint32_t dst, const void *map, uint6
     asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
                  "%5, %6, %7}], [%2];" ::"r"(dst),
                  "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4)
+                 : "memory");
+}
+
+/* A box to the same place in all blocks of the cluster that `blocks` has bits of; each one's barrier counts its bytes. */
+__device__ __forceinline__ void sy_load_box_to_all(uint32_t dst, const void *map, uint64_t *barrier, int c0, int c1,
+                                                   uint16_t blocks)
+{
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+                 "[%0], [%1, {%3, %4}], [%2], %5;" ::"r"(dst),
+                 "l"(map), "r"(sy_shared(barrier)), "r"(c0), "r"(c1), "h"(blocks)
                  : "memory");
 }
 
@@ -160,55 +220,118 @@ __device__ __forceinline__ uint64_t sy_operand_swizzled(uint32_t at)
  * that plus 8: sums[4 i], [4 i + 1] and sums[4 i + 2], [4 i + 3] of rows 8 i + 2 (t % 4) and the next. */
 template <int N> struct sy_wgmma;
 
-#define SY_R0     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define SY_R1     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define SY_R2     "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define SY_R3     "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define SY_R4     "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
-#define SY_R5     "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define SY_R6     "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
-#define SY_R7     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-#define SY_D4(i)  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define SY_D16(i) SY_D4(i), SY_D4(i + 4), SY_D4(i + 8), SY_D4(i + 12)
-#define SY_WGMMA(N, REGISTERS, A, B, ADD, ...)                                                                   \
-    template <> struct sy_wgmma<N> {                                                                             \
-        static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, int add)           \
-        {                                                                                                        \
-            asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" ADD ", 0;\n"                                       \
-                         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" REGISTERS "}, %" A ", %" B \
-                         ", p, 1, 1, 0, 0;\n}"                                                                   \
-                         : __VA_ARGS__                                                                           \
-                         : "l"(a), "l"(b), "r"(add));                                                            \
-        }                                                                                                        \
+/* The registers of N = 8 n rows, as the instruction names them and as operands. */
+#define SY_FOUR(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define SY_R1      "%0, %1, %2, %3"
+#define SY_R2      SY_R1 ", %4, %5, %6, %7"
+#define SY_R3      SY_R2 ", %8, %9, %10, %11"
+#define SY_R4      SY_R3 ", %12, %13, %14, %15"
+#define SY_R5      SY_R4 ", %16, %17, %18, %19"
+#define SY_R6      SY_R5 ", %20, %21, %22, %23"
+#define SY_R7      SY_R6 ", %24, %25, %26, %27"
+#define SY_R8      SY_R7 ", %28, %29, %30, %31"
+#define SY_R9      SY_R8 ", %32, %33, %34, %35"
+#define SY_R10     SY_R9 ", %36, %37, %38, %39"
+#define SY_R11     SY_R10 ", %40, %41, %42, %43"
+#define SY_R12     SY_R11 ", %44, %45, %46, %47"
+#define SY_R13     SY_R12 ", %48, %49, %50, %51"
+#define SY_R14     SY_R13 ", %52, %53, %54, %55"
+#define SY_R15     SY_R14 ", %56, %57, %58, %59"
+#define SY_R16     SY_R15 ", %60, %61, %62, %63"
+#define SY_R17     SY_R16 ", %64, %65, %66, %67"
+#define SY_R18     SY_R17 ", %68, %69, %70, %71"
+#define SY_R19     SY_R18 ", %72, %73, %74, %75"
+#define SY_R20     SY_R19 ", %76, %77, %78, %79"
+#define SY_R21     SY_R20 ", %80, %81, %82, %83"
+#define SY_R22     SY_R21 ", %84, %85, %86, %87"
+#define SY_R23     SY_R22 ", %88, %89, %90, %91"
+#define SY_R24     SY_R23 ", %92, %93, %94, %95"
+#define SY_R25     SY_R24 ", %96, %97, %98, %99"
+#define SY_R26     SY_R25 ", %100, %101, %102, %103"
+#define SY_R27     SY_R26 ", %104, %105, %106, %107"
+#define SY_R28     SY_R27 ", %108, %109, %110, %111"
+#define SY_R29     SY_R28 ", %112, %113, %114, %115"
+#define SY_R30     SY_R29 ", %116, %117, %118, %119"
+#define SY_R31     SY_R30 ", %120, %121, %122, %123"
+#define SY_R32     SY_R31 ", %124, %125, %126, %127"
+#define SY_D1      SY_FOUR(0)
+#define SY_D2      SY_D1, SY_FOUR(4)
+#define SY_D3      SY_D2, SY_FOUR(8)
+#define SY_D4      SY_D3, SY_FOUR(12)
+#define SY_D5      SY_D4, SY_FOUR(16)
+#define SY_D6      SY_D5, SY_FOUR(20)
+#define SY_D7      SY_D6, SY_FOUR(24)
+#define SY_D8      SY_D7, SY_FOUR(28)
+#define SY_D9      SY_D8, SY_FOUR(32)
+#define SY_D10     SY_D9, SY_FOUR(36)
+#define SY_D11     SY_D10, SY_FOUR(40)
+#define SY_D12     SY_D11, SY_FOUR(44)
+#define SY_D13     SY_D12, SY_FOUR(48)
+#define SY_D14     SY_D13, SY_FOUR(52)
+#define SY_D15     SY_D14, SY_FOUR(56)
+#define SY_D16     SY_D15, SY_FOUR(60)
+#define SY_D17     SY_D16, SY_FOUR(64)
+#define SY_D18     SY_D17, SY_FOUR(68)
+#define SY_D19     SY_D18, SY_FOUR(72)
+#define SY_D20     SY_D19, SY_FOUR(76)
+#define SY_D21     SY_D20, SY_FOUR(80)
+#define SY_D22     SY_D21, SY_FOUR(84)
+#define SY_D23     SY_D22, SY_FOUR(88)
+#define SY_D24     SY_D23, SY_FOUR(92)
+#define SY_D25     SY_D24, SY_FOUR(96)
+#define SY_D26     SY_D25, SY_FOUR(100)
+#define SY_D27     SY_D26, SY_FOUR(104)
+#define SY_D28     SY_D27, SY_FOUR(108)
+#define SY_D29     SY_D28, SY_FOUR(112)
+#define SY_D30     SY_D29, SY_FOUR(116)
+#define SY_D31     SY_D30, SY_FOUR(120)
+#define SY_D32     SY_D31, SY_FOUR(124)
+#define SY_WGMMA(n, N, A, B, ADD)                                                                                   \
+    template <> struct sy_wgmma<N> {                                                                                \
+        static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, int add)              \
+        {                                                                                                           \
+            asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #ADD ", 0;\n"                                         \
+                         "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" SY_R##n "}, %" #A ", %" #B    \
+                                                                                              ", p, 1, 1, 0, 0;\n}" \
+                         : SY_D##n                                                                                  \
+                         : "l"(a), "l"(b), "r"(add));                                                               \
+        }                                                                                                           \
     };
 
-SY_WGMMA(8, "%0, %1, %2, %3", "4", "5", "6", SY_D4(0))
-SY_WGMMA(16, "%0, %1, %2, %3, %4, %5, %6, %7", "8", "9", "10", SY_D4(0), SY_D4(4))
-SY_WGMMA(32, SY_R0, "16", "17", "18", SY_D16(0))
-SY_WGMMA(64, SY_R0 ", " SY_R1, "32", "33", "34", SY_D16(0), SY_D16(16))
-SY_WGMMA(96, SY_R0 ", " SY_R1 ", " SY_R2, "48", "49", "50", SY_D16(0), SY_D16(16), SY_D16(32))
-SY_WGMMA(128, SY_R0 ", " SY_R1 ", " SY_R2 ", " SY_R3, "64", "65", "66", SY_D16(0), SY_D16(16), SY_D16(32), SY_D16(48))
-SY_WGMMA(160, SY_R0 ", " SY_R1 ", " SY_R2 ", " SY_R3 ", " SY_R4, "80", "81", "82", SY_D16(0), SY_D16(16), SY_D16(32),
-         SY_D16(48), SY_D16(64))
-SY_WGMMA(192, SY_R0 ", " SY_R1 ", " SY_R2 ", " SY_R3 ", " SY_R4 ", " SY_R5, "96", "97", "98", SY_D16(0), SY_D16(16),
-         SY_D16(32), SY_D16(48), SY_D16(64), SY_D16(80))
-SY_WGMMA(224, SY_R0 ", " SY_R1 ", " SY_R2 ", " SY_R3 ", " SY_R4 ", " SY_R5 ", " SY_R6, "112", "113", "114", SY_D16(0),
-         SY_D16(16), SY_D16(32), SY_D16(48), SY_D16(64), SY_D16(80), SY_D16(96))
-SY_WGMMA(256, SY_R0 ", " SY_R1 ", " SY_R2 ", " SY_R3 ", " SY_R4 ", " SY_R5 ", " SY_R6 ", " SY_R7, "128", "129", "130",
-         SY_D16(0), SY_D16(16), SY_D16(32), SY_D16(48), SY_D16(64), SY_D16(80), SY_D16(96), SY_D16(112))
+SY_WGMMA(1, 8, 4, 5, 6)
+SY_WGMMA(2, 16, 8, 9, 10)
+SY_WGMMA(3, 24, 12, 13, 14)
+SY_WGMMA(4, 32, 16, 17, 18)
+SY_WGMMA(5, 40, 20, 21, 22)
+SY_WGMMA(6, 48, 24, 25, 26)
+SY_WGMMA(7, 56, 28, 29, 30)
+SY_WGMMA(8, 64, 32, 33, 34)
+SY_WGMMA(9, 72, 36, 37, 38)
+SY_WGMMA(10, 80, 40, 41, 42)
+SY_WGMMA(11, 88, 44, 45, 46)
+SY_WGMMA(12, 96, 48, 49, 50)
+SY_WGMMA(13, 104, 52, 53, 54)
+SY_WGMMA(14, 112, 56, 57, 58)
+SY_WGMMA(15, 120, 60, 61, 62)
+SY_WGMMA(16, 128, 64, 65, 66)
+SY_WGMMA(17, 136, 68, 69, 70)
+SY_WGMMA(18, 144, 72, 73, 74)
+SY_WGMMA(19, 152, 76, 77, 78)
+SY_WGMMA(20, 160, 80, 81, 82)
+SY_WGMMA(21, 168, 84, 85, 86)
+SY_WGMMA(22, 176, 88, 89, 90)
+SY_WGMMA(23, 184, 92, 93, 94)
+SY_WGMMA(24, 192, 96, 97, 98)
+SY_WGMMA(25, 200, 100, 101, 102)
+SY_WGMMA(26, 208, 104, 105, 106)
+SY_WGMMA(27, 216, 108, 109, 110)
+SY_WGMMA(28, 224, 112, 113, 114)
+SY_WGMMA(29, 232, 116, 117, 118)
+SY_WGMMA(30, 240, 120, 121, 122)
+SY_WGMMA(31, 248, 124, 125, 126)
+SY_WGMMA(32, 256, 128, 129, 130)
 
 #undef SY_WGMMA
-#undef SY_D16
-#undef SY_D4
-
-#undef SY_R0
-#undef SY_R1
-#undef SY_R2
-#undef SY_R3
-#undef SY_R4
-#undef SY_R5
-#undef SY_R6
-#undef SY_R7
 
 #endif
 #endif

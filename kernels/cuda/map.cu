@@ -26,8 +26,9 @@ bool sy_cuda_can_map(void)
 bool sy_cuda_make_map(struct sy_queue *q, CUtensorMap *map, const void *data, const struct sy_cuda_tensor *t)
 {
     const uint32_t ones[5] = {1, 1, 1, 1, 1};
-    CUresult code = find_encoder()(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, (uint32_t)t->n_dims, (void *)data, t->sizes,
-                                   t->strides, t->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
+    CUtensorMapDataType type = t->words ? CU_TENSOR_MAP_DATA_TYPE_UINT32 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    CUresult code = find_encoder()(map, type, (uint32_t)t->n_dims, (void *)data, t->sizes, t->strides, t->box, ones,
+                                   CU_TENSOR_MAP_INTERLEAVE_NONE,
                                    t->swizzled ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_NONE,
                                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 
@@ -39,6 +40,7 @@ bool sy_cuda_make_map(struct sy_queue *q, CUtensorMap *map, const void *data, co
 struct entry {
     const void *data; /* NULL: free */
     int n_panels, k;
+    bool alternate;
     CUtensorMap map;
 };
 
@@ -82,26 +84,29 @@ static struct sy_cuda_maps *make_room(struct sy_queue *q)
     return old;
 }
 
-bool sy_cuda_panel_map(struct sy_queue *q, CUtensorMap *map, const void *data, int n_panels, int k)
+bool sy_cuda_panel_map(struct sy_queue *q, CUtensorMap *map, const void *data, int n_panels, int k, bool alternate)
 {
     struct sy_cuda_maps *maps = make_room(q);
     struct entry *entry = maps ? find(maps, data) : NULL;
 
-    if (entry && entry->data && entry->n_panels == n_panels && entry->k == k) {
+    if (entry && entry->data && entry->n_panels == n_panels && entry->k == k && entry->alternate == alternate) {
         *map = entry->map;
         return true;
     }
+    uint64_t panel = sy_cuda_panel_size(SY_BF16, k);
     struct sy_cuda_tensor tensor = {
-        .n_dims = 5,
-        .sizes = {256, 2, 2, (uint64_t)sy_cuda_blocks(k), (uint64_t)n_panels},
-        .strides = {512, 1024, 2048, sy_cuda_panel_size(SY_BF16, k)},
-        .box = {256, 2, 1, 1, SY_CUDA_MAP_PANELS},
+        .n_dims = 4,
+        .sizes = {256, alternate ? (uint64_t)n_panels : 2, alternate ? 2 : (uint64_t)n_panels,
+                  (uint64_t)sy_cuda_blocks(k)},
+        .strides = {alternate ? panel : 1024, alternate ? 1024 : panel, 2048},
+        .box = {256, 2, 2, 1},
+        .words = true,
     };
     if (!sy_cuda_make_map(q, map, data, &tensor))
         return false;
     if (entry) {
         maps->n += !entry->data;
-        *entry = {data, n_panels, k, *map};
+        *entry = {data, n_panels, k, alternate, *map};
     }
     return true;
 }
