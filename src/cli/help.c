@@ -134,8 +134,8 @@ static const struct command_help commands[SY_N_COMMANDS] = {
         "slice (8 layers and a sixth of the vocabulary of Qwen3-30B-A3B), qwen3-30b-a3b,\n"
         "qwen3-235b-a22b, qwen3-coder-480b-a35b, mixtral-8x7b, mixtral-8x22b,\n"
         "gpt-oss-20b (its sizes, with Mixtral's arithmetic), deepseek-v3-experts (4 layers of\n"
-        "its routed experts, for bench layer). --layers and --vocab cut one that does not fit\n"
-        "into memory.\n",
+        "its routed experts, for bench layer), deepseek-v3-ep8 (32 of them with one to a token:\n"
+        "each of 8 ranks' rows). --layers and --vocab cut one that does not fit into memory.\n",
         "  switchyard bench ceilings\n"
         "  switchyard bench model --shape olmoe --decode 1,8,32 --json olmoe.json\n"
         "  mpirun -n 2 switchyard bench model --shape slice --threads 1 --prefill 2x256\n"

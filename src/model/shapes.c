@@ -5,9 +5,9 @@
 
 #include <string.h>
 
-/* Sources: the published config.json of each model. "small", "slice" and "deepseek-v3-experts" are ours: the first runs on
+/* Sources: the published config.json of each model. "small", "slice" and DeepSeek-V3's are ours: the first runs on
  * anything, the second is a sixth of Qwen3-30B-A3B that fits where the whole does not, with the share of its output projection,
- * and the last is for layers of experts alone. "gpt-oss-20b" has neither biases nor sinks nor windows, nor its own SwiGLU. */
+ * and the last are for layers of experts alone. "gpt-oss-20b" has neither biases nor sinks nor windows, nor its own SwiGLU. */
 static const struct sy_shape shapes[] = {
     {"small", "8 layers of 32 experts, 0.5 B parameters", "MixtralForCausalLM", 8, 1024, 16, 16, 64, 32, 4, 512, 32000,
      32768, SY_QK_NORM_NONE, true, 1e-5, 1e6},
@@ -29,6 +29,8 @@ static const struct sy_shape shapes[] = {
      2880, 201088, 131072, SY_QK_NORM_NONE, true, 1e-5, 150000},
     {"deepseek-v3-experts", "4 layers of DeepSeek-V3's routed experts with Mixtral's router and attention",
      "MixtralForCausalLM", 4, 7168, 56, 8, 128, 256, 8, 2048, 32000, 32768, SY_QK_NORM_NONE, true, 1e-6, 1e4},
+    {"deepseek-v3-ep8", "the same of 32 experts, one to a token: as many rows as each of 8 ranks has",
+     "MixtralForCausalLM", 4, 7168, 56, 8, 128, 32, 1, 2048, 32000, 32768, SY_QK_NORM_NONE, true, 1e-6, 1e4},
 };
 
 #define N_SHAPES (sizeof shapes / sizeof shapes[0])

@@ -26,6 +26,7 @@ static const struct {
     {"mixtral-8x22b", 140.6, 39.2},
     {"gpt-oss-20b", 20.9, 4.19},
     {"deepseek-v3-experts", 46.0, 2.34},
+    {"deepseek-v3-ep8", 6.56, 1.10},
 };
 
 #define N_SIZES (sizeof sizes / sizeof sizes[0])
