@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * router.cu - which experts get a token, and with what weight
  *
- * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few tokens
+ * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few logits
  * have a thread for each slice, many go through tiles of 64 tokens by 64 experts; both add in that order.
  */
 #include "cuda/launch.cuh"
 #include "cuda/router.cuh"
 
 #define SLICE       32
-#define FEW         2048 /* tokens */
-#define TOGETHER    4    /* tokens of a block that reads its weights once, where there are enough blocks */
+#define MANY        131072 /* logits: from there on tiles are faster (measured on an H200) */
+#define TOGETHER    4      /* tokens of a block that reads its weights once, where there are enough blocks */
 #define FEW_THREADS 512
 #define THREADS     256
 #define TILE        64
 #define DEPTH       16 /* inputs in shared memory */
+#define SHARE_MOST  3  /* blocks of a multiprocessor */
 
 /* ---- logits of few tokens: a block for 8 experts (an atom) and some tokens, a thread for a slice of one expert ---- */
 
@@ -91,21 +92,38 @@ struct tile {
     float x[DEPTH][TILE + 4], w[DEPTH][TILE + 4];
 };
 
-static __device__ void load_tile(const struct sy_weight &w, const float *x, int T, int t0, int e0, int k0,
-                                 struct tile *tile)
+/* A thread's part of a tile on its way from memory: 4 inputs of a token and of an expert. */
+struct part {
+    float4 x, w;
+};
+
+static __device__ __forceinline__ struct part load_part(const struct sy_weight &w, const float *x, int T, int t0,
+                                                        int e0, int k0, bool aligned)
+{
+    int i = (int)threadIdx.x, t = t0 + i / 4, k = k0 + i % 4 * 4, e = e0 + i % 64, ke = k0 + i / 64 * 4;
+    const float *from = x + (size_t)t * (size_t)w.k + (size_t)k;
+    struct part part = {};
+
+    if (t < T && aligned && k < w.k)
+        part.x = *(const float4 *)from;
+    else if (t < T)
+        part.x = make_float4(k < w.k ? from[0] : 0, k + 1 < w.k ? from[1] : 0, k + 2 < w.k ? from[2] : 0,
+                             k + 3 < w.k ? from[3] : 0);
+    if (e < w.n && ke < w.k)
+        part.w = *(const float4 *)((const uint8_t *)w.data + sy_cuda_piece_at(SY_F32, w.k, e, ke));
+    return part;
+}
+
+static __device__ __forceinline__ void store_part(struct tile *tile, const struct part &part)
 {
     int i = (int)threadIdx.x;
-    int t = t0 + i / 4, k = k0 + i % 4 * 4, e = e0 + i % 64, ke = k0 + i / 64 * 4;
-    float4 f = make_float4(0, 0, 0, 0);
+    float x[4] = {part.x.x, part.x.y, part.x.z, part.x.w}, w[4] = {part.w.x, part.w.y, part.w.z, part.w.w};
 
-    for (int j = 0; j < 4; j++)
-        tile->x[i % 4 * 4 + j][i / 4] = t < T && k + j < w.k ? x[(size_t)t * (size_t)w.k + (size_t)(k + j)] : 0.0f;
-    if (e < w.n && ke < w.k)
-        f = *(const float4 *)((const uint8_t *)w.data + sy_cuda_piece_at(SY_F32, w.k, e, ke));
-    tile->w[i / 64 * 4][i % 64] = f.x;
-    tile->w[i / 64 * 4 + 1][i % 64] = f.y;
-    tile->w[i / 64 * 4 + 2][i % 64] = f.z;
-    tile->w[i / 64 * 4 + 3][i % 64] = f.w;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        tile->x[i % 4 * 4 + k][i / 4] = x[k];
+        tile->w[i / 64 * 4 + k][i % 64] = w[k];
+    }
 }
 
 static __global__ void __launch_bounds__(THREADS)
@@ -114,15 +132,18 @@ static __global__ void __launch_bounds__(THREADS)
     __shared__ struct tile tiles[2];
     int t0 = (int)blockIdx.y * TILE, e0 = (int)blockIdx.x * TILE, n_steps = (w.k + DEPTH - 1) / DEPTH;
     int ty = (int)threadIdx.x / 16 * 4, tx = (int)threadIdx.x % 16 * 4;
+    bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
     float total[4][4] = {}, sum[4][4] = {};
 
     sy_begin();
-    load_tile(w, x, T, t0, e0, 0, &tiles[0]);
+    store_part(&tiles[0], load_part(w, x, T, t0, e0, 0, aligned));
     for (int step = 0; step < n_steps; step++) {
         const struct tile *tile = &tiles[step % 2];
+        bool more = step + 1 < n_steps;
+        struct part next = {};
         __syncthreads();
-        if (step + 1 < n_steps)
-            load_tile(w, x, T, t0, e0, (step + 1) * DEPTH, &tiles[(step + 1) % 2]);
+        if (more)
+            next = load_part(w, x, T, t0, e0, (step + 1) * DEPTH, aligned);
 #pragma unroll
         for (int k = 0; k < DEPTH; k++) {
             float4 a = *(const float4 *)&tile->x[k][ty], b = *(const float4 *)&tile->w[k][tx];
@@ -131,7 +152,9 @@ static __global__ void __launch_bounds__(THREADS)
             for (int i = 0; i < 16; i++)
                 sum[i / 4][i % 4] = __fmaf_rn(as[i / 4], bs[i % 4], sum[i / 4][i % 4]);
         }
-        if ((step + 1) * DEPTH % SLICE && step + 1 < n_steps)
+        if (more)
+            store_part(&tiles[(step + 1) % 2], next);
+        if (more && (step + 1) * DEPTH % SLICE)
             continue;
 #pragma unroll
         for (int i = 0; i < 16; i++) {
@@ -147,6 +170,21 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
+/* Where a multiprocessor gets few blocks, each asks for so much memory that none gets more than its share: two on one take
+ * twice as long as one, while another multiprocessor idles. */
+static void run_many(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
+{
+    dim3 grid((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE);
+    size_t share = (size_t)(grid.x * grid.y - 1) / (size_t)q->n_sms + 1, own = 2 * sizeof(struct tile);
+    size_t most = q->shared_bytes - own, more = q->shared_bytes / (share + 1) + 1024;
+
+    more = share > SHARE_MOST || more < own ? 0 : more - own < most ? more - own : most;
+    if (sy_cuda_check(
+            q, cudaFuncSetAttribute((const void *)many_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+            "router logits"))
+        sy_launch(q, "router logits", many_kernel, grid, THREADS, more, *w, x, T, logits);
+}
+
 void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
 {
     int n_slices = (w->k + SLICE - 1) / SLICE;
@@ -156,13 +194,11 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
     int atoms = (w->n + 7) / 8, threads = n_slices * 8 < FEW_THREADS ? n_slices * 8 : FEW_THREADS;
     int together = T * atoms < 4 * q->n_sms || threads < 8 * TOGETHER ? 1 : TOGETHER;
     size_t shared = (size_t)together * (size_t)n_slices * 8 * sizeof(float);
-    if (T <= FEW && shared <= 48 * 1024)
+    if (T < 65536 && T * w->n < MANY && shared <= 48 * 1024)
         sy_launch(q, "router logits", few_kernel, dim3((unsigned)atoms, (unsigned)((T + together - 1) / together)),
                   (unsigned)threads, shared, *w, x, T, together, logits);
     else
-        sy_launch(q, "router logits", many_kernel,
-                  dim3((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE), THREADS, 0, *w, x, T,
-                  logits);
+        run_many(q, w, x, T, logits);
 }
 
 /* ---- the choice: a block of one warp for each token ---- */
