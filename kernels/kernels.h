@@ -355,15 +355,18 @@ struct sy_moe_across {
     int first;  /* of its tokens, the same on all ranks */
     bool many;  /* every rank has about `most`: experts' rows are put in order first; the workspace has room for them */
     bool apart; /* results stay here until they are sent back; the workspace has room for them too */
+    bool ahead; /* AHEAD comes before SEND */
     const struct sy_moe_window *windows; /* [R] on the device */
     struct sy_moe_window own;            /* the same of this rank */
     const int32_t *homes;                /* [E][2] rank and slot of each expert; on the device */
 };
 
 /* A layer's parts: all ranks ask for all pieces' SEND, RECEIVE, SORT, EXPERTS, in the order of the pieces, and then for FINISH;
+ * a rank may ask for AHEAD of all pieces first;
  * RETURN stands for EXPERTS where rows themselves are sent back, and comes behind it where results are apart. */
 enum sy_across_part {
-    SY_ACROSS_SEND,    /* store rows at their experts' ranks */
+    SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does until SEND: ids are not looked at */
+    SY_ACROSS_SEND,    /* store rows at their experts' ranks, if they are not there, and say which experts those are */
     SY_ACROSS_RECEIVE, /* wait on the device until the rows of all ranks' piece are here */
     SY_ACROSS_SORT,    /* bring them into the order of their experts */
     SY_ACROSS_EXPERTS, /* multiply them, and store results at their tokens' ranks */

@@ -2,12 +2,13 @@
  * across.cu - one layer of experts that are spread over ranks, without a look from the host
  *
  *   ids ──> send ──┐ rows of all ranks ┌──> sort ──> gate and up ──> down ──┐ results ┌──> combine
- *                  └─ (stream waits) ──┘                                    └ (waits) ┘
+ *    ahead ──┘     └─ (stream waits) ──┘                                    └ (waits) ┘
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
  * stores each result where the token's rank wants it, over the link while others are multiplied. The last block of each says
  * at all ranks that this one's are there, in a word that the rank's stream waits for (a driver's wait, which lets ranks on
- * one device take turns) and clears.
+ * one device take turns) and clears. Where nearly all tokens go to all ranks anyway, ahead stores them there while the router
+ * is at work, and send only says what for.
  *
  * Every piece has its own words. One is not set again before it is cleared: rows of the next layer are sent when all
  * results of this one are here, which a rank sends after it has seen this rank's rows; and results of the next one after
@@ -36,7 +37,7 @@ struct across {
     void **y_rows;    /* [pairs] */
     uint16_t *act;    /* [pairs][F] */
     bool in_order;    /* rows of experts are put together first, as wide tiles want them */
-    bool apart;
+    bool apart, ahead;
     uint16_t *sorted; /* [pairs][D] these, or results that are apart */
 };
 
@@ -106,6 +107,7 @@ static struct across describe(const struct sy_queue *q, const struct sy_moe_acro
     a.piece = given->piece;
     a.pieces_most = given->pieces_most;
     a.apart = given->apart;
+    a.ahead = given->ahead;
     a.windows = given->windows;
     a.homes = given->homes;
     a.ids = run->ids;
@@ -220,21 +222,81 @@ static __device__ void send_token(const struct across &a, int t)
     }
 }
 
-static __global__ void __launch_bounds__(THREADS) send_kernel(const struct across a)
+/* The last block says at all ranks that this one's rows are there. */
+static __device__ void say_sent(const struct across &a)
 {
-    sy_begin();
-    if ((int)blockIdx.x < a.T)
-        send_token(a, (int)blockIdx.x);
     if (!comes_last(a.counter) || (int)threadIdx.x >= a.R)
         return;
     a.windows[threadIdx.x].n_tokens[a.piece * a.R + a.rank] = a.T;
     tell(a, (int)threadIdx.x, 0);
 }
 
+static __global__ void __launch_bounds__(THREADS) send_kernel(const struct across a)
+{
+    sy_begin();
+    if ((int)blockIdx.x < a.T)
+        send_token(a, (int)blockIdx.x);
+    say_sent(a);
+}
+
+/* Rows to all ranks. */
+static __global__ void __launch_bounds__(THREADS) ahead_kernel(const struct across a)
+{
+    size_t n = (size_t)a.T * (size_t)a.D, row = row_of(a, 0) * (size_t)a.D;
+
+    for (size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 8; i < n; i += (size_t)gridDim.x * THREADS * 8) {
+        uint4 narrow = piece(a, i);
+        for (int p = 0; p < a.R; p++)
+            *(uint4 *)((uint16_t *)a.windows[p].rows + row + i) = narrow;
+    }
+    __threadfence_system();
+}
+
+/* What they are for. */
+static __global__ void __launch_bounds__(THREADS) choices_kernel(const struct across a)
+{
+    int i = (int)(blockIdx.x * THREADS + threadIdx.x);
+    bool mine = i < a.T * a.K;
+    const int32_t *home = a.homes + 2 * (mine ? a.ids[i] : 0);
+
+    for (int p = 0; p < a.R && mine; p++)
+        a.windows[p].slots[row_of(a, 0) * (size_t)a.K + (size_t)i] = home[0] == p ? home[1] : -1;
+    int elsewhere = __syncthreads_count(mine && home[0] != a.rank);
+    if (threadIdx.x == 0 && a.counts) {
+        atomicAdd(&a.counts[3], (unsigned long long)elsewhere);
+        if (blockIdx.x == 0)
+            atomicAdd(&a.counts[2], (unsigned long long)a.T * (unsigned long long)(a.R - 1));
+    }
+    say_sent(a);
+}
+
+static void run_ahead(struct sy_queue *q, const struct across *a)
+{
+    SY_RANGE("dispatch");
+    /* A multiprocessor divides its memory anew only when it is idle, and the router's kernels want much of it shared. */
+    if (!sy_cuda_check(q,
+                       cudaFuncSetAttribute((const void *)ahead_kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                            cudaSharedmemCarveoutMaxShared),
+                       "rows to other ranks") ||
+        !sy_cuda_check(q, cudaEventRecord(q->fork, q->stream), "rows to other ranks") ||
+        !sy_cuda_check(q, cudaStreamWaitEvent(q->beside, q->fork, 0), "rows to other ranks"))
+        return;
+    ahead_kernel<<<(unsigned)q->n_sms, THREADS, 0, q->beside>>>(*a);
+    if (sy_cuda_launched(q, "rows to other ranks"))
+        sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks");
+}
+
 static void run_send(struct sy_queue *q, const struct across *a)
 {
     SY_RANGE("dispatch");
-    sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
+    if (!a->ahead) {
+        sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
+        return;
+    }
+    if (!sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
+        return;
+    choices_kernel<<<(unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, q->stream>>>(*a);
+    sy_cuda_launched(q, "choices of rows");
 }
 
 /* ---- waiting ---- */
@@ -449,6 +511,9 @@ void sy_cuda_across(struct sy_queue *q, const struct sy_moe_across *given, enum 
     if (!sy_cuda_works(q))
         return;
     switch (part) {
+    case SY_ACROSS_AHEAD:
+        run_ahead(q, &a);
+        break;
     case SY_ACROSS_SEND:
         run_send(q, &a);
         break;

@@ -214,6 +214,14 @@ void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes)
                : NULL;
 }
 
+static bool make_streams(struct sy_queue *q)
+{
+    return sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream") &&
+           sy_cuda_check(q, cudaStreamCreateWithFlags(&q->beside, cudaStreamNonBlocking), "making a stream") &&
+           sy_cuda_check(q, cudaEventCreateWithFlags(&q->fork, cudaEventDisableTiming), "making an event") &&
+           sy_cuda_check(q, cudaEventCreateWithFlags(&q->join, cudaEventDisableTiming), "making an event");
+}
+
 enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out, struct sy_error *err)
 {
     struct sy_queue *q = (struct sy_queue *)calloc(1, sizeof *q);
@@ -239,7 +247,7 @@ enum sy_status sy_cuda_queue_create(struct sy_pool *pool, struct sy_queue **out,
     q->scratch = sy_cuda_alloc(SY_CUDA_SCRATCH_BYTES);
     q->counters = (uint32_t *)sy_cuda_alloc(SY_CUDA_COUNTERS * sizeof(uint32_t));
     bool enough = q->table_host && q->table_device && q->scratch && q->counters;
-    if (!enough || !sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream")) {
+    if (!enough || !make_streams(q)) {
         enum sy_status st = enough ? sy_error_set(err, SY_ERR_SYSTEM, "%s", q->error.text)
                                    : sy_error_set(err, SY_ERR_SYSTEM, "GPU %d: no memory for a queue", q->device);
         sy_cuda_queue_destroy(q);
@@ -286,6 +294,12 @@ void sy_cuda_queue_destroy(struct sy_queue *q)
 {
     if (!q)
         return;
+    if (q->fork)
+        cudaEventDestroy(q->fork);
+    if (q->join)
+        cudaEventDestroy(q->join);
+    if (q->beside)
+        cudaStreamDestroy(q->beside);
     if (q->stream)
         cudaStreamDestroy(q->stream);
     sy_cuda_free_host(q->table_host, SY_CUDA_TABLE_BYTES);

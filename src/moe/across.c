@@ -4,6 +4,7 @@
 #include "moe/across.h"
 
 #include <limits.h>
+#include <math.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define N_COUNTS    4
 #define LOOKS       4                 /* at whether the device goes on, within the deadline */
 #define PIECE_BYTES ((size_t)1 << 30) /* of rows and activations */
+#define AHEAD_SHARE 0.8        /* of ranks that a token goes to: then it may as well go to all, before that is known */
 #define STOPPED_NS  100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
 #define RELEASE_NS  5000000000 /* to end what the device waits for */
 
@@ -283,6 +285,14 @@ static struct sy_moe_across call_here(const struct sy_moe *moe, int layer)
     return call;
 }
 
+/* Whether rows go out while the router chooses: where nearly all go everywhere, if choices are even. */
+static bool goes_ahead(const struct sy_moe *moe)
+{
+    double elsewhere = pow(1.0 - 1.0 / moe->n_ranks, moe->config.rule.top_k);
+
+    return moe->across.way == SY_ACROSS_MANY && !moe->in_turn && 1.0 - elsewhere >= AHEAD_SHARE;
+}
+
 /* Ask for a part of a layer, of its i-th piece. */
 static void ask(const struct sy_moe *moe, const struct sy_moe_across *layer, int i, enum sy_across_part part)
 {
@@ -378,6 +388,9 @@ enum sy_status sy_across_run(struct sy_moe *moe, int layer, const struct sy_laye
     call.run.weights = moe->weights;
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
+    call.ahead = goes_ahead(moe);
+    for (int i = 0; i < call.n_pieces && call.ahead; i++)
+        ask(moe, &call, i, SY_ACROSS_AHEAD);
     if (T)
         config->kernels->router(config->queue, &rule, &weights->router, h, T, moe->logits, moe->across.ids,
                                 moe->weights);

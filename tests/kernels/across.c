@@ -11,7 +11,7 @@ struct job {
     struct layer *layer; /* of all ranks' tokens */
     int n_ranks, most, rows_each, n_pieces;
     int first[RANKS_MAX + 1]; /* token of each rank */
-    bool many, apart;
+    bool many, apart, ahead;
     int32_t *homes; /* [E][2] */
     int n_slots[RANKS_MAX];
     void *tables[RANKS_MAX], *workspaces[RANKS_MAX];
@@ -37,6 +37,7 @@ static struct sy_moe_across call_of(const struct job *job, int rank, const struc
                                  .pieces_most = job->n_pieces + 1,
                                  .many = job->many,
                                  .apart = job->apart,
+                                 .ahead = job->ahead,
                                  .windows = job->windows,
                                  .own = job->windows[rank],
                                  .homes = job->homes};
@@ -82,6 +83,7 @@ static void job_begin(struct job *job, const struct sy_kernels *backend, struct 
     size_t D = (size_t)layer->shape.D, K = (size_t)layer->shape.K, R = (size_t)n_ranks;
     *job = (struct job){.backend = backend, .layer = layer, .n_ranks = n_ranks, .many = many};
     job->apart = random_int(0, 1);
+    job->ahead = many && random_int(0, 1);
     /* Any cut, with ranks that have none. */
     for (int r = 1; r <= n_ranks; r++)
         job->first[r] = r == n_ranks ? layer->shape.T : random_int(job->first[r - 1], layer->shape.T);
@@ -160,6 +162,8 @@ static void run_layer(const struct job *job, int rank, const struct result *resu
     struct sy_moe_across layer = call_of(job, rank, result);
 
     layer.rows = rows;
+    for (int i = 0; i < job->n_pieces && job->ahead; i++)
+        ask(job, &layer, i, SY_ACROSS_AHEAD);
     if (layer.run.shape.T)
         job->backend->router(queues[rank], &job->layer->rule, &job->layer->router.panels, layer.run.h,
                              layer.run.shape.T, result->logits + (size_t)job->first[rank] * (size_t)layer.run.shape.E,
@@ -209,9 +213,10 @@ static bool counts_hold(const struct job *job, const struct result *r, int n)
                 had[e] = true;
                 pairs[home]++;
                 elsewhere[rank] += home != rank;
-                rows[rank] += !(seen >> home & 1);
+                rows[rank] += !job->ahead && !(seen >> home & 1);
                 seen |= 1u << home;
             }
+            rows[rank] += job->ahead ? (uint64_t)(job->n_ranks - 1) : 0;
         }
     }
     free_bytes(had);
@@ -264,9 +269,9 @@ static void test_layers(const struct sy_kernels *backend, struct sy_moe_shape sh
     for (int i = 0; i < 3; i++)
         right = right && same(&l, &parts, &results[i]);
     ok(right,
-       "%s: %d tokens of %d ranks, %d to %d, %d of %d experts of %s, %s in %d pieces%s: as by parts, three times",
+       "%s: %d tokens of %d ranks, %d to %d, %d of %d experts of %s, %s in %d pieces%s%s: as by parts, three times",
        backend->name, shape.T, n_ranks, shape.D, shape.F, shape.K, shape.E, sy_dtype_name(shape.w_dtype),
-       many ? "many" : "few", job.n_pieces, job.apart ? ", results apart" : "");
+       many ? "many" : "few", job.n_pieces, job.apart ? ", results apart" : "", job.ahead ? ", rows ahead" : "");
     ok(counts_hold(&job, &parts, 3), "and work is counted");
     ok(windows_hold(&job), "nothing is written beside windows, and no word is left");
     for (int i = 0; i < 3; i++)

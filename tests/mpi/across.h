@@ -74,18 +74,36 @@ static void across_wait(const struct sy_moe_across *a, int which, int piece)
     }
 }
 
+static size_t across_row(const struct sy_moe_across *a, int t)
+{
+    return (size_t)(a->rank * a->rows_each + a->first + t);
+}
+
+static void across_store(struct sy_queue *q, const struct sy_moe_across *a, int t, int p)
+{
+    size_t D = (size_t)a->run.shape.D;
+    uint16_t *to = (uint16_t *)a->windows[p].rows + across_row(a, t) * D;
+
+    if (a->rows)
+        memcpy(to, (const uint16_t *)a->rows + (size_t)t * D, D * sizeof *to);
+    else
+        across_cpu->convert(q, to, SY_BF16, a->run.h + (size_t)t * D, SY_F32, D);
+}
+
+static void across_ahead(struct sy_queue *q, const struct sy_moe_across *a)
+{
+    for (int t = 0; t < a->run.shape.T; t++)
+        for (int p = 0; p < a->n_ranks; p++)
+            across_store(q, a, t, p);
+}
+
 static void across_send(struct sy_queue *q, const struct sy_moe_across *a)
 {
-    size_t D = (size_t)a->run.shape.D, K = (size_t)a->run.shape.K;
+    size_t K = (size_t)a->run.shape.K;
     uint64_t *counts = a->run.n_active;
 
     for (int t = 0; t < a->run.shape.T; t++) {
-        size_t row = (size_t)(a->rank * a->rows_each + a->first + t);
-        uint16_t *rounded = across_new(D * sizeof *rounded);
-        if (a->rows)
-            memcpy(rounded, (const uint16_t *)a->rows + (size_t)t * D, D * sizeof *rounded);
-        else
-            across_cpu->convert(q, rounded, SY_BF16, a->run.h + (size_t)t * D, SY_F32, D);
+        size_t row = across_row(a, t);
         for (int p = 0; p < a->n_ranks; p++) {
             bool wanted = false;
             for (size_t k = 0; k < K; k++) {
@@ -94,11 +112,10 @@ static void across_send(struct sy_queue *q, const struct sy_moe_across *a)
                 wanted = wanted || home[0] == p;
                 counts[3] += home[0] == p && p != a->rank;
             }
-            if (wanted)
-                memcpy((uint16_t *)a->windows[p].rows + row * D, rounded, D * sizeof *rounded);
-            counts[2] += wanted && p != a->rank;
+            if (wanted && !a->ahead)
+                across_store(q, a, t, p);
+            counts[2] += (wanted || a->ahead) && p != a->rank;
         }
-        free(rounded);
     }
     for (int p = 0; p < a->n_ranks; p++)
         a->windows[p].n_tokens[a->piece * a->n_ranks + a->rank] = a->run.shape.T;
@@ -186,6 +203,9 @@ static void across_by_cpu(struct sy_queue *q, const struct sy_moe_across *across
     n_across[part]++;
     across_many = across_many || across->many;
     switch (part) {
+    case SY_ACROSS_AHEAD:
+        across_ahead(q, across);
+        break;
     case SY_ACROSS_SEND:
         across_send(q, across);
         break;
