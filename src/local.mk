@@ -101,6 +101,10 @@ libcomm_a_SOURCES = \
 	%D%/comm/link.c \
 	%D%/comm/mailbox.c %D%/comm/mailbox.h \
 	%D%/comm/mpi.c \
+	%D%/comm/mpi_close.c \
+	%D%/comm/mpi_memory.c \
+	%D%/comm/mpi_message.c \
+	%D%/comm/mpi_private.h \
 	%D%/comm/ring.c %D%/comm/ring.h \
 	%D%/comm/rounds.c \
 	%D%/comm/share.c \
