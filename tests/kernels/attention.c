@@ -24,7 +24,7 @@ static void check_shape(const struct sy_kernels *backend, const struct shape *sh
     cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[1], &c);
     /* The reference is slow where heads are wide. */
-    struct call call = call_begin(&c, shape, backend == sy_kernels_ref() ? 14 : 60);
+    struct call call = call_begin(&c, shape, backend == sy_kernels_ref() ? fewer(14, 7) : fewer(60, 12));
     call_rows(&call, &c);
     backend->attention(queues[2], &call.a);
     for (int t = 0; t < call.n_rows; t++)
@@ -69,7 +69,7 @@ static void test_values(const struct sy_kernels *backend, enum sy_dtype kv, enum
     bool outside = false;
     char what[80];
 
-    for (int i = 0; i < n; i += step)
+    for (int i = 0; i < n; i += step * fewer(1, 3))
         check_shape(backend, &shapes[i], &ratio, &outside);
     snprintf(what, sizeof what, "attention over a %s cache to %s", sy_dtype_name(kv), sy_dtype_name(out));
     ok_worst(ratio, backend->name, what);
@@ -108,7 +108,7 @@ static void test_exact(const struct sy_kernels *backend, const struct shape *sha
 
     cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[0], &c);
-    struct call call = call_begin(&c, shape, 60);
+    struct call call = call_begin(&c, shape, fewer(60, 10));
     call_rows(&call, &c);
     uint8_t *whole = new_bytes(call.out_bytes), *out = new_bytes(call.out_bytes);
     backend->attention(queues[0], &call.a);
@@ -189,12 +189,12 @@ static void test_nan(const struct sy_kernels *backend, const struct shape *shape
 
     cache_begin(&c, backend, shape, PAGES_EACH);
     cache_write(backend, queues[0], &c);
-    struct call call = call_begin(&c, shape, 50);
+    struct call call = call_begin(&c, shape, fewer(50, 9));
     call_rows(&call, &c);
     backend->attention(queues[0], &call.a);
     uint8_t *clean = new_bytes(call.out_bytes);
     memcpy(clean, call.a.out, call.out_bytes);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < fewer(12, 6); i++) {
         struct nan_place at = {i % 3, random_int(0, call.n_rows - 1), random_int(0, SEQUENCES - 1), 0, 0, 0};
         size_t bytes = at.in == IN_Q ? sizeof(float) : sy_dtype_bytes(shape->kv);
         at.position = random_int(0, c.length[at.s] - 1);

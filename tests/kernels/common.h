@@ -478,6 +478,12 @@ static inline bool takes_f16(const struct sy_kernels *backend)
 
 #define THREADS_MAX 3
 
+/* How much of a long check is done: all of it, or what valgrind, which takes hundreds of times as long, can do. */
+static inline int fewer(int all, int under_valgrind)
+{
+    return getenv("SY_VALGRIND") ? under_valgrind : all;
+}
+
 /* queues[i] has i + 1 threads */
 static struct sy_queue *queues[THREADS_MAX];
 static struct sy_pool *pools[THREADS_MAX];

@@ -311,7 +311,7 @@ static void test_uneven(const struct sy_kernels *backend)
 {
     const int n_rows[] = {60, 9, 31, 32, 17, 30, 25, 32};
     struct group g;
-    group_begin(&g, backend, SY_BF16, SY_BF16, 512, 2048, n_rows, 8);
+    group_begin(&g, backend, SY_BF16, SY_BF16, fewer(512, 64), fewer(2048, 100), n_rows, 8);
     struct outputs whole = new_outputs(&g), again = new_outputs(&g);
 
     run_both(backend, queues[0], &g, g.tiles, g.n_tiles, &whole);
