@@ -80,7 +80,7 @@ __device__ static __forceinline__ void sy_cuda_group_store(const struct sy_cuda_
 }
 
 /* struct sy_glu's limits, where it has them. */
-__device__ static __forceinline__ void sy_cuda_clamp(const struct sy_glu &glu, float *gate, float *up)
+__device__ static __forceinline__ void sy_cuda_limit(const struct sy_glu &glu, float *gate, float *up)
 {
     *gate = *gate > glu.limit ? glu.limit : *gate;
     *up = *up > glu.limit ? glu.limit : *up < -glu.limit ? -glu.limit : *up;
@@ -99,7 +99,7 @@ template <bool FAST> __device__ static __forceinline__ float sy_cuda_swish(float
 template <bool FAST> __device__ static inline float sy_cuda_gated(const struct sy_glu &glu, float gate, float up)
 {
     if (glu.limit > 0.0f)
-        sy_cuda_clamp(glu, &gate, &up);
+        sy_cuda_limit(glu, &gate, &up);
     return sy_cuda_swish<FAST>(glu.limit > 0.0f ? glu.alpha : 1.0f, gate, up);
 }
 

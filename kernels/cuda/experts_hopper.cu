@@ -57,6 +57,7 @@ template <int N, bool MANY>
 static __device__ __forceinline__ void sum_up(struct consumer<MANY> *c, int n_blocks, float (&sums)[N / 2])
 {
     int before = 0;
+
     /* The first product overwrites them, which the compiler does not know. */
 #pragma unroll
     for (int i = 0; i < N / 2; i++)
@@ -160,8 +161,8 @@ static __device__ __forceinline__ void stage_gated(const struct sy_glu &glu, uin
     if (glu.limit > 0.0f) {
 #pragma unroll
         for (int i = begin; i < end; i++) {
-            sy_cuda_clamp(glu, &sums[4 * i], &sums[4 * i + 2]);
-            sy_cuda_clamp(glu, &sums[4 * i + 1], &sums[4 * i + 3]);
+            sy_cuda_limit(glu, &sums[4 * i], &sums[4 * i + 2]);
+            sy_cuda_limit(glu, &sums[4 * i + 1], &sums[4 * i + 3]);
         }
     }
 #pragma unroll

@@ -107,6 +107,8 @@ enum sy_status sy_mpi_progress(struct sy_transport *base, struct sy_error *err);
 /* Tell every peer how many chunks it was sent, and wait until as many have come from it and all sends are complete. After
  * that no message is on the way, and the posted receives can be cancelled. */
 enum sy_status sy_mpi_drain(struct sy_mpi_transport *t, struct sy_error *err);
+
+/* Cancel all posted receives. */
 void sy_mpi_drop_receives(struct sy_mpi_transport *t);
 
 #endif

@@ -29,7 +29,7 @@ static const struct sy_shape shapes[] = {
      2880, 201088, 131072, SY_QK_NORM_NONE, true, 1e-5, 150000},
     {"deepseek-v3-experts", "4 layers of DeepSeek-V3's routed experts with Mixtral's router and attention",
      "MixtralForCausalLM", 4, 7168, 56, 8, 128, 256, 8, 2048, 32000, 32768, SY_QK_NORM_NONE, true, 1e-6, 1e4},
-    {"deepseek-v3-ep8", "the same of 32 experts, one to a token: as many rows as each of 8 ranks has",
+    {"deepseek-v3-ep8", "4 layers of 32 of DeepSeek-V3's routed experts, one to a token, as each of 8 ranks has",
      "MixtralForCausalLM", 4, 7168, 56, 8, 128, 32, 1, 2048, 32000, 32768, SY_QK_NORM_NONE, true, 1e-6, 1e4},
 };
 
