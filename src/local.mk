@@ -105,6 +105,7 @@ libcomm_a_SOURCES = \
 	%D%/comm/mpi_memory.c \
 	%D%/comm/mpi_message.c \
 	%D%/comm/mpi_private.h \
+	%D%/comm/post_mpi.c \
 	%D%/comm/ring.c %D%/comm/ring.h \
 	%D%/comm/rounds.c \
 	%D%/comm/share.c \
@@ -116,6 +117,7 @@ libcomm_a_SOURCES += \
 	%D%/comm/ucx_lane.c \
 	%D%/comm/ucx_link.c \
 	%D%/comm/ucx_message.c \
+	%D%/comm/ucx_post.c \
 	%D%/comm/ucx_put.c
 endif
 

@@ -21,8 +21,9 @@
 
 #ifdef HAVE_UCX
 #define TRANSPORTS                                                                                                     \
-    "ucx through UCX, mpi as messages, from GPU memory to GPU memory where MPI takes that; auto takes ipc or else "   \
-    "shm inside a node and, between nodes, ucx where the network itself writes into memory (RDMA), else mpi."
+    "ucx through UCX, mpi as messages, both from GPU memory to GPU memory where the library takes that; auto takes "  \
+    "ipc or else shm inside a node and, between nodes, ucx where the network itself writes into memory (RDMA), else " \
+    "mpi."
 #else
 #define TRANSPORTS                                                                                                     \
     "mpi as messages, from GPU memory to GPU memory where MPI takes that; auto takes ipc or else shm inside a node "  \

@@ -21,7 +21,7 @@ void *sy_carried_window(const struct sy_carried *c)
 
 enum sy_status sy_carried_broken(const struct sy_carried *c, int peer, const char *what, struct sy_error *err)
 {
-    return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: rank %d (%s) %s", c->way.carrier->name, peer,
+    return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: rank %d (%s) %s", c->way.name, peer,
                         sy_group_host(c->group, peer), what);
 }
 
@@ -68,7 +68,7 @@ enum sy_status sy_carried_trail(struct sy_carried *c, int peer, enum sy_lane lan
 
     if (n < 0 || rows > out->placed - out->covered)
         return sy_error_set(err, SY_ERR_INTERNAL, "%s transport: a chunk tells of %d rows for rank %d, %llu are there",
-                            c->way.carrier->name, n, peer, (unsigned long long)(out->placed - out->covered));
+                            c->way.name, n, peer, (unsigned long long)(out->placed - out->covered));
     if (n && c->way.carrier->may_send) {
         enum sy_status st = c->way.carrier->may_send(c, peer, lane, err);
         if (st)
@@ -249,7 +249,7 @@ static enum sy_status open_memory(struct sy_carried *c, struct sy_error *err)
     c->ends = calloc(R * SY_COURIER_MARKS, sizeof *c->ends);
     c->held = calloc(R * SY_N_LANES * slots, sizeof *c->held);
     if (!c->peers || !c->ends || !c->held)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the %s transport", c->way.carrier->name);
+        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for the %s transport", c->way.name);
     c->window = courier->alloc(c->window_bytes);
     c->rings = courier->alloc(c->rings_bytes);
     c->wheres = courier->alloc_host(c->wheres_bytes);
@@ -271,7 +271,7 @@ static enum sy_status open_memory(struct sy_carried *c, struct sy_error *err)
     if (c->window && c->rings && c->wheres)
         return SY_OK;
     return sy_error_set(err, SY_ERR_SYSTEM, "--transport %s: the GPU has no %.1f MB free for windows and rings",
-                        c->way.carrier->name, (double)(c->window_bytes + c->rings_bytes) * 1e-6);
+                        c->way.name, (double)(c->window_bytes + c->rings_bytes) * 1e-6);
 }
 
 static void carried_free(struct sy_carried *c)
@@ -332,7 +332,7 @@ void sy_carried_close(struct sy_carried *c)
         return;
     st = c->way.carrier->drain ? c->way.carrier->drain(c, &err) : SY_OK;
     if (st)
-        sy_log(SY_LOG_WARN, "closing the %s transport: %s", c->way.carrier->name, err.text);
+        sy_log(SY_LOG_WARN, "closing the %s transport: %s", c->way.name, err.text);
     /* While it waits what others need goes on. Where somebody is lost what still runs ends with the link. */
     (void)sy_group_barrier(c->group, NULL);
     carried_free(c);

@@ -24,14 +24,46 @@ struct sy_carried;
 /* How rows go, in carried_private.h: */
 struct sy_carrier;
 extern const struct sy_carrier sy_carrier_rounds; /* by a courier, between ranks of one node */
-extern const struct sy_carrier sy_carrier_direct; /* by MPI, which must take the memory */
+extern const struct sy_carrier sy_carrier_direct; /* by a post, which must take the memory */
 
-/* Whether this rank's MPI takes such memory; else why not goes to why. */
-bool sy_carrier_direct_takes(enum sy_memory memory, const char **why);
+/* A message of rows. Zero is one that was never begun. */
+struct sy_post_request {
+    union {
+        MPI_Request mpi;
+        void *ucx;
+    };
+    size_t bytes, came; /* the latter once it has ended, of one that comes in */
+    bool begun, incoming;
+};
+
+/* Who brings messages between memory of devices. Messages of a lane between two ranks have the order in which they were sent, and
+ * a receive is for the oldest that no other one is for. */
+struct sy_post {
+    /* Whether this rank's takes such memory; else why not goes to why. */
+    bool (*takes)(enum sy_memory memory, const char **why);
+    /* Make known all memory that parcels will be of, and at the end forget it. NULL: nothing is to be done. Errors:
+     * SY_ERR_SYSTEM. */
+    enum sy_status (*attach)(void *ctx, void *memory, size_t bytes, enum sy_memory kind, struct sy_error *err);
+    void (*detach)(void *ctx);
+    /* Send a parcel, or receive one where it is to lie. Errors: SY_ERR_PEER. */
+    enum sy_status (*begin)(void *ctx, const struct sy_parcel *parcel, int lane, struct sy_post_request *request,
+                            struct sy_error *err);
+    /* SY_AGAIN: it is on its way. Errors: SY_ERR_PEER. */
+    enum sy_status (*end)(void *ctx, struct sy_post_request *request, struct sy_error *err);
+    /* Forget one that has begun and need not end. */
+    void (*drop)(void *ctx, struct sy_post_request *request);
+    void (*move)(void *ctx);
+};
+
+extern const struct sy_post sy_post_mpi; /* ctx: the group */
+extern const struct sy_post sy_post_ucx; /* ctx: the ucx transport */
 
 struct sy_carried_way {
+    const char *name; /* of the transport */
     const struct sy_carrier *carrier;
     const struct sy_courier *courier;
+    const struct sy_post *post; /* of sy_carrier_direct */
+    void *post_ctx;
     /* The next chunk of a lane from a peer, as the transport that chunks go by has it. */
     enum sy_status (*poll)(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                            struct sy_error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier, direct.c by MPI
+ * carried_private.h - what carried.c shares with the ways in which rows go: rounds.c by a courier, direct.c by messages
  *
  * carried.c keeps rings, windows and chunks; a way, the carrier, brings rows from a ring on one device to the same place of a
  * ring on another.
@@ -58,7 +58,6 @@ struct sy_carried {
 
 /* What is behind c->state is the carrier's, from open() to close(), which is also called after an open() that failed. */
 struct sy_carrier {
-    const char *name; /* of the transport */
     /* Before there is memory, and once there is. Collective; what fails on one rank fails on all. */
     enum sy_status (*open)(struct sy_carried *c, struct sy_error *err);
     enum sy_status (*begin)(struct sy_carried *c, struct sy_error *err);

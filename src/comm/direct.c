@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * direct.c - rows carried by MPI, from memory of one device into memory of another
+ * direct.c - rows carried by MPI or UCX, from memory of one device into memory of another
  *
  * Rows that a chunk tells of are a message, or two where they go round the end of the ring. It is sent when the chunk has been
  * put, and its receive is posted when the chunk has come: both sides know how long it is, and messages of a lane have the order
  * of its chunks. There is always room for it: a chunk is released once its rows are in place, and at most n_slots are not.
  *
- * What is sent is in memory before the chunk is put, and MPI's receive is complete once the rows are there; so only what brings
- * them to their places runs on the device beside its queues.
+ * What is sent is in memory before the chunk is put, and a receive is complete once the rows are there; so only what brings
+ * them to their places runs on the device beside its queues. Who brings the messages is a post (carried.h).
  */
-#include "config.h"
-
 #include <limits.h>
-#include <mpi.h>
 #include <stdlib.h>
-#ifdef HAVE_MPI_EXT_H
-#include <mpi-ext.h>
-#endif
 
 #include "base/clock.h"
 #include "comm/carried_private.h"
@@ -23,8 +17,7 @@
 #define N_RUNS 2
 
 struct message {
-    MPI_Request requests[N_RUNS];
-    size_t bytes[N_RUNS];
+    struct sy_post_request requests[N_RUNS];
     int n_rows;
 };
 
@@ -47,46 +40,6 @@ struct direct {
     bool begun, failed;
 };
 
-#ifdef HAVE_MPI_CUDA_QUERY
-/* Open MPI 4 answers as it was built. Whether that is off since, or no driver was found, is a variable of its own. */
-static bool is_off(const char *variable)
-{
-    uint8_t value[16] = {0}; /* of any type that it may have */
-    MPI_T_cvar_handle handle;
-    int provided, index, n = 0;
-    bool off = false;
-
-    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS)
-        return false;
-    if (MPI_T_cvar_get_index(variable, &index) == MPI_SUCCESS &&
-        MPI_T_cvar_handle_alloc(index, NULL, &handle, &n) == MPI_SUCCESS) {
-        off = n == 1 && MPI_T_cvar_read(handle, value) == MPI_SUCCESS;
-        for (size_t i = 0; i < sizeof value; i++)
-            off = off && !value[i];
-        MPI_T_cvar_handle_free(&handle);
-    }
-    MPI_T_finalize();
-    return off;
-}
-#endif
-
-bool sy_carrier_direct_takes(enum sy_memory memory, const char **why)
-{
-    *why = "";
-    if (memory == SY_MEMORY_HOST)
-        return true;
-#ifdef HAVE_MPI_CUDA_QUERY
-    *why = "this MPI says that it does not take memory of GPUs";
-    if (MPIX_Query_cuda_support() != 1)
-        return false;
-    *why = "opal_cuda_support of this MPI is off";
-    return !is_off("opal_cuda_support");
-#else
-    *why = "this program was built with an MPI that cannot be asked whether it takes memory of GPUs";
-    return false;
-#endif
-}
-
 static struct direct *direct_of(const struct sy_carried *c)
 {
     return c->state;
@@ -97,13 +50,12 @@ static struct flow *flow_of(const struct sy_carried *c, int peer, bool incoming,
     return &direct_of(c)->flows[peer][incoming][lane];
 }
 
-static enum sy_status failed(struct sy_carried *c, int peer, int code, const char *what, struct sy_error *err)
+static enum sy_status failed(struct sy_carried *c, int peer, const char *what, struct sy_error *err)
 {
     direct_of(c)->failed = true;
-    sy_mpi_error(err, code, what);
     if (err)
         err->rank = peer;
-    sy_error_prefix(err, "mpi transport: rank %d (%s)", peer, sy_group_host(c->group, peer));
+    sy_error_prefix(err, "%s transport: rank %d (%s): %s", c->way.name, peer, sy_group_host(c->group, peer), what);
     return SY_ERR_PEER;
 }
 
@@ -120,24 +72,16 @@ static enum sy_status begin_message(struct sy_carried *c, int peer, bool incomin
     struct flow *flow = flow_of(c, peer, incoming, lane);
     struct sy_carried_peer *of = &c->peers[peer];
     struct message *message = &flow->messages[flow->begun % (uint64_t)c->n_slots];
-    struct sy_parcel runs[N_RUNS] = {{0}};
-    int tag = SY_TAG_DIRECT + (int)lane, rc = MPI_SUCCESS;
+    struct sy_parcel runs[N_RUNS];
 
     if (flow->begun - flow->done == (uint64_t)c->n_slots)
         return broken(c, peer, "sent more chunks than there is room for", err);
     int n_runs = sy_carried_wrap(c, peer, incoming, lane, incoming ? of->in[lane].rows : of->out[lane].rows,
                                  flow->rows_begun, (uint64_t)n, runs);
-    message->n_rows = n;
-    for (int i = 0; i < N_RUNS && rc == MPI_SUCCESS; i++) {
-        message->bytes[i] = runs[i].bytes;
-        message->requests[i] = MPI_REQUEST_NULL;
-        if (i < n_runs && incoming)
-            rc = sy_group_row_irecv(c->group, runs[i].memory, runs[i].bytes, peer, tag, &message->requests[i]);
-        else if (i < n_runs)
-            rc = sy_group_row_isend(c->group, runs[i].memory, runs[i].bytes, peer, tag, &message->requests[i]);
-    }
-    if (rc != MPI_SUCCESS)
-        return failed(c, peer, rc, incoming ? "posting a receive of rows" : "sending rows", err);
+    *message = (struct message){.n_rows = n};
+    for (int i = 0; i < n_runs; i++)
+        if (c->way.post->begin(c->way.post_ctx, &runs[i], (int)lane, &message->requests[i], err))
+            return failed(c, peer, incoming ? "receiving rows" : "sending rows", err);
     flow->begun++;
     flow->rows_begun += (uint64_t)n;
     return SY_OK;
@@ -148,21 +92,17 @@ static enum sy_status end_message(struct sy_carried *c, int peer, bool incoming,
 {
     struct flow *flow = flow_of(c, peer, incoming, lane);
     struct message *message = &flow->messages[flow->done % (uint64_t)c->n_slots];
-    MPI_Status status;
 
     if (flow->begun == flow->done)
         return SY_AGAIN;
     for (int i = 0; i < N_RUNS; i++) {
-        int done = 1, count = 0;
-        if (message->requests[i] == MPI_REQUEST_NULL)
-            continue;
-        int rc = MPI_Test(&message->requests[i], &done, &status);
-        if (rc != MPI_SUCCESS)
-            return failed(c, peer, rc, incoming ? "receiving rows" : "sending rows", err);
-        if (!done)
-            return SY_AGAIN;
-        MPI_Get_count(&status, MPI_BYTE, &count);
-        if (incoming && (size_t)count != message->bytes[i])
+        struct sy_post_request *request = &message->requests[i];
+        enum sy_status st = request->begun ? c->way.post->end(c->way.post_ctx, request, err) : SY_OK;
+        if (st == SY_AGAIN)
+            return st;
+        if (st)
+            return failed(c, peer, incoming ? "receiving rows" : "sending rows", err);
+        if (incoming && request->came != request->bytes)
             return broken(c, peer, "sent fewer rows than its chunk tells of", err);
     }
     *n = message->n_rows;
@@ -255,21 +195,18 @@ static enum sy_status direct_open(struct sy_carried *c, struct sy_error *err)
         d->totals = calloc(R + R * R, sizeof *d->totals);
     }
     if (!d || !d->flows || !d->messages || !d->totals)
-        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for the mpi transport's rows");
+        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for the %s transport's rows", c->way.name);
     else
         for (size_t i = 0; i < R * 2 * SY_N_LANES; i++)
             (&d->flows[0][0][0])[i].messages = d->messages + i * slots;
-    for (size_t i = 0; i < R * 2 * SY_N_LANES * slots && !st; i++)
-        for (int run = 0; run < N_RUNS; run++)
-            d->messages[i].requests[run] = MPI_REQUEST_NULL;
     for (int lane = 0; lane < SY_N_LANES && !st; lane++)
         if (c->n_rows[lane] < slots * (size_t)c->chunk_rows)
             st = sy_error_set(err, SY_ERR_INTERNAL,
-                              "mpi transport: room for %zu rows, %zu chunks of %d can be on their way", c->n_rows[lane],
-                              slots, c->chunk_rows);
+                              "%s transport: room for %zu rows, %zu chunks of %d can be on their way", c->way.name,
+                              c->n_rows[lane], slots, c->chunk_rows);
     if (!st && (size_t)c->chunk_rows * c->row_bytes > INT_MAX)
         st = sy_error_set(err, SY_ERR_USAGE,
-                          "%d rows of %zu bytes are more than the 2 GiB of an MPI message; use fewer rows for each "
+                          "%d rows of %zu bytes are more than the 2 GiB of a message; use fewer rows for each "
                           "transport chunk",
                           c->chunk_rows, c->row_bytes);
     return sy_group_agree(c->group, st, err);
@@ -277,8 +214,8 @@ static enum sy_status direct_open(struct sy_carried *c, struct sy_error *err)
 
 static enum sy_status overdue(const struct sy_carried *c, int peer, struct sy_error *err)
 {
-    return sy_error_set(err, SY_ERR_PEER, "mpi transport: rank %d (%s) has not sent or taken rows within %lld ms", peer,
-                        sy_group_host(c->group, peer), (long long)sy_group_timeout_ms(c->group));
+    return sy_error_set(err, SY_ERR_PEER, "%s transport: rank %d (%s) has not sent or taken rows within %lld ms",
+                        c->way.name, peer, sy_group_host(c->group, peer), (long long)sy_group_timeout_ms(c->group));
 }
 
 /* A peer with whom a message that was begun has not ended; there is one. */
@@ -292,7 +229,7 @@ static int unended(const struct sy_carried *c)
     return c->rank;
 }
 
-/* A row from each to each, because MPI connects devices when memory of theirs first goes between them. */
+/* A row from each to each, because devices are connected when memory of theirs first goes between them. */
 static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
 {
     enum sy_status st = SY_OK;
@@ -308,6 +245,7 @@ static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
     }
     sy_wait_begin(&wait, sy_group_timeout_ms(c->group));
     while (!st && left) {
+        c->way.post->move(c->way.post_ctx);
         for (int i = 0; i < 2 * c->size && !st; i++) {
             st = end_message(c, i / 2, i % 2, SY_LANE_DISPATCH, &n, err);
             left -= !st;
@@ -325,9 +263,12 @@ static enum sy_status greet(struct sy_carried *c, struct sy_error *err)
 
 static enum sy_status direct_begin(struct sy_carried *c, struct sy_error *err)
 {
-    direct_of(c)->begun = true;
-    enum sy_status st = c->way.courier->open(NULL, c->rank, c->size, &c->link, err);
+    const struct sy_courier *courier = c->way.courier;
+    enum sy_status st = courier->open(NULL, c->rank, c->size, &c->link, err);
 
+    direct_of(c)->begun = true;
+    if (!st && c->way.post->attach)
+        st = c->way.post->attach(c->way.post_ctx, c->rings, c->rings_bytes, courier->memory, err);
     st = sy_group_agree(c->group, st, err);
     return st ? st : sy_group_agree(c->group, greet(c, err), err);
 }
@@ -379,7 +320,10 @@ static void direct_close(struct sy_carried *c)
         return;
     for (size_t i = 0; d->begun && i < (size_t)c->size * 2 * SY_N_LANES * (size_t)c->n_slots; i++)
         for (int run = 0; run < N_RUNS; run++)
-            sy_request_drop(&d->messages[i].requests[run]);
+            if (d->messages[i].requests[run].begun)
+                c->way.post->drop(c->way.post_ctx, &d->messages[i].requests[run]);
+    if (d->begun && c->way.post->detach)
+        c->way.post->detach(c->way.post_ctx);
     free(d->flows);
     free(d->messages);
     free(d->totals);
@@ -387,7 +331,6 @@ static void direct_close(struct sy_carried *c)
 }
 
 const struct sy_carrier sy_carrier_direct = {
-    .name = "mpi",
     .open = direct_open,
     .begin = direct_begin,
     .close = direct_close,

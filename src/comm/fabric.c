@@ -43,13 +43,15 @@ struct sy_fabric {
     void *block; /* that the arenas of this node lie in; NULL: they do not */
     size_t block_bytes;
     bool lent;                  /* the arena is a transport's */
+    bool attached;              /* transports have their rings */
     struct sy_lent *windows;    /* in memory of devices; NULL: they are in the arenas, or */
     struct sy_carried *carried; /* in memory of devices, from where rows are carried */
+    struct sy_carried_way way;  /* how; no carrier: not so */
     uint64_t window_bytes;      /* written to other ranks' there */
     struct sy_error unshared;   /* why the ranks of this node share no memory */
     struct sy_error no_ucx;     /* why ucx was not taken between nodes */
     struct sy_error no_ipc;     /* why ipc was not taken between ranks on GPUs */
-    struct sy_error no_direct;  /* why mpi does not bring rows from memory of devices to memory of devices */
+    struct sy_error no_direct;  /* why rows do not go from memory of devices to memory of devices */
     char description[900];
 };
 
@@ -84,7 +86,7 @@ static void describe(struct sy_fabric *fabric)
     bool forced = fabric->config.choice != SY_TRANSPORT_AUTO, alone = sy_group_node_size(fabric->group) == 1;
     const int *n = fabric->n_peers;
     bool others = n[VIA_SHM] || n[VIA_UCX] || n[VIA_MPI];
-    char why[2 * SY_ERROR_TEXT_MAX], detail[SY_ERROR_TEXT_MAX + 200];
+    char why[2 * SY_ERROR_TEXT_MAX], rows[SY_ERROR_TEXT_MAX + 40], detail[SY_ERROR_TEXT_MAX + 400];
 
     snprintf(fabric->description, sizeof fabric->description, "self for this rank%s",
              others ? "" : ", which is the only one");
@@ -95,9 +97,16 @@ static void describe(struct sy_fabric *fabric)
              fabric->no_ipc.text[0] ? "; not ipc: " : "", fabric->no_ipc.text);
     if (n[VIA_SHM])
         add_to(fabric, near_name(fabric), "", n[VIA_SHM], " on this node", why);
-    if (n[VIA_UCX])
-        add_to(fabric, "ucx", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]), n[VIA_UCX], "",
-               forced ? "--transport" : "on other nodes");
+    snprintf(rows, sizeof rows, "%s%s",
+             fabric->carried             ? ", from GPU to GPU"
+             : fabric->no_direct.text[0] ? ", through the host's memory: "
+                                         : "",
+             fabric->no_direct.text);
+    if (n[VIA_UCX]) {
+        snprintf(detail, sizeof detail, "%s%s", fabric->transports[VIA_UCX]->ops->describe(fabric->transports[VIA_UCX]),
+                 rows);
+        add_to(fabric, "ucx", detail, n[VIA_UCX], "", forced ? "--transport" : "on other nodes");
+    }
     if (!n[VIA_MPI])
         return;
     if (forced)
@@ -107,11 +116,7 @@ static void describe(struct sy_fabric *fabric)
     else
         snprintf(why, sizeof why, "%s%s%s", alone || n[VIA_SHM] ? "on other nodes" : "no other transport is built in",
                  fabric->no_ucx.text[0] ? "; " : "", fabric->no_ucx.text);
-    snprintf(detail, sizeof detail, "%s, point to point%s%s", sy_group_mpi_version(),
-             fabric->carried             ? ", from GPU to GPU"
-             : fabric->no_direct.text[0] ? ", through the host's memory: "
-                                         : "",
-             fabric->no_direct.text);
+    snprintf(detail, sizeof detail, "%s, point to point%s", sy_group_mpi_version(), rows);
     add_to(fabric, "mpi", detail, n[VIA_MPI], "", why);
 }
 
@@ -260,14 +265,14 @@ static enum sy_status own_arena(struct sy_fabric *fabric, size_t bytes, struct s
     return sy_arena_init(&fabric->arena, bytes, err);
 }
 
-/* The next chunk of a peer, as the transport that serves it has it. */
+/* The next chunk of a peer, as the transport that serves it has it, once it has rings. */
 static enum sy_status poll_chunk(void *ctx, int peer, enum sy_lane lane, const void **data, size_t *bytes,
                                  struct sy_error *err)
 {
     struct sy_fabric *fabric = ctx;
     struct sy_transport *t = fabric->transports[fabric->via[peer]];
 
-    return t ? t->ops->poll(t, peer, lane, data, bytes, err) : SY_AGAIN;
+    return fabric->attached ? t->ops->poll(t, peer, lane, data, bytes, err) : SY_AGAIN;
 }
 
 static enum sy_status move(void *ctx, struct sy_error *err)
@@ -275,33 +280,45 @@ static enum sy_status move(void *ctx, struct sy_error *err)
     return sy_fabric_progress(ctx, err);
 }
 
-/* Chunks tell a carrier what it is to carry. Collective. */
-static enum sy_status open_carried(struct sy_fabric *fabric, const struct sy_carrier *carrier,
-                                   const struct sy_courier *courier, struct sy_error *err)
+/* Chunks tell a carrier what it is to carry. */
+static void will_carry(struct sy_fabric *fabric, const struct sy_carrier *carrier, const struct sy_courier *courier)
 {
-    struct sy_carried_way way = {carrier, courier, poll_chunk, move, fabric};
-
+    fabric->way = (struct sy_carried_way){.name = choice_names[fabric->config.choice],
+                                          .carrier = carrier,
+                                          .courier = courier,
+                                          .poll = poll_chunk,
+                                          .move = move,
+                                          .ctx = fabric};
     for (int lane = 0; lane < SY_N_LANES; lane++) {
         size_t more = sy_carried_trailer_bytes(&fabric->config);
         fabric->config.chunk_bytes[lane] += more;
         fabric->config.brief_bytes[lane] += fabric->config.brief_bytes[lane] ? more : 0;
     }
-    return sy_carried_open(fabric->group, &fabric->config, &way, &fabric->carried, err);
 }
 
-/* Rows straight from memory of devices to memory of devices, where every rank's MPI takes it; else by way of the host's, as MPI
- * that knows nothing of devices has them. Collective, with the same outcome on all ranks. */
-static enum sy_status open_direct(struct sy_fabric *fabric, struct sy_error *err)
+static const struct sy_post *post_of(const struct sy_fabric *fabric)
+{
+#ifdef HAVE_UCX
+    if (fabric->config.choice == SY_TRANSPORT_UCX)
+        return &sy_post_ucx;
+#endif
+    return fabric->config.choice == SY_TRANSPORT_MPI ? &sy_post_mpi : NULL;
+}
+
+/* Rows straight from memory of devices to memory of devices, where every rank's MPI or UCX takes it; else by way of the host's,
+ * as one that knows nothing of devices has them. Collective, with the same outcome on all ranks. */
+static enum sy_status choose_direct(struct sy_fabric *fabric, struct sy_error *err)
 {
     const struct sy_courier *porter = fabric->config.porter;
+    const struct sy_post *post = post_of(fabric);
     const char *why;
     int size = sy_group_size(fabric->group);
-    uint8_t mine = sy_carrier_direct_takes(porter->memory, &why), all[size];
+    uint8_t mine = post->takes(porter->memory, &why), all[size];
     enum sy_status status = sy_group_allgather(fabric->group, &mine, sizeof mine, all, err);
 
     for (int r = 0; r < size && !status && mine; r++)
         if (!all[r])
-            mine = 0, why = "another rank's MPI does not take memory of GPUs";
+            mine = 0, why = "another rank's does not take memory of GPUs";
     if (status)
         return status;
     if (!mine) {
@@ -312,7 +329,19 @@ static enum sy_status open_direct(struct sy_fabric *fabric, struct sy_error *err
     for (int lane = 0; lane < SY_N_LANES; lane++)
         if (fabric->config.brief_bytes[lane])
             fabric->config.chunk_bytes[lane] = fabric->config.brief_bytes[lane];
-    return open_carried(fabric, &sy_carrier_direct, porter, err);
+    will_carry(fabric, &sy_carrier_direct, porter);
+    fabric->way.post = post;
+    return SY_OK;
+}
+
+/* Whether and how rows are carried, which chunks have room for. Collective. */
+static enum sy_status choose_carrier(struct sy_fabric *fabric, struct sy_error *err)
+{
+    if (fabric->config.choice == SY_TRANSPORT_NCCL)
+        will_carry(fabric, &sy_carrier_rounds, fabric->config.courier);
+    else if (post_of(fabric) && fabric->config.porter && fabric->n_peers[VIA_MPI] + fabric->n_peers[VIA_UCX])
+        return choose_direct(fabric, err);
+    return SY_OK;
 }
 
 /* Windows in memory of devices, which every rank then has. Where ranks may choose they do without when they cannot. Collective,
@@ -323,10 +352,10 @@ static enum sy_status open_windows(struct sy_fabric *fabric, struct sy_error *er
     bool choose = config->choice == SY_TRANSPORT_AUTO, all_near = sy_group_n_nodes(fabric->group) == 1;
     enum sy_status status;
 
-    if (config->choice == SY_TRANSPORT_NCCL)
-        return open_carried(fabric, &sy_carrier_rounds, config->courier, err);
-    if (config->choice == SY_TRANSPORT_MPI && config->porter && fabric->n_peers[VIA_MPI])
-        return open_direct(fabric, err);
+    if (fabric->way.carrier) {
+        fabric->way.post_ctx = fabric->n_peers[VIA_UCX] ? (void *)fabric->transports[VIA_UCX] : fabric->group;
+        return sy_carried_open(fabric->group, &fabric->config, &fabric->way, &fabric->carried, err);
+    }
     if (config->choice != SY_TRANSPORT_IPC && !(choose && config->lender && fabric->n_peers[VIA_SHM]))
         return SY_OK;
     if (choose && !all_near) {
@@ -409,9 +438,11 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
     if (status == SY_OK)
         status = sy_group_agree(group, prepare(fabric, can_share, err), err);
     if (status == SY_OK)
-        status = open_windows(fabric, err);
+        status = choose_carrier(fabric, err);
     if (status == SY_OK)
         status = open_ucx(fabric, err);
+    if (status == SY_OK)
+        status = open_windows(fabric, err);
     if (status == SY_OK)
         status = sy_group_agree(group, open_transports(fabric, &bytes, err), err);
     if (status == SY_OK)
@@ -419,6 +450,7 @@ enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_
     for (int v = 0; v < N_VIA && status == SY_OK; v++)
         if (fabric->transports[v])
             status = transport_ops[v]->attach(fabric->transports[v], &fabric->arena, err);
+    fabric->attached = status == SY_OK;
     if (status != SY_OK) {
         sy_fabric_close(fabric);
         return status;

@@ -323,7 +323,6 @@ static void rounds_close(struct sy_carried *c)
 }
 
 const struct sy_carrier sy_carrier_rounds = {
-    .name = "nccl",
     .open = rounds_open,
     .begin = rounds_begin,
     .close = rounds_close,

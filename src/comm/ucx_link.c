@@ -95,15 +95,13 @@ static void leave_out_new_protocols(ucp_config_t *config)
         (void)ucp_config_modify(config, "PROTO_ENABLE", "n"); /* a version that does not know it has none */
 }
 
-enum sy_status sy_ucx_start(struct sy_ucx *ucx, struct sy_error *err)
+ucs_status_t sy_ucx_context(int n_peers, ucp_context_h *context)
 {
     ucp_params_t params = {.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_ESTIMATED_NUM_EPS |
                                          UCP_PARAM_FIELD_NAME,
-                           .features = UCP_FEATURE_RMA | UCP_FEATURE_AM,
-                           .estimated_num_eps = (size_t)ucx->n_peers,
+                           .features = UCP_FEATURE_RMA | UCP_FEATURE_AM | UCP_FEATURE_TAG,
+                           .estimated_num_eps = (size_t)n_peers,
                            .name = "switchyard"};
-    ucp_worker_params_t single = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
     static bool logs;
     ucp_config_t *config;
 
@@ -113,9 +111,18 @@ enum sy_status sy_ucx_start(struct sy_ucx *ucx, struct sy_error *err)
     ucs_status_t status = ucp_config_read(NULL, NULL, &config);
     if (status == UCS_OK) {
         leave_out_new_protocols(config);
-        status = ucp_init(&params, config, &ucx->context);
+        status = ucp_init(&params, config, context);
         ucp_config_release(config);
     }
+    return status;
+}
+
+enum sy_status sy_ucx_start(struct sy_ucx *ucx, struct sy_error *err)
+{
+    ucp_worker_params_t single = {.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
+    ucs_status_t status = sy_ucx_context(ucx->n_peers, &ucx->context);
+
     if (status == UCS_OK)
         status = ucp_worker_create(ucx->context, &single, &ucx->worker);
     if (status == UCS_OK)

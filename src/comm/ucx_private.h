@@ -4,6 +4,7 @@
  *   ucx.c          the table of functions: rings and credit
  *   ucx_put.c      puts
  *   ucx_message.c  active messages, sent and received
+ *   ucx_post.c     rows of devices, as messages
  *   ucx_lane.c     what UCX uses between two ranks, and whether a put there needs the other side
  *   ucx_link.c     UCX itself: worker, endpoints, memory and its keys, and the ranks' meetings
  *
@@ -97,6 +98,8 @@ struct sy_ucx {
     ucp_context_h context;
     ucp_worker_h worker;
     ucp_mem_h memory; /* mailboxes and images */
+    ucp_mem_h rows;   /* that messages of rows are of (ucx_post.c); NULL: there are none */
+    ucs_memory_type_t rows_type;
     int n_peers, n_credits_due;
     struct sy_ucx_peer *peers; /* [n_peers] */
     int *index;                /* [ranks] in peers, -1: not served */
@@ -121,6 +124,8 @@ void sy_ucx_started(struct sy_ucx_peer *peer, void *request, void **keep, const 
 bool sy_ucx_done(struct sy_ucx_peer *peer, void **request, const char *what);
 void sy_ucx_drop(void **request);
 
+/* UCX with all that the transport and its messages of rows need, for so many peers. */
+ucs_status_t sy_ucx_context(int n_peers, ucp_context_h *context);
 /* Context and worker of this rank. */
 enum sy_status sy_ucx_start(struct sy_ucx *ucx, struct sy_error *err);
 /* Endpoints to all peers. Collective. */

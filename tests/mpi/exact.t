@@ -65,9 +65,11 @@ if "$SY_BUILDDIR/switchyard" --version | grep -q '^ *UCX *[0-9]'; then
 else
     skip "through ucx the same hash" "built without UCX"
 fi
-# Between GPUs, or on CPUs between processes that lend and carry memory as GPUs do. NCCL wants a GPU for each rank; direct is mpi
-# between GPUs, which goes through the host's memory where MPI does not take that of GPUs.
-for transport in ipc nccl direct; do
+# Between GPUs, or on CPUs between processes that lend and carry memory as GPUs do. NCCL wants a GPU for each rank; direct and
+# direct-ucx are mpi and ucx between GPUs, which go through the host's memory where the library does not take that of GPUs.
+direct=direct
+! "$SY_BUILDDIR/switchyard" --version | grep -q '^ *UCX *[0-9]' || direct="direct direct-ucx"
+for transport in ipc nccl $direct; do
     for r in $near_ranks; do
         # shellcheck disable=SC2086 # MPIRUN is a command with arguments
         $MPIRUN -n "$r" "$program" tests/data/demo $transport </dev/null >>"$SY_TMP/$transport" 2>"$SY_TMP/err"

@@ -3,8 +3,8 @@
  *
  * usage: mpirun -n R exact_hash [DIR [TRANSPORT]]   a checkpoint, tests/data/demo without; this transport, rings of 2, 3 and 16;
  *                                                   on CPUs ipc and nccl go between these processes as between GPUs;
- *                                                   direct is mpi that takes rows from there, where it does; across is
- *                                                   ipc where the devices need no host, as GPUs always do it
+ *                                                   direct and direct-ucx are mpi and ucx that take rows from there, where
+ *                                                   they do; across is ipc where the devices need no host, as GPUs always do it
  *        mpirun -n R exact_hash --each DIR...        one setting for each of many checkpoints
  *
  * For each compute type, transport with its chunk rows and slots, prefill chunk and number of threads the same request runs
@@ -131,18 +131,21 @@ static enum sy_transport_choice choice_of(const char *transport)
 {
     if (!strcmp(transport, "direct"))
         return SY_TRANSPORT_MPI;
+    if (!strcmp(transport, "direct-ucx"))
+        return SY_TRANSPORT_UCX;
     return strcmp(transport, "across") ? sy_transport_choice_of(transport) : SY_TRANSPORT_IPC;
 }
 
 /* With what GPUs have, for transports between them. */
 static const struct sy_kernels *kernels_for(const char *transport)
 {
+    static const char *const between[] = {"ipc", "nccl", "direct", "direct-ucx", "across"};
     static struct sy_kernels kernels;
+    bool across = !strcmp(transport, "across"), any = false;
 
-    bool across = !strcmp(transport, "across");
-
-    if (fixture_kernels()->on_device ||
-        (strcmp(transport, "ipc") && strcmp(transport, "nccl") && strcmp(transport, "direct") && !across))
+    for (size_t i = 0; i < sizeof between / sizeof *between; i++)
+        any = any || !strcmp(transport, between[i]);
+    if (fixture_kernels()->on_device || !any)
         return fixture_kernels();
     kernels = *fixture_kernels();
     if (across)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * overdue.c - what two ranks say when a third does not come: who waits for whom, on which lane, and where the rings stand
  */
+#include "config.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #define SHORT_MS 300
 #define LONG_MS  60000
 
-/* Kernels whose memory MPI takes rows from as it does from that of GPUs. */
+/* Kernels whose memory MPI and UCX take rows from as they do from that of GPUs. */
 static const struct sy_kernels *direct_kernels(void)
 {
     static struct sy_kernels kernels;
@@ -102,6 +104,9 @@ int main(int argc, char **argv)
     test_silence(group, SY_TRANSPORT_SHM, sy_kernels_ref(), "shm");
     test_silence(group, SY_TRANSPORT_MPI, sy_kernels_ref(), "mpi");
     test_silence(group, SY_TRANSPORT_MPI, direct_kernels(), "mpi");
+#ifdef HAVE_UCX
+    test_silence(group, SY_TRANSPORT_UCX, direct_kernels(), "ucx");
+#endif
     done();
     return tap_mpi_end(group);
 }

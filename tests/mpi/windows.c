@@ -7,6 +7,8 @@
  */
 #include "comm/transport.h"
 
+#include "config.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -336,19 +338,29 @@ static void test_carried(struct sy_group *group, const struct sy_courier *courie
     test_rows(fabric, "nccl");
 }
 
-/* ---- rows by MPI from memory of one device to memory of another ---- */
+/* ---- rows by MPI or UCX from memory of one device to memory of another ---- */
 
-static struct sy_transport_config direct_config(const struct sy_courier *porter)
+static const struct {
+    enum sy_transport_choice choice;
+    const char *name;
+} direct_ways[] = {
+    {SY_TRANSPORT_MPI, "mpi"},
+#ifdef HAVE_UCX
+    {SY_TRANSPORT_UCX, "ucx"},
+#endif
+};
+
+static struct sy_transport_config direct_config(enum sy_transport_choice choice, const struct sy_courier *porter)
 {
     struct sy_transport_config config = carried_config(NULL);
 
-    config.choice = SY_TRANSPORT_MPI;
+    config.choice = choice;
     config.porter = porter;
     return config;
 }
 
 /* Chunks and rows that nobody has taken when the fabric is closed do not come up in the next one. */
-static void test_direct_left(struct sy_group *group, const struct sy_transport_config *config)
+static void test_direct_left(struct sy_group *group, const struct sy_transport_config *config, const char *name)
 {
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
@@ -364,12 +376,13 @@ static void test_direct_left(struct sy_group *group, const struct sy_transport_c
         held = held && !sy_fabric_put_rows(fabric, r, SY_LANE_DISPATCH, &iov, 1, telling.n_rows, &err);
     }
     sy_fabric_close(fabric);
-    ok_all(held, "mpi, direct: closed with rows on their way");
+    ok_all(held, "%s, direct: closed with rows on their way", name);
 }
 
-static void test_direct(struct sy_group *group, const struct sy_courier *porter)
+static void test_direct(struct sy_group *group, enum sy_transport_choice choice, const char *name,
+                        const struct sy_courier *porter)
 {
-    struct sy_transport_config config = direct_config(porter);
+    struct sy_transport_config config = direct_config(choice, porter);
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
 
@@ -378,25 +391,25 @@ static void test_direct(struct sy_group *group, const struct sy_courier *porter)
     if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
         bail("rank %d: %s", rank, err.text);
     if (!sy_fabric_on_device(fabric)) {
-        ok_all(kernels->on_device && strstr(sy_fabric_describe(fabric), "through the host's memory: "), "mpi: %s",
+        ok_all(kernels->on_device && strstr(sy_fabric_describe(fabric), "through the host's memory: "), "%s: %s", name,
                sy_fabric_describe(fabric));
-        skip("mpi: rows from GPU to GPU: %s", sy_fabric_describe(fabric));
+        skip("%s: rows from GPU to GPU: %s", name, sy_fabric_describe(fabric));
         sy_fabric_close(fabric);
         return;
     }
-    ok_all(strstr(sy_fabric_describe(fabric), "point to point, from GPU to GPU) for "), "mpi: rows go directly");
+    ok_all(strstr(sy_fabric_describe(fabric), ", from GPU to GPU) for "), "%s: rows go directly", name);
     sy_fabric_close(fabric);
-    test_direct_left(group, &config);
+    test_direct_left(group, &config, name);
     if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
         bail("rank %d: %s", rank, err.text);
-    test_rows(fabric, "mpi");
+    test_rows(fabric, name);
 }
 
-/* An MPI that does not take the devices' memory, as this one will on machines without GPUs. */
-static void test_not_direct(struct sy_group *group)
+/* A library that does not take the devices' memory, as this one will on machines without GPUs. */
+static void test_not_direct(struct sy_group *group, enum sy_transport_choice choice, const char *name)
 {
     struct sy_courier of_gpu = test_porter;
-    struct sy_transport_config config = direct_config(&of_gpu);
+    struct sy_transport_config config = direct_config(choice, &of_gpu);
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
 
@@ -406,22 +419,22 @@ static void test_not_direct(struct sy_group *group)
     if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
         bail("rank %d: %s", rank, err.text);
     if (sy_fabric_on_device(fabric)) {
-        skip("mpi that does not take memory of GPUs: this one says that it does");
+        skip("%s that does not take memory of GPUs: this one says that it does", name);
         sy_fabric_close(fabric);
         return;
     }
-    const char *why = rank == size - 1 ? "this MPI" : "another rank's MPI does not take memory of GPUs";
+    const char *why = rank == size - 1 ? ": this " : "another rank's does not take memory of GPUs";
     ok_all(!sy_fabric_on_device(fabric) && !sy_fabric_writes(fabric, (rank + 1) % size) &&
-               strstr(sy_fabric_describe(fabric), "point to point, through the host's memory: ") &&
+               strstr(sy_fabric_describe(fabric), ", through the host's memory: ") &&
                strstr(sy_fabric_describe(fabric), why),
-           "mpi: one rank's does not take memory of GPUs: %s", sy_fabric_describe(fabric));
+           "%s: one rank's does not take memory of GPUs: %s", name, sy_fabric_describe(fabric));
     sy_fabric_close(fabric);
 }
 
 /* Rings that hold fewer rows than chunks on their way tell of. */
 static void test_direct_refusals(struct sy_group *group)
 {
-    struct sy_transport_config config = direct_config(&test_porter);
+    struct sy_transport_config config = direct_config(SY_TRANSPORT_MPI, &test_porter);
     struct sy_error err = SY_ERROR_INIT;
     struct sy_fabric *fabric = NULL;
 
@@ -485,14 +498,17 @@ int main(int argc, char **argv)
     random_state = (uint64_t)rank * 977 + 5;
     test_lent(group, kernels->on_device ? kernels->lender : &file_lender);
     test_carried(group, kernels->on_device ? kernels->courier : &test_courier);
-    test_direct(group, kernels->on_device ? kernels->porter : &test_porter);
+    for (size_t i = 0; i < sizeof direct_ways / sizeof *direct_ways; i++)
+        test_direct(group, direct_ways[i].choice, direct_ways[i].name,
+                    kernels->on_device ? kernels->porter : &test_porter);
     if (!kernels->on_device) {
         test_auto_lent(group);
-        test_not_direct(group);
+        for (size_t i = 0; i < sizeof direct_ways / sizeof *direct_ways; i++)
+            test_not_direct(group, direct_ways[i].choice, direct_ways[i].name);
         test_direct_refusals(group);
         if (sy_group_n_nodes(group) == 1)
             test_carried_refusals(group);
-        skip("ipc, nccl and mpi between GPUs: SWITCHYARD_DEVICE=cuda asks for them");
+        skip("ipc, nccl, mpi and ucx between GPUs: SWITCHYARD_DEVICE=cuda asks for them");
     }
     kernels->queue_destroy(queue);
     sy_pool_destroy(pool);
