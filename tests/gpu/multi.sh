@@ -60,7 +60,14 @@ no_nccl=
 [ "$rc" -eq 0 ] || no_nccl=$(sed -n 's/.*--transport nccl: //p' "$SY_TMP/err" | head -n 1)
 near="ipc nccl"
 [ -z "$no_nccl" ] || near=ipc
-transports="$near mpi"
+# By messages: those that bring rows from GPU to GPU, and all.
+direct='' messages=''
+for transport in mpi ucx; do
+    switchyard_ranks "$most" doctor --transport "$transport"
+    [ "$rc" -ne 0 ] || messages="$messages $transport"
+    ! grep -q ', from GPU to GPU) for ' "$SY_TMP/out" || direct="$direct $transport"
+done
+transports="$near$messages"
 
 # What is there, and whether `switchyard topo` sees it as nvidia-smi does.
 check_machine() {
@@ -110,11 +117,13 @@ measure_rows() {
     line "published for 8 GPUs and 128 tokens (FP8 to the experts): 42.6 by DeepEP and 64.2 by pplx-garden"
     for transport in $transports; do
         reps=3
-        [ "$transport" != mpi ] || reps=1
+        case " $messages " in *" $transport "*) reps=1 ;; esac
+        name=$transport
+        case " $direct " in *" $transport "*) name="$transport, direct" ;; esac
         SY_RUN_TIMEOUT=60 switchyard_ranks "$most" bench dispatch --transport "$transport" --hidden 7168 --experts 256 \
             --active 8 --tokens 1,8,64,128,4096 --reps $reps
         is "$most ranks, $transport: bench dispatch" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
-        awk -v name="$transport" '
+        awk -v name="$name" '
             $2 == "dispatch" { to[$1] = $4 " (" $7 ")"; if (!n[$1]++) order[++k] = $1 }
             $2 == "combine" { back[$1] = $4 " (" $7 ")" }
             END {
@@ -179,17 +188,19 @@ lose() { # SIGNAL TRANSPORT
 
 # A rank that is gone ends the job with its name.
 check_lost() {
-    for transport in $near; do
+    for transport in $near $direct; do
         lose STOP "$transport"
         is "$transport, a rank that is stopped: exit code" "$rc" 69 || diag "$(cat "$SY_TMP/err")"
         ok "$transport, a rank that is stopped: it is named" grep -Eq "(from|for) rank 1 \(" "$SY_TMP/err"
         ok "$transport, a rank that is stopped: within its deadline of 3 s and 5 more ($took)" test "$took" -le 8
-        why=$(grep -Eo '[^:]*: no (progress|answer) .*' "$SY_TMP/err" | head -n 1)
+        why=$(grep -Eo '[^:]*: no (progress|answer) .*|[^:]* has not sent or taken rows .*' "$SY_TMP/err" | head -n 1)
         line "$transport, rank 1 stopped: after $took s: $why"
     done
-    lose KILL ipc
-    is "a rank that is killed: exit code" "$rc" 137
-    ok "a rank that is killed: at once ($took s)" test "$took" -le 5
+    for transport in ipc $direct; do
+        lose KILL "$transport"
+        is "$transport, a rank that is killed: exit code" "$rc" 137
+        ok "$transport, a rank that is killed: at once ($took s)" test "$took" -le 5
+    done
 }
 
 if wanted machine; then check_machine; fi
