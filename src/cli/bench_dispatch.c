@@ -44,23 +44,34 @@ struct job {
 
 /* ---- set-up ---- */
 
+/* What is asked of the transports, before what the layer needs. */
+static struct sy_transport_config rings(const struct sy_settings *s)
+{
+    return (struct sy_transport_config){.n_slots = (int)s->slots, .choice = sy_transport_choice_of(s->transport)};
+}
+
 static struct sy_moe_config moe_config(const struct sy_bench *bench, const struct job *job)
 {
     const struct sy_settings *s = bench->setup->settings;
+    struct sy_transport_config transport = rings(s);
     int most = 1;
 
     for (int i = 0; i < bench->n_cells; i++)
         most = bench->cells[i].n_tokens > most ? bench->cells[i].n_tokens : most;
-    return (struct sy_moe_config){.kernels = bench->setup->kernels,
-                                  .queue = job->queue,
-                                  .fabric = job->fabric,
-                                  .placement = job->placement,
-                                  .rule = {.n_experts = (int)s->experts, .top_k = (int)s->active},
-                                  .hidden = (int)s->hidden,
-                                  .expert_width = 1,
-                                  .max_tokens = most,
-                                  .chunk_rows = (int)s->chunk_rows,
-                                  .wire = strcmp(s->compute, "f32") ? SY_BF16 : SY_F32};
+    struct sy_moe_config config = {.kernels = bench->setup->kernels,
+                                   .queue = job->queue,
+                                   .fabric = job->fabric,
+                                   .placement = job->placement,
+                                   .rule = {.n_experts = (int)s->experts, .top_k = (int)s->active},
+                                   .hidden = (int)s->hidden,
+                                   .expert_width = 1,
+                                   .max_tokens = most,
+                                   .chunk_rows = (int)s->chunk_rows,
+                                   .wire = strcmp(s->compute, "f32") ? SY_BF16 : SY_F32};
+
+    if (!config.chunk_rows)
+        config.chunk_rows = sy_moe_chunk_rows(&config, &transport, bench->setup->n_ranks);
+    return config;
 }
 
 /* Refuse what this node cannot hold: windows, and the four buffers of the baseline. */
@@ -125,8 +136,7 @@ static enum sy_status open_buffers(struct sy_bench *bench, struct job *job, stru
 static enum sy_status open_job(struct sy_bench *bench, struct job *job, struct sy_error *err)
 {
     struct sy_setup *setup = bench->setup;
-    struct sy_transport_config transport = {.n_slots = (int)setup->settings->slots,
-                                            .choice = sy_transport_choice_of(setup->settings->transport)};
+    struct sy_transport_config transport = rings(setup->settings);
     enum sy_status st = sy_setup_agree(setup, open_local(bench, job, err), err);
 
     if (st)

@@ -54,30 +54,40 @@ static size_t default_kv_bytes(const struct sy_session *session)
     return want < page ? page : want;
 }
 
+/* What is asked of the transports, before what the layers need. */
+static struct sy_transport_config rings(const struct sy_session *session)
+{
+    return (struct sy_transport_config){.n_slots = session->config.n_slots, .choice = session->config.transport};
+}
+
 static struct sy_moe_config moe_config(struct sy_session *session)
 {
     const struct sy_model *model = session->model;
+    struct sy_transport_config transport = rings(session);
+    struct sy_moe_config config = {.kernels = session->config.kernels,
+                                   .queue = session->queue,
+                                   .fabric = session->fabric,
+                                   .placement = session->placement,
+                                   .residency = &session->residency,
+                                   .rule = model->router,
+                                   .glu = model->glu,
+                                   .shared_width = model->shared_width,
+                                   .hidden = model->hidden,
+                                   .expert_width = model->expert_width,
+                                   .max_tokens = session->config.max_tokens,
+                                   .chunk_rows = session->config.chunk_rows,
+                                   .wire = wire_type(session),
+                                   .in_turn = session->config.in_turn,
+                                   .reverse_k = session->config.reverse_k};
 
-    return (struct sy_moe_config){.kernels = session->config.kernels,
-                                  .queue = session->queue,
-                                  .fabric = session->fabric,
-                                  .placement = session->placement,
-                                  .residency = &session->residency,
-                                  .rule = model->router,
-                                  .glu = model->glu,
-                                  .shared_width = model->shared_width,
-                                  .hidden = model->hidden,
-                                  .expert_width = model->expert_width,
-                                  .max_tokens = session->config.max_tokens,
-                                  .chunk_rows = session->config.chunk_rows,
-                                  .wire = wire_type(session),
-                                  .in_turn = session->config.in_turn,
-                                  .reverse_k = session->config.reverse_k};
+    if (!config.chunk_rows)
+        config.chunk_rows = sy_moe_chunk_rows(&config, &transport, session->n_ranks);
+    return config;
 }
 
 static struct sy_transport_config transport_config(struct sy_session *session)
 {
-    struct sy_transport_config config = {.n_slots = session->config.n_slots, .choice = session->config.transport};
+    struct sy_transport_config config = rings(session);
     struct sy_moe_config moe = moe_config(session);
 
     sy_moe_transport(&moe, session->n_ranks, &config);

@@ -84,7 +84,7 @@ struct sy_session_config {
     int max_tokens;        /* tokens of a step on this rank */
     int max_sequences;     /* sequences in a step on this rank */
     int prefill_chunk;     /* prompt tokens of one sequence in a step */
-    int chunk_rows;        /* rows of a transport chunk */
+    int chunk_rows;        /* rows of a transport chunk; 0: as suits the transport */
     int n_slots;           /* chunks in flight in each ring */
     enum sy_transport_choice transport;
     bool in_turn;          /* dispatch, experts and combine of a layer one after the other */

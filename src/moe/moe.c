@@ -10,6 +10,10 @@
 #include "moe/whole.h"
 #include "moe/wire.h"
 
+#define CHUNK_ROWS      64
+#define CHUNK_ROWS_MOST 2048
+#define RINGS_BYTES     ((size_t)1 << 30) /* of memory for chunks of that many rows */
+
 static size_t row_bytes(const struct sy_moe_config *config)
 {
     return (size_t)config->hidden * sy_dtype_bytes(config->wire);
@@ -18,6 +22,20 @@ static size_t row_bytes(const struct sy_moe_config *config)
 static size_t less(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* A chunk costs the host and NCCL some 20 us whatever its rows are, and many go by in that time. Where rows go through the host's
+ * memory large chunks are slower. */
+int sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport, int n_ranks)
+{
+    size_t most = (size_t)config->max_tokens * (size_t)config->rule.top_k, step = CHUNK_ROWS;
+    /* Of both lanes and directions, chunks on their way and one that fills, for each rank. */
+    size_t each = 2 * SY_N_LANES * ((size_t)transport->n_slots + 1) * (size_t)n_ranks * row_bytes(config);
+
+    if (transport->choice != SY_TRANSPORT_NCCL)
+        return CHUNK_ROWS;
+    most = less(less((most + step - 1) / step * step, RINGS_BYTES / each / step * step), CHUNK_ROWS_MOST);
+    return most > step ? (int)most : CHUNK_ROWS;
 }
 
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport)

@@ -175,6 +175,9 @@ struct sy_moe {
     uint64_t wire_bytes_planned;
 };
 
+/* Rows of a chunk that suit a transport, whose choice and slots are set; the same on all ranks. config's own do not count. */
+int sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport, int n_ranks);
+
 /* What the transports need to know, beside their slots, which are set: the largest chunks, and the window. */
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport);
 
