@@ -88,7 +88,9 @@ tests_mpi_allocations_np4_t_SOURCES = %D%/mpi/allocations.c
 sy_mpi_tests += %D%/mpi/shapes.np3.t
 tests_mpi_shapes_np3_t_SOURCES = %D%/mpi/shapes.c
 sy_shell_tests_light += %D%/mpi/first_layer.t
-sy_shell_tests += %D%/mpi/exact.t %D%/mpi/exact_across.t %D%/mpi/exact_families.t %D%/mpi/gpu.t
+sy_shell_tests += %D%/mpi/exact.t %D%/mpi/exact_across.t %D%/mpi/exact_families.t %D%/mpi/exact_gpus.t \
+	%D%/mpi/exact_ucx.t %D%/mpi/gpu.t
+EXTRA_DIST += %D%/mpi/exact.sh
 check_PROGRAMS += %D%/mpi/exact_hash
 tests_mpi_exact_hash_SOURCES = %D%/mpi/exact_hash.c %D%/mpi/across.h %D%/mpi/courier.h %D%/mpi/lender.h
 

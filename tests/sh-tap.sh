@@ -50,21 +50,31 @@ ok() { # NAME COMMAND...: the command succeeds
     shift
     "$@" >"$SY_TMP/ok.log" 2>&1
     tap_held=$?
-    tap_result $((tap_held != 0)) "$tap_name" || diag "exit code $tap_held of: $*
+    tap_result $((tap_held != 0)) "$tap_name" || {
+        diag "exit code $tap_held of: $*
 $(tail -n 20 "$SY_TMP/ok.log")"
+        return 1
+    }
 }
 
 is() { # NAME FOUND EXPECTED
     [ "$2" = "$3" ]
-    tap_result $? "$1" || diag "   found: $2
+    tap_result $? "$1" || {
+        diag "   found: $2
 expected: $3"
+        return 1
+    }
 }
 
 has() { # NAME FOUND PART: the text contains a part
     case $2 in
     *"$3"*) tap_result 0 "$1" ;;
-    *) tap_result 1 "$1" || diag "        found: $2
-expected in it: $3" ;;
+    *)
+        tap_result 1 "$1"
+        diag "        found: $2
+expected in it: $3"
+        return 1
+        ;;
     esac
 }
 

@@ -35,8 +35,9 @@ done
 ok "tokens drawn from what is picked" on_gpu $MPIRUN -n 1 "$SY_BUILDDIR/tests/mpi/draws.np1.t"
 SY_EXACT_RANKS="1 2 4"
 export SY_EXACT_RANKS
-ok "the same bits over 1, 2 and 4 ranks, transports, chunks, batches, preemption" \
-    on_gpu sh "$SY_SRCDIR/tests/mpi/exact.t"
+ok "the same bits over 1, 2 and 4 ranks, chunks, batches, preemption" on_gpu sh "$SY_SRCDIR/tests/mpi/exact.t"
+ok "the same bits by the ways between GPUs" on_gpu sh "$SY_SRCDIR/tests/mpi/exact_gpus.t"
+ok "the same bits through UCX" on_gpu sh "$SY_SRCDIR/tests/mpi/exact_ucx.t"
 
 for n in 1 2 4; do
     switchyard_ranks $n score -m "$demo" -i "$demo/heldout.jsonl" -o "$SY_TMP/scores.$n" --truncate 512
