@@ -6,7 +6,7 @@
 #
 # environment
 #   SY_SRCDIR, SY_BUILDDIR   source folder (default: where this script is) and build folder (default: here)
-#   SY_TEST_TIMEOUT          time limit in seconds (default 240; ten times as long under valgrind)
+#   SY_TEST_TIMEOUT          time limit in seconds (default 480; ten times as long under valgrind)
 #   SY_VALGRIND              if set, C tests run under valgrind
 #   SWITCHYARD_DEVICE        where models of other tests than those of GPUs run (default cpu)
 #   MPIRUN                   launcher (default mpirun)
@@ -17,7 +17,7 @@ shift
 export SY_SRCDIR SY_BUILDDIR MPIRUN
 # shellcheck source=launch/mpi-env.sh
 . "$SY_SRCDIR/launch/mpi-env.sh"
-limit=${SY_TEST_TIMEOUT:-240}
+limit=${SY_TEST_TIMEOUT:-480}
 
 # Leak reports would be about the MPI library, which keeps what it allocates at start until the process ends.
 : "${ASAN_OPTIONS:=detect_leaks=0:abort_on_error=0}" "${UBSAN_OPTIONS:=print_stacktrace=1}"
