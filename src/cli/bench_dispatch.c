@@ -34,6 +34,7 @@ struct job {
     struct sy_moe *moe;
     struct sy_routing routing;
     struct sy_baseline baseline;
+    int chunk_rows;      /* that suit the transport, where nobody says how many */
     int32_t *ids;        /* [max_tokens, K] */
     uint8_t *seen;       /* [max_tokens * K] rows: a copy of the moe's results, for the host to check */
     struct times *times; /* [ITERATIONS_MAX] of this rank */
@@ -53,25 +54,20 @@ static struct sy_transport_config rings(const struct sy_settings *s)
 static struct sy_moe_config moe_config(const struct sy_bench *bench, const struct job *job)
 {
     const struct sy_settings *s = bench->setup->settings;
-    struct sy_transport_config transport = rings(s);
     int most = 1;
 
     for (int i = 0; i < bench->n_cells; i++)
         most = bench->cells[i].n_tokens > most ? bench->cells[i].n_tokens : most;
-    struct sy_moe_config config = {.kernels = bench->setup->kernels,
-                                   .queue = job->queue,
-                                   .fabric = job->fabric,
-                                   .placement = job->placement,
-                                   .rule = {.n_experts = (int)s->experts, .top_k = (int)s->active},
-                                   .hidden = (int)s->hidden,
-                                   .expert_width = 1,
-                                   .max_tokens = most,
-                                   .chunk_rows = (int)s->chunk_rows,
-                                   .wire = strcmp(s->compute, "f32") ? SY_BF16 : SY_F32};
-
-    if (!config.chunk_rows)
-        config.chunk_rows = sy_moe_chunk_rows(&config, &transport, bench->setup->n_ranks);
-    return config;
+    return (struct sy_moe_config){.kernels = bench->setup->kernels,
+                                  .queue = job->queue,
+                                  .fabric = job->fabric,
+                                  .placement = job->placement,
+                                  .rule = {.n_experts = (int)s->experts, .top_k = (int)s->active},
+                                  .hidden = (int)s->hidden,
+                                  .expert_width = 1,
+                                  .max_tokens = most,
+                                  .chunk_rows = s->chunk_rows ? (int)s->chunk_rows : job->chunk_rows,
+                                  .wire = strcmp(s->compute, "f32") ? SY_BF16 : SY_F32};
 }
 
 /* Refuse what this node cannot hold: windows, and the four buffers of the baseline. */
@@ -142,6 +138,9 @@ static enum sy_status open_job(struct sy_bench *bench, struct job *job, struct s
     if (st)
         return st;
     struct sy_moe_config config = moe_config(bench, job);
+    if (!config.chunk_rows && (st = sy_moe_chunk_rows(&config, &transport, setup->group, &job->chunk_rows, err)))
+        return st;
+    config = moe_config(bench, job);
     sy_moe_transport(&config, setup->n_ranks, &transport);
     st = sy_setup_agree(setup, check_memory(bench, &config, &transport, err), err);
     if (!st)

@@ -149,8 +149,8 @@ const struct sy_option sy_settings_table[] = {
     {"max-sequences", 0, SY_OPTION_INT, "64", "N", NULL, 1, 65536, JOB, AT(max_sequences), "Batching",
      "Sequences in a step on each rank."},
     {"chunk-rows", 0, SY_OPTION_INT, "0", "N", NULL, 0, 65536, ENGINE, AT(chunk_rows), "Batching",
-     "Rows of a transport chunk between ranks; 0: 64, but with nccl as many as 1 GiB for chunks allows, up to 2048. "
-     "mpi and ucx from GPU to GPU are faster with 512 or more too, but slower through the host's memory."},
+     "Rows of a transport chunk between ranks; 0: 64, but from GPU to GPU by nccl, ucx (up to 2048) and mpi (up to "
+     "512) as many as 1 GiB for chunks allows. Through the host's memory large chunks are slower."},
     {"slots", 0, SY_OPTION_INT, "4", "N", NULL, 1, 1024, ENGINE, AT(slots), "Batching",
      "Chunks in flight from one rank to another."},
     {"overlap", 0, SY_OPTION_BOOL, "true", NULL, NULL, 0, 0, ENGINE, AT(overlap), "Batching",

@@ -296,13 +296,41 @@ static void will_carry(struct sy_fabric *fabric, const struct sy_carrier *carrie
     }
 }
 
-static const struct sy_post *post_of(const struct sy_fabric *fabric)
+/* What brings rows from memory of devices to memory of devices, if that can be; NULL: nothing does. */
+static const struct sy_post *post_of(const struct sy_transport_config *config)
 {
+    if (!config->porter)
+        return NULL;
 #ifdef HAVE_UCX
-    if (fabric->config.choice == SY_TRANSPORT_UCX)
+    if (config->choice == SY_TRANSPORT_UCX)
         return &sy_post_ucx;
 #endif
-    return fabric->config.choice == SY_TRANSPORT_MPI ? &sy_post_mpi : NULL;
+    return config->choice == SY_TRANSPORT_MPI ? &sy_post_mpi : NULL;
+}
+
+/* Whether every rank's MPI or UCX takes such memory; else why not. Collective. */
+static enum sy_status all_take(struct sy_group *group, const struct sy_post *post, enum sy_memory memory, bool *take,
+                               const char **why, struct sy_error *err)
+{
+    int size = sy_group_size(group);
+    uint8_t mine = post->takes(memory, why), all[size];
+    enum sy_status status = sy_group_allgather(group, &mine, sizeof mine, all, err);
+
+    *take = mine;
+    for (int r = 0; r < size && !status && *take; r++)
+        if (!all[r])
+            *take = false, *why = "another rank's does not take memory of GPUs";
+    return status;
+}
+
+enum sy_status sy_fabric_ask_direct(struct sy_group *group, const struct sy_transport_config *config, bool *direct,
+                                    struct sy_error *err)
+{
+    const struct sy_post *post = post_of(config);
+    const char *why;
+
+    *direct = false;
+    return post && sy_group_size(group) > 1 ? all_take(group, post, config->porter->memory, direct, &why, err) : SY_OK;
 }
 
 /* Rows straight from memory of devices to memory of devices, where every rank's MPI or UCX takes it; else by way of the host's,
@@ -310,18 +338,14 @@ static const struct sy_post *post_of(const struct sy_fabric *fabric)
 static enum sy_status choose_direct(struct sy_fabric *fabric, struct sy_error *err)
 {
     const struct sy_courier *porter = fabric->config.porter;
-    const struct sy_post *post = post_of(fabric);
+    const struct sy_post *post = post_of(&fabric->config);
     const char *why;
-    int size = sy_group_size(fabric->group);
-    uint8_t mine = post->takes(porter->memory, &why), all[size];
-    enum sy_status status = sy_group_allgather(fabric->group, &mine, sizeof mine, all, err);
+    bool take;
+    enum sy_status status = all_take(fabric->group, post, porter->memory, &take, &why, err);
 
-    for (int r = 0; r < size && !status && mine; r++)
-        if (!all[r])
-            mine = 0, why = "another rank's does not take memory of GPUs";
     if (status)
         return status;
-    if (!mine) {
+    if (!take) {
         sy_error_set(&fabric->no_direct, SY_ERR_USAGE, "%s", why);
         return SY_OK;
     }
@@ -339,7 +363,7 @@ static enum sy_status choose_carrier(struct sy_fabric *fabric, struct sy_error *
 {
     if (fabric->config.choice == SY_TRANSPORT_NCCL)
         will_carry(fabric, &sy_carrier_rounds, fabric->config.courier);
-    else if (post_of(fabric) && fabric->config.porter && fabric->n_peers[VIA_MPI] + fabric->n_peers[VIA_UCX])
+    else if (post_of(&fabric->config) && fabric->n_peers[VIA_MPI] + fabric->n_peers[VIA_UCX])
         return choose_direct(fabric, err);
     return SY_OK;
 }

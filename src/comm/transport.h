@@ -135,6 +135,11 @@ extern const struct sy_transport_ops sy_transport_mpi;
 /* All ranks' rings behind one face: which transport serves which peer is chosen here, once, at start. */
 struct sy_fabric;
 
+/* Whether the messages of config->choice would bring rows from memory of devices to memory of devices: all ranks' MPI or UCX
+ * takes that of config->porter. Nothing else of config counts. Collective, with the same answer on all ranks. */
+enum sy_status sy_fabric_ask_direct(struct sy_group *group, const struct sy_transport_config *config, bool *direct,
+                                    struct sy_error *err);
+
 /* Open transports for every pair of ranks and give them an arena. Collective. Errors: SY_ERR_USAGE when the transport of
  * config->choice cannot reach a rank, with the reason. */
 enum sy_status sy_fabric_open(struct sy_group *group, const struct sy_transport_config *config,

@@ -63,26 +63,31 @@ static struct sy_transport_config rings(const struct sy_session *session)
 static struct sy_moe_config moe_config(struct sy_session *session)
 {
     const struct sy_model *model = session->model;
-    struct sy_transport_config transport = rings(session);
-    struct sy_moe_config config = {.kernels = session->config.kernels,
-                                   .queue = session->queue,
-                                   .fabric = session->fabric,
-                                   .placement = session->placement,
-                                   .residency = &session->residency,
-                                   .rule = model->router,
-                                   .glu = model->glu,
-                                   .shared_width = model->shared_width,
-                                   .hidden = model->hidden,
-                                   .expert_width = model->expert_width,
-                                   .max_tokens = session->config.max_tokens,
-                                   .chunk_rows = session->config.chunk_rows,
-                                   .wire = wire_type(session),
-                                   .in_turn = session->config.in_turn,
-                                   .reverse_k = session->config.reverse_k};
+    return (struct sy_moe_config){.kernels = session->config.kernels,
+                                  .queue = session->queue,
+                                  .fabric = session->fabric,
+                                  .placement = session->placement,
+                                  .residency = &session->residency,
+                                  .rule = model->router,
+                                  .glu = model->glu,
+                                  .shared_width = model->shared_width,
+                                  .hidden = model->hidden,
+                                  .expert_width = model->expert_width,
+                                  .max_tokens = session->config.max_tokens,
+                                  .chunk_rows = session->config.chunk_rows,
+                                  .wire = wire_type(session),
+                                  .in_turn = session->config.in_turn,
+                                  .reverse_k = session->config.reverse_k};
+}
 
-    if (!config.chunk_rows)
-        config.chunk_rows = sy_moe_chunk_rows(&config, &transport, session->n_ranks);
-    return config;
+/* Collective. */
+static enum sy_status choose_chunk_rows(struct sy_session *session, struct sy_error *err)
+{
+    struct sy_transport_config transport = rings(session);
+    struct sy_moe_config moe = moe_config(session);
+
+    return moe.chunk_rows ? SY_OK
+                          : sy_moe_chunk_rows(&moe, &transport, session->group, &session->config.chunk_rows, err);
 }
 
 static struct sy_transport_config transport_config(struct sy_session *session)
@@ -318,8 +323,10 @@ static int64_t load_timeout_ms(const struct sy_session *session, int64_t timeout
 static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
 {
     struct sy_group *group = session->group;
-    enum sy_status st = sy_group_agree(group, lay_out(session, err), err);
+    enum sy_status st = choose_chunk_rows(session, err);
 
+    if (!st)
+        st = sy_group_agree(group, lay_out(session, err), err);
     if (!st)
         st = sy_group_agree(group, start_compute(session, err), err);
     if (st)
@@ -356,7 +363,9 @@ enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *mo
     if (!session)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
     init(session, group, NULL, model, config);
-    enum sy_status st = lay_out(session, err);
+    enum sy_status st = choose_chunk_rows(session, err);
+    if (!st)
+        st = lay_out(session, err);
     *need = session->need;
     sy_session_destroy(session);
     return st;

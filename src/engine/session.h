@@ -189,7 +189,7 @@ void sy_session_own(const struct sy_session *session, struct sy_session_own *own
 /* From here on experts that were counted before count again in n_experts. */
 void sy_session_mark(struct sy_session *session);
 
-/* What sy_session_create() would need on this rank; allocates nothing of that size. Not collective.
+/* What sy_session_create() would need on this rank; allocates nothing of that size. Collective.
  * Errors: as for the first stage of sy_session_create(). */
 enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *model,
                                const struct sy_session_config *config, struct sy_memory_need *need,

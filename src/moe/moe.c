@@ -11,8 +11,9 @@
 #include "moe/wire.h"
 
 #define CHUNK_ROWS      64
+#define CHUNK_ROWS_MPI  512 /* from device to device */
 #define CHUNK_ROWS_MOST 2048
-#define RINGS_BYTES     ((size_t)1 << 30) /* of memory for chunks of that many rows */
+#define RINGS_BYTES     ((size_t)1 << 30) /* of memory for chunks of more than CHUNK_ROWS rows */
 
 static size_t row_bytes(const struct sy_moe_config *config)
 {
@@ -24,18 +25,26 @@ static size_t less(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* A chunk costs the host and NCCL some 20 us whatever its rows are, and many go by in that time. Where rows go through the host's
- * memory large chunks are slower. */
-int sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport, int n_ranks)
+/* A chunk costs the host and NCCL some 20 us whatever its rows are, and many go by in that time; MPI and UCX from device to
+ * device have much the same. Where rows go through the host's memory large chunks are slower. */
+enum sy_status sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport,
+                                 struct sy_group *group, int *rows, struct sy_error *err)
 {
-    size_t most = (size_t)config->max_tokens * (size_t)config->rule.top_k, step = CHUNK_ROWS;
+    struct sy_transport_config asked = {.choice = transport->choice, .porter = config->kernels->porter};
+    size_t pairs = (size_t)config->max_tokens * (size_t)config->rule.top_k, step = CHUNK_ROWS, n = CHUNK_ROWS_MOST;
     /* Of both lanes and directions, chunks on their way and one that fills, for each rank. */
-    size_t each = 2 * SY_N_LANES * ((size_t)transport->n_slots + 1) * (size_t)n_ranks * row_bytes(config);
+    size_t each = 2 * SY_N_LANES * ((size_t)transport->n_slots + 1) * (size_t)sy_group_size(group) * row_bytes(config);
+    bool direct;
+    enum sy_status status = sy_fabric_ask_direct(group, &asked, &direct, err);
 
-    if (transport->choice != SY_TRANSPORT_NCCL)
-        return CHUNK_ROWS;
-    most = less(less((most + step - 1) / step * step, RINGS_BYTES / each / step * step), CHUNK_ROWS_MOST);
-    return most > step ? (int)most : CHUNK_ROWS;
+    *rows = CHUNK_ROWS;
+    if (status || (transport->choice != SY_TRANSPORT_NCCL && !direct))
+        return status;
+    if (transport->choice == SY_TRANSPORT_MPI)
+        n = CHUNK_ROWS_MPI;
+    n = less(less((pairs + step - 1) / step * step, RINGS_BYTES / each / step * step), n);
+    *rows = n > step ? (int)n : CHUNK_ROWS;
+    return SY_OK;
 }
 
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport)

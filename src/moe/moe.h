@@ -175,8 +175,10 @@ struct sy_moe {
     uint64_t wire_bytes_planned;
 };
 
-/* Rows of a chunk that suit a transport, whose choice and slots are set; the same on all ranks. config's own do not count. */
-int sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport, int n_ranks);
+/* Rows of a chunk that suit a transport, whose choice and slots are set; config's own do not count. Collective, the same on all
+ * ranks. */
+enum sy_status sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport,
+                                 struct sy_group *group, int *rows, struct sy_error *err);
 
 /* What the transports need to know, beside their slots, which are set: the largest chunks, and the window. */
 void sy_moe_transport(const struct sy_moe_config *config, int n_ranks, struct sy_transport_config *transport);

@@ -97,25 +97,43 @@ static void test_silence(struct sy_group *group, enum sy_transport_choice choice
     sy_placement_destroy(placement);
 }
 
-/* Rows of a chunk that suit a transport: with nccl many, as far as memory and tokens go; else few. */
-static void test_chunk_rows(void)
+/* Rows of a chunk that suit a transport: many, as far as memory and tokens go, with nccl and where messages take memory of
+ * devices; else few. */
+static void test_chunk_rows(struct sy_group *group)
 {
-    static const struct {
+    const struct {
         enum sy_transport_choice choice;
-        int max_tokens, n_ranks, rows;
+        const struct sy_kernels *kernels;
+        int max_tokens, hidden, rows;
     } cases[] = {
-        {SY_TRANSPORT_NCCL, 8192, 2, 1856}, /* 1 GiB by 2 x 2 lanes x 5 chunks x 2 ranks x 14336 */
-        {SY_TRANSPORT_NCCL, 8192, 8, 448},  {SY_TRANSPORT_NCCL, 8192, 64, 64}, {SY_TRANSPORT_NCCL, 10, 2, 128},
-        {SY_TRANSPORT_NCCL, 1, 1000, 64},   {SY_TRANSPORT_IPC, 8192, 2, 64},   {SY_TRANSPORT_AUTO, 8192, 2, 64},
-        {SY_TRANSPORT_MPI, 8192, 2, 64},    {SY_TRANSPORT_UCX, 8192, 2, 64},
+        /* 1 GiB by 2 x 2 lanes x 5 chunks x 3 ranks x 14336 is 1248 */
+        {SY_TRANSPORT_NCCL, direct_kernels(), 8192, 7168, 1216},
+        {SY_TRANSPORT_NCCL, direct_kernels(), 8192, 1024, 2048},
+        {SY_TRANSPORT_NCCL, direct_kernels(), 8192, 1 << 20, 64},
+        {SY_TRANSPORT_NCCL, direct_kernels(), 10, 7168, 128},
+        {SY_TRANSPORT_MPI, direct_kernels(), 8192, 7168, 512},
+        {SY_TRANSPORT_MPI, direct_kernels(), 10, 7168, 128},
+        {SY_TRANSPORT_MPI, sy_kernels_ref(), 8192, 7168, 64},
+#ifdef HAVE_UCX
+        {SY_TRANSPORT_UCX, direct_kernels(), 8192, 7168, 1216},
+        {SY_TRANSPORT_UCX, sy_kernels_ref(), 8192, 7168, 64},
+#endif
+        {SY_TRANSPORT_IPC, direct_kernels(), 8192, 7168, 64},
+        {SY_TRANSPORT_AUTO, direct_kernels(), 8192, 7168, 64},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct sy_moe_config config = {
-            .rule = {.top_k = 8}, .hidden = 7168, .wire = SY_BF16, .max_tokens = cases[i].max_tokens};
+        struct sy_moe_config config = {.kernels = cases[i].kernels,
+                                       .rule = {.top_k = 8},
+                                       .hidden = cases[i].hidden,
+                                       .wire = SY_BF16,
+                                       .max_tokens = cases[i].max_tokens};
         struct sy_transport_config transport = {.n_slots = 4, .choice = cases[i].choice};
-        int rows = sy_moe_chunk_rows(&config, &transport, cases[i].n_ranks);
-        ok_all(rows == cases[i].rows, "chunks of %d rows on %d ranks: %d", cases[i].rows, cases[i].n_ranks, rows);
+        struct sy_error err = SY_ERROR_INIT;
+        int rows;
+        if (sy_moe_chunk_rows(&config, &transport, group, &rows, &err))
+            bail("%s", err.text);
+        ok_all(rows == cases[i].rows, "case %zu: chunks of %d rows: %d", i + 1, cases[i].rows, rows);
     }
 }
 
@@ -123,7 +141,7 @@ int main(int argc, char **argv)
 {
     struct sy_group *group = tap_mpi_begin(&argc, &argv, LONG_MS);
 
-    test_chunk_rows();
+    test_chunk_rows(group);
 
     test_silence(group, SY_TRANSPORT_SHM, sy_kernels_ref(), "shm");
     test_silence(group, SY_TRANSPORT_MPI, sy_kernels_ref(), "mpi");
