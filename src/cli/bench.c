@@ -181,6 +181,8 @@ enum sy_status sy_bench_open(struct sy_bench *bench, sy_token_fn on_token, void 
         st = sy_setup_session(setup, on_token, NULL, ctx, err);
     if (st)
         return st;
+    if (bench->json)
+        json_object_set_new(bench->json, "chunk_rows", json_integer(sy_session_chunk_rows(setup->session)));
     st = sy_bench_probe_init(&bench->probe, setup->kernels, sy_session_queue(setup->session),
                              (size_t)setup->settings->probe_bytes, err);
     st = sy_setup_agree(setup, st, err);

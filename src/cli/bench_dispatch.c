@@ -323,7 +323,7 @@ enum sy_status sy_bench_run_dispatch(struct sy_bench *bench, struct sy_error *er
     if (!st)
         st = sy_link_measure(job.moe, &job.ours, &job.mpi, err);
     if (!st)
-        sy_report_exchange_open(bench, sy_fabric_describe(job.fabric), &job.ours, &job.mpi);
+        sy_report_exchange_open(bench, sy_fabric_describe(job.fabric), job.moe->config.chunk_rows, &job.ours, &job.mpi);
     sy_progress_begin(&bench->progress, "measuring", "sizes", (uint64_t)bench->n_cells, bench->setup->rank == 0);
     for (int cell = 0; cell < bench->n_cells && !st; cell++) {
         st = run_cell(bench, &job, cell, err);

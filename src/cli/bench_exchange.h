@@ -81,8 +81,8 @@ struct sy_exchange_cell {
     struct sy_exchange_spread spread[SY_N_WAYS][SY_N_DIRECTIONS];
 };
 
-/* What is measured, and the link; then a cell. Rank 0 alone prints. */
-void sy_report_exchange_open(struct sy_bench *bench, const char *transports, const struct sy_link *ours,
+/* What is measured, in chunks of how many rows, and the link; then a cell. Rank 0 alone prints. */
+void sy_report_exchange_open(struct sy_bench *bench, const char *transports, int chunk_rows, const struct sy_link *ours,
                              const struct sy_link *mpi);
 void sy_report_exchange(struct sy_bench *bench, const struct sy_exchange_cell *cell);
 

@@ -13,7 +13,7 @@ static json_t *json_of_link(const struct sy_link *link)
     return json_pack("{s:f,s:f}", "half_trip_s", link->half_trip_s, "bytes_per_s", link->rate);
 }
 
-void sy_report_exchange_open(struct sy_bench *bench, const char *transports, const struct sy_link *ours,
+void sy_report_exchange_open(struct sy_bench *bench, const char *transports, int chunk_rows, const struct sy_link *ours,
                              const struct sy_link *mpi)
 {
     const struct sy_setup *setup = bench->setup;
@@ -25,7 +25,7 @@ void sy_report_exchange_open(struct sy_bench *bench, const char *transports, con
     printf("hidden %d (rows of %d bytes), %d experts, %d of them for a token, routing %s; %d rank%s on %d node%s\n",
            (int)s->hidden, row, (int)s->experts, (int)s->active, s->routing, setup->n_ranks,
            setup->n_ranks == 1 ? "" : "s", n_nodes, n_nodes == 1 ? "" : "s");
-    printf("transports of rank 0: %s\n", transports);
+    printf("transports of rank 0: %s; chunks of %d rows\n", transports, chunk_rows);
     if (setup->n_ranks > 1)
         printf("from rank 0 to rank %d: half a round trip %.2f us, rows %.2f GB/s; MPI messages %.2f us, 1 MiB %.2f "
                "GB/s\n",
@@ -39,7 +39,7 @@ void sy_report_exchange_open(struct sy_bench *bench, const char *transports, con
     json_object_update_new(bench->json,
                            json_pack("{s:i,s:i,s:i,s:s,s:s,s:i,s:i,s:[]}", "hidden", (int)s->hidden, "experts",
                                      (int)s->experts, "active", (int)s->active, "routing", s->routing, "compute",
-                                     s->compute, "chunk_rows", (int)s->chunk_rows, "slots", (int)s->slots, "cells"));
+                                     s->compute, "chunk_rows", chunk_rows, "slots", (int)s->slots, "cells"));
     json_object_set_new(bench->json, "transports", json_string(transports));
     json_object_set_new(bench->json, "link", json_of_link(ours));
     json_object_set_new(bench->json, "mpi_link", json_of_link(mpi));

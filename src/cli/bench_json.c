@@ -47,7 +47,6 @@ json_t *sy_json_of_job(const struct sy_bench *bench)
         return root;
     json_object_set_new(root, "compute", json_string(s->compute));
     json_object_set_new(root, "shape", shape(bench));
-    json_object_set_new(root, "chunk_rows", json_integer(s->chunk_rows));
     json_object_set_new(root, "slots", json_integer(s->slots));
     if (!strcmp(bench->measure, "model")) {
         json_object_set_new(root, "generate", json_integer(s->generate));

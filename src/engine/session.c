@@ -531,6 +531,11 @@ void sy_session_set_prefill_chunk(struct sy_session *session, int prefill_chunk)
     session->scheduler.prefill_chunk = prefill_chunk;
 }
 
+int sy_session_chunk_rows(const struct sy_session *session)
+{
+    return session->config.chunk_rows;
+}
+
 struct sy_queue *sy_session_queue(const struct sy_session *session)
 {
     return session->queue;

@@ -195,6 +195,9 @@ enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *mo
                                const struct sy_session_config *config, struct sy_memory_need *need,
                                struct sy_error *err);
 
+/* Rows of a transport chunk, as given or chosen. */
+int sy_session_chunk_rows(const struct sy_session *session);
+
 /* The queue on which its kernels run, for use between steps. */
 struct sy_queue *sy_session_queue(const struct sy_session *session);
 

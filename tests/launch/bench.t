@@ -63,6 +63,7 @@ is "ceilings: the reference of 2 threads" "$(value ceilings.1.BF16.reference)" 9
 # shellcheck disable=SC2086 # options
 switchyard bench model $tiny --threads 2 --prefill 40,2x16 --decode 1,3 --generate 4 --context 8 --json "$json"
 is "model: exit code" "$rc" 0
+is "model: rows of a chunk, which nobody gave" "$(value chunk_rows)" 64
 is "model: cells" "$(cells)" "prefill 40,prefill 2x16,decode 1,decode 3"
 all="attention router experts combine logits"
 # shellcheck disable=SC2086 # phases
@@ -160,6 +161,7 @@ for transport in shm mpi; do
     is "dispatch, $transport: exit code" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
     has "dispatch, $transport: the table" "$(cat "$SY_TMP/out")" "alltoallv us"
     has "dispatch, $transport: the transport" "$(value transports)" "$transport"
+    is "dispatch, $transport: rows of a chunk" "$(value chunk_rows)" 4
     between "dispatch, $transport" link.bytes_per_s 1e4 1e13
     between "dispatch, $transport" mpi_link.half_trip_s 1e-8 1
     for cell in 0 1; do
@@ -176,6 +178,7 @@ done
 switchyard_ranks 3 bench dispatch --hidden 96 --experts 7 --active 2 --tokens 16 --reps 1 --compute f32 --routing one \
     --json "$json"
 is "dispatch, one: the first rank has the experts of all" "$(value cells.0.combine.row_bytes_sent)" $((16 * 2 * 96 * 4))
+is "dispatch, one: rows of a chunk, which nobody gave" "$(value chunk_rows)" 64
 is "dispatch, one: a row each" "$(value cells.0.dispatch.row_bytes_sent)" $((16 * 96 * 4))
 switchyard_ranks 2 bench dispatch --hidden 64 --experts 8 --active 2 --tokens 9 --reps 1 --routing zipf
 is "dispatch, zipf: exit code" "$rc" 0
