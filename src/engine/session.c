@@ -63,6 +63,7 @@ static struct sy_transport_config rings(const struct sy_session *session)
 static struct sy_moe_config moe_config(struct sy_session *session)
 {
     const struct sy_model *model = session->model;
+
     return (struct sy_moe_config){.kernels = session->config.kernels,
                                   .queue = session->queue,
                                   .fabric = session->fabric,
@@ -354,16 +355,29 @@ static enum sy_status set_up(struct sy_session *session, struct sy_error *err)
     return st;
 }
 
+/* A zeroed session on every rank, or on none. Collective. */
+static enum sy_status allocate(struct sy_group *group, struct sy_session **session, struct sy_error *err)
+{
+    *session = calloc(1, sizeof **session);
+    enum sy_status st = *session ? SY_OK : sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
+
+    st = sy_group_agree(group, st, err);
+    if (st)
+        free(*session);
+    return st;
+}
+
 enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *model,
                                const struct sy_session_config *config, struct sy_memory_need *need,
                                struct sy_error *err)
 {
-    struct sy_session *session = calloc(1, sizeof *session);
+    struct sy_session *session = NULL;
+    enum sy_status st = allocate(group, &session, err);
 
-    if (!session)
-        return sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
+    if (st)
+        return st;
     init(session, group, NULL, model, config);
-    enum sy_status st = choose_chunk_rows(session, err);
+    st = choose_chunk_rows(session, err);
     if (!st)
         st = lay_out(session, err);
     *need = session->need;
@@ -374,16 +388,11 @@ enum sy_status sy_session_need(struct sy_group *group, const struct sy_model *mo
 enum sy_status sy_session_create(struct sy_group *group, struct sy_checkpoint *ckpt, const struct sy_model *model,
                                  const struct sy_session_config *config, struct sy_session **out, struct sy_error *err)
 {
-    struct sy_session *session = calloc(1, sizeof *session);
-    enum sy_status st = SY_OK;
+    struct sy_session *session = NULL;
+    enum sy_status st = allocate(group, &session, err);
 
-    if (!session)
-        st = sy_error_set(err, SY_ERR_SYSTEM, "no memory for a session");
-    st = sy_group_agree(group, st, err);
-    if (st) {
-        free(session);
+    if (st)
         return st;
-    }
     init(session, group, ckpt, model, config);
     uint64_t read_before = sy_checkpoint_bytes_read(ckpt);
     st = set_up(session, err);

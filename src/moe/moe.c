@@ -25,8 +25,8 @@ static size_t less(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* A chunk costs the host and NCCL some 20 us whatever its rows are, and many go by in that time; MPI and UCX from device to
- * device have much the same. Where rows go through the host's memory large chunks are slower. */
+/* A chunk costs the host and NCCL some 20 us whatever its rows are, and many go by in that time. By MPI and UCX from device to
+ * device large chunks are faster too (cuda/RESULTS.md); where rows go through the host's memory they are slower. */
 enum sy_status sy_moe_chunk_rows(const struct sy_moe_config *config, const struct sy_transport_config *transport,
                                  struct sy_group *group, int *rows, struct sy_error *err)
 {
