@@ -35,6 +35,7 @@ sy_cuda_sources = \
 	%D%/cuda/experts_f32.cu \
 	%D%/cuda/experts_hopper.cu %D%/cuda/experts_hopper.cuh \
 	%D%/cuda/experts_mma.cu \
+	%D%/cuda/experts_multiply.cuh \
 	%D%/cuda/gemm.cu \
 	%D%/cuda/gemm.cuh \
 	%D%/cuda/gemm_hopper.cu \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * experts_hopper.cuh - the producing side of experts_hopper.cu: items of work, and the ring of stages that a warp fills
+ * experts_hopper.cuh - the producing side of experts_hopper.cu and experts_both.cu: items of work, and the ring of stages that
+ * warps fill
  */
 #ifndef SY_KERNELS_CUDA_EXPERTS_HOPPER_CUH
 #define SY_KERNELS_CUDA_EXPERTS_HOPPER_CUH
@@ -15,7 +16,7 @@
 
 /* What is multiplied, found by the warp that brings it and left beside an item's first stage. */
 struct item {
-    int expert, row, n_rows, panel, n_panels;
+    int half, tile, expert, row, n_rows, panel, n_panels;
 };
 
 /* Few rows to an expert are bound by memory: small blocks of threads, three to a multiprocessor, whose one warpgroup
@@ -74,9 +75,20 @@ template <bool MANY> static __device__ __forceinline__ struct plan load_plan(con
     return {panels, each, n_chunks, n_tiles * n_chunks};
 }
 
-/* Chunks of panels one after the other, and for each of them the tiles that go together. */
+/* The panels of one block of the cluster, of an item whose first panel is that of the first. */
+static __device__ __forceinline__ struct item of_block(const struct plan &p, struct item item, int block)
+{
+    item.panel += block * p.each;
+    int left = p.panels - item.panel;
+    left = left > 0 ? left : 0;
+    item.n_panels = left < p.each ? left : p.each;
+    return item;
+}
+
+/* Chunks of panels one after the other, and for each of them the tiles that go together. block: of the cluster. */
 template <bool MANY>
-static __device__ __forceinline__ struct item find_item(const struct sy_cuda_group &g, const struct plan &p, int i)
+static __device__ __forceinline__ struct item find_item(const struct sy_cuda_group &g, const struct plan &p, int i,
+                                                        int block)
 {
     int number = i / p.n_chunks, chunk = i - number * p.n_chunks;
     struct sy_cuda_tile tile = load_table(g.tiles + number);
@@ -84,13 +96,11 @@ static __device__ __forceinline__ struct item find_item(const struct sy_cuda_gro
     if (tile.n_together > 1) {
         int local = i - tile.first * p.n_chunks;
         chunk = local / tile.n_together;
-        tile = load_table(g.tiles + tile.first + local % tile.n_together);
+        number = tile.first + local % tile.n_together;
+        tile = load_table(g.tiles + number);
     }
-    if (kind<MANY>::CLUSTER > 1)
-        chunk = chunk * kind<MANY>::CLUSTER + sy_cluster_rank();
-    int panel = chunk * p.each, left = p.panels - panel;
-    left = left > 0 ? left : 0;
-    return {tile.expert, tile.row, tile.n_rows, panel, left < p.each ? left : p.each};
+    struct item item = {g.half, number, tile.expert, tile.row, tile.n_rows, chunk * kind<MANY>::CLUSTER * p.each, 0};
+    return of_block(p, item, block);
 }
 
 /* A place in the ring of stages. */
@@ -127,127 +137,139 @@ static __device__ __forceinline__ int row_bytes(const struct sy_cuda_group &g, c
     return n_boxes<MANY>(g, item) * (g.x_rows ? 1 : kind<MANY>::BOX_ROWS) * 128;
 }
 
+/* Where an item's weights come from: the map, and the coordinates of its first panel and of another one. */
+struct weights {
+    const void *map;
+    int panel[2], next[2];
+};
+
+static __device__ __forceinline__ struct weights find_weights(const struct sy_cuda_group &g, const struct item &item)
+{
+    int across = g.half == SY_GATE_UP ? 0 : 1;
+
+    return {&g.experts[item.expert].maps[g.half],
+            {across ? 0 : item.panel, across ? item.panel : 0},
+            {across ? 0 : SY_CUDA_MAP_PANELS, across ? SY_CUDA_MAP_PANELS : 0}};
+}
+
 template <bool MANY>
-static __device__ __forceinline__ void load_weights(const struct sy_cuda_group &g, const struct item &item, int block,
-                                                    uint8_t *stage, uint64_t *full)
+static __device__ __forceinline__ void load_weights(const struct weights &w, int n_panels, int block, uint32_t stage,
+                                                    uint64_t *full)
 {
 #pragma unroll
-    for (int p = 0; p < kind<MANY>::PANELS; p += SY_CUDA_MAP_PANELS)
-        if (p < item.n_panels)
-            sy_load_box(sy_shared(stage + p * 2048), &g.experts[item.expert].maps[g.half], full, 0,
-                        g.half == SY_GATE_UP ? item.panel + p : 0, g.half == SY_GATE_UP ? 0 : item.panel + p, block);
+    for (int i = 0; i < kind<MANY>::PANELS / SY_CUDA_MAP_PANELS; i++)
+        if (i * SY_CUDA_MAP_PANELS < n_panels)
+            sy_load_box(stage + (uint32_t)(i * SY_CUDA_MAP_PANELS * 2048), w.map, full, 0, w.panel[0] + i * w.next[0],
+                        w.panel[1] + i * w.next[1], block);
 }
 
-/* Few rows: one warp. What is multiplied is known before the rows are: so many weights as there is room for go first. */
-static __device__ void bring_few(const struct sy_cuda_group &g, const struct ring &ring, const CUtensorMap *x,
-                                 uint8_t *stages, struct shared_tail<false> *tail)
+/* An item's weights, a stage after the other. By one thread, whose time between two stages is what a block's tensor cores
+ * would wait for: so what it needs is worked out before. each(n): before each stage, n of which are left. */
+template <class Each>
+static __device__ __forceinline__ void bring_weights(const struct sy_cuda_group &g, const struct ring &ring,
+                                                     const struct item &item, uint8_t *stages,
+                                                     struct shared_tail<true> *tail, struct place *at, const Each &each)
 {
-    typedef kind<false> K;
-    int lane = (int)threadIdx.x % 32, n_blocks = sy_cuda_blocks(g.k), early = 0;
-    int room = n_blocks < ring.n_stages ? n_blocks : ring.n_stages;
-    struct place at = {0, 1};
+    const struct weights weights = find_weights(g, item);
+    const uint32_t bytes = (uint32_t)weight_bytes(item), base = sy_shared(stages), of_stage = (uint32_t)ring.bytes;
+    const int n_blocks = sy_cuda_blocks(g.k), n_stages = ring.n_stages;
 
-    if (g.half == SY_GATE_UP)
-        sy_wait_for_previous();
-    struct plan plan = load_plan<false>(g);
-    for (int i = (int)blockIdx.x; i < plan.n_items; i += (int)gridDim.x) {
-        struct item item = find_item<false>(g, plan, i);
-        int boxes = n_boxes<false>(g, item), box_rows = g.x_rows ? 1 : K::BOX_ROWS;
-        uint32_t bytes = (uint32_t)(weight_bytes(item) + row_bytes<false>(g, item));
-        int from = item.row + lane * box_rows;
-        if (g.x_rows && lane < item.n_rows)
-            from = (int)g.x_rows[from];
-        if (g.new_tables)
-            sy_fence_map(&g.experts[item.expert].maps[g.half]);
-        for (; i == (int)blockIdx.x && early < room && lane == 0; early++) {
-            if (early == 0)
-                tail->items[0] = item;
-            sy_barrier_expect(&tail->full[early], bytes);
-            load_weights<false>(g, item, early, stages + early * ring.bytes, &tail->full[early]);
-        }
-        if (i == (int)blockIdx.x && g.half == SY_DOWN)
-            sy_wait_for_previous();
-        __syncwarp();
-        for (int b = 0; b < n_blocks; b++) {
-            uint8_t *stage = stages + at.stage * ring.bytes;
-            uint64_t *full = &tail->full[at.stage];
-            if (i != (int)blockIdx.x || b >= room) {
-                sy_barrier_wait(&tail->empty[at.stage], at.parity);
-                if (lane == 0) {
-                    if (b == 0)
-                        tail->items[at.stage] = item;
-                    sy_barrier_expect(full, bytes);
-                    load_weights<false>(g, item, b, stage, full);
-                }
-                __syncwarp();
-            }
-            if (lane < boxes)
-                sy_load_box(sy_shared(stage + K::WEIGHTS + lane * box_rows * 128), x, full, b * SY_CUDA_BLOCK, from);
-            go_on(&at, ring.n_stages);
-        }
+    if (g.new_tables)
+        sy_fence_map(weights.map);
+#pragma unroll 1
+    for (int b = 0; b < n_blocks; b++) {
+        uint64_t *full = &tail->full[at->stage];
+        each(n_blocks - b);
+        sy_barrier_wait(&tail->empty[at->stage], at->parity);
+        if (b == 0)
+            tail->items[at->stage] = item;
+        sy_barrier_expect(full, bytes);
+        load_weights<true>(weights, item.n_panels, b, base + (uint32_t)at->stage * of_stage, full);
+        go_on(at, n_stages);
     }
 }
 
-/* Many rows: a warp for weights, and one for rows. Down's weights do not wait for the rows either. */
-static __device__ void bring_weights(const struct sy_cuda_group &g, const struct ring &ring, uint8_t *stages,
-                                     struct shared_tail<true> *tail)
+/* Its rows, by another thread. The blocks of a cluster bring boxes in turn, each for all of them: a stage is empty when it is
+ * so in all. It is full only after this thread was there too, even with no box of its own to bring: else the ring could go
+ * around without it, and a parity that it waits for might never come. */
+template <class Each>
+static __device__ __forceinline__ void bring_rows(const struct sy_cuda_group &g, const struct ring &ring,
+                                                  const CUtensorMap *x, const struct item &item, uint8_t *stages,
+                                                  struct shared_tail<true> *tail, struct place *at, const Each &each)
 {
     typedef kind<true> K;
-    int lane = (int)threadIdx.x % 32, n_blocks = sy_cuda_blocks(g.k);
-    struct place at = {0, 1};
+    const uint32_t bytes = (uint32_t)row_bytes<true>(g, item), of_stage = (uint32_t)ring.bytes;
+    const int n_blocks = sy_cuda_blocks(g.k), n_stages = ring.n_stages;
+    const int first = sy_cluster_rank(), boxes = n_boxes<true>(g, item) - first;
+    const int row = item.row + first * K::BOX_ROWS;
+    const uint32_t base = sy_shared(stages) + (uint32_t)(K::WEIGHTS + first * K::BOX_ROWS * 128);
 
-    if (g.half == SY_GATE_UP)
-        sy_wait_for_previous();
-    struct plan plan = load_plan<true>(g);
-    for (int i = (int)blockIdx.x / K::CLUSTER; i < plan.n_items; i += (int)gridDim.x / K::CLUSTER) {
-        struct item item = find_item<true>(g, plan, i);
-        uint32_t bytes = (uint32_t)weight_bytes(item);
-        if (g.new_tables)
-            sy_fence_map(&g.experts[item.expert].maps[g.half]);
-        for (int b = 0; b < n_blocks; b++) {
-            sy_barrier_wait(&tail->empty[at.stage], at.parity);
-            if (lane == 0) {
-                if (b == 0)
-                    tail->items[at.stage] = item;
-                sy_barrier_expect(&tail->full[at.stage], bytes);
-                load_weights<true>(g, item, b, stages + at.stage * ring.bytes, &tail->full[at.stage]);
-            }
-            __syncwarp();
-            go_on(&at, ring.n_stages);
-        }
-    }
-}
-
-/* The blocks of a cluster bring boxes in turn, each for all of them: a stage is empty when it is so in all. It is full only
- * after this warp was there too, even with no box of its own to bring: else the ring could go around without it, and a
- * parity that it waits for might never come. */
-static __device__ void bring_rows(const struct sy_cuda_group &g, const struct ring &ring, const CUtensorMap *x,
-                                  uint8_t *stages, struct shared_tail<true> *tail)
-{
-    typedef kind<true> K;
-    int lane = (int)threadIdx.x % 32, n_blocks = sy_cuda_blocks(g.k);
-    bool mine = lane % K::CLUSTER == sy_cluster_rank();
-    struct place at = {0, 1};
-
-    sy_wait_for_previous();
-    struct plan plan = load_plan<true>(g);
-    for (int i = (int)blockIdx.x / K::CLUSTER; i < plan.n_items; i += (int)gridDim.x / K::CLUSTER) {
-        struct item item = find_item<true>(g, plan, i);
-        int boxes = n_boxes<true>(g, item);
-        uint32_t bytes = (uint32_t)row_bytes<true>(g, item);
-        for (int b = 0; b < n_blocks; b++) {
-            uint8_t *to = stages + at.stage * ring.bytes + K::WEIGHTS + lane * K::BOX_ROWS * 128;
-            sy_barrier_wait(&tail->empty[at.stage], at.parity);
-            if (lane == 0)
-                sy_barrier_expect(&tail->full[at.stage], bytes);
-            if (lane < boxes && mine)
-                sy_load_box_to_all(sy_shared(to), x, &tail->full[at.stage], b * SY_CUDA_BLOCK,
-                                   item.row + lane * K::BOX_ROWS, (1 << K::CLUSTER) - 1);
-            __syncwarp();
-            go_on(&at, ring.n_stages);
-        }
+#pragma unroll 1
+    for (int b = 0; b < n_blocks; b++) {
+        uint64_t *full = &tail->full[at->stage];
+        uint32_t to = base + (uint32_t)at->stage * of_stage;
+        each(n_blocks - b);
+        sy_barrier_wait(&tail->empty[at->stage], at->parity);
+        sy_barrier_expect(full, bytes);
+#pragma unroll
+        for (int i = 0; i < K::ROWS_MAX / K::BOX_ROWS; i += K::CLUSTER)
+            if (i < boxes)
+                sy_load_box_to_all(to + (uint32_t)(i * K::BOX_ROWS * 128), x, full, b * SY_CUDA_BLOCK,
+                                   row + i * K::BOX_ROWS, (1 << K::CLUSTER) - 1);
+        go_on(at, n_stages);
     }
 }
 
 #endif
+
+/* ---- launches ---- */
+
+/* The rows of g as boxes. */
+template <bool MANY> static bool map_rows(struct sy_queue *q, const struct sy_cuda_group *g, CUtensorMap *x)
+{
+    struct sy_cuda_tensor of_x = {.n_dims = 2,
+                                  .sizes = {(uint64_t)g->k, (uint64_t)g->n_rows},
+                                  .strides = {(uint64_t)g->k * 2},
+                                  .box = {SY_CUDA_BLOCK, g->x_rows ? 1u : kind<MANY>::BOX_ROWS},
+                                  .swizzled = true};
+
+    return sy_cuda_make_map(q, x, g->x, &of_x);
+}
+
+/* As many stages of tiles of g as there is room for before `tail` bytes. */
+template <bool MANY> static struct ring make_ring(const struct sy_cuda_group *g, size_t tail)
+{
+    typedef kind<MANY> K;
+    int rows = (g->tile_rows + K::BOX_ROWS - 1) / K::BOX_ROWS * K::BOX_ROWS;
+    struct ring ring = {0, (K::WEIGHTS + rows * 128 + 1023) / 1024 * 1024};
+
+    ring.n_stages = (K::BYTES - (int)tail) / ring.bytes;
+    ring.n_stages = ring.n_stages < STAGES_MAX ? ring.n_stages : STAGES_MAX;
+    return ring;
+}
+
+/* A kernel of blocks for all multiprocessors, whose shared memory ends with `tail` bytes. */
+template <bool MANY>
+static void launch_experts(struct sy_queue *q, const void *kernel, void **arguments, const struct ring &ring,
+                           size_t tail)
+{
+    typedef kind<MANY> K;
+    cudaLaunchAttribute attributes[2] = {};
+    cudaLaunchConfig_t config = {};
+
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = 1;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim = {K::CLUSTER, 1, 1};
+    config.gridDim = dim3((unsigned)(q->n_sms * K::BLOCKS / K::CLUSTER * K::CLUSTER));
+    config.blockDim = dim3(K::THREADS);
+    config.dynamicSmemBytes = (size_t)(ring.n_stages * ring.bytes) + tail;
+    config.stream = q->stream;
+    config.attrs = attributes;
+    config.numAttrs = K::CLUSTER > 1 ? 2 : 1;
+    if (sy_cuda_check(q, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, K::BYTES),
+                      "preparing experts"))
+        sy_cuda_check(q, cudaLaunchKernelExC(&config, kernel, arguments), "expert matrices");
+}
+
 #endif

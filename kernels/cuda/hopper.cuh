@@ -66,18 +66,58 @@ __device__ __forceinline__ void sy_barrier_arrive_at(uint64_t *barrier, int rank
                  : "memory");
 }
 
+#define SY_BARRIER_NS 10000000 /* a thread that waits sleeps so long at most before it looks again */
+
 /* Until the barrier's phase of this parity is over. */
 __device__ __forceinline__ void sy_barrier_wait(uint64_t *barrier, uint32_t parity)
 {
     asm volatile("{\n"
                  ".reg .pred done;\n"
                  "again:\n"
-                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1, %2;\n"
                  "@done bra over;\n"
                  "bra again;\n"
                  "over:\n"
                  "}" ::"r"(sy_shared(barrier)),
-                 "r"(parity)
+                 "r"(parity), "r"(SY_BARRIER_NS)
+                 : "memory");
+}
+
+/* As sy_barrier_arrive_at(), sy_barrier_wait(): what threads of other blocks of the cluster did before they arrived is seen. */
+__device__ __forceinline__ void sy_barrier_release_at(uint64_t *barrier, int rank)
+{
+    asm volatile("{\n"
+                 ".reg .b32 there;\n"
+                 "mapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+                 "}" ::"r"(sy_shared(barrier)),
+                 "r"(rank)
+                 : "memory");
+}
+
+__device__ __forceinline__ void sy_barrier_wait_cluster(uint64_t *barrier, uint32_t parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1, %2;\n"
+                 "@done bra over;\n"
+                 "bra again;\n"
+                 "over:\n"
+                 "}" ::"r"(sy_shared(barrier)),
+                 "r"(parity), "r"(SY_BARRIER_NS)
+                 : "memory");
+}
+
+/* Store a number in block `rank` of the cluster, in the place that `to` has in this one. */
+__device__ __forceinline__ void sy_store_at(int *to, int value, int rank)
+{
+    asm volatile("{\n"
+                 ".reg .b32 there;\n"
+                 "mapa.shared::cluster.u32 there, %0, %2;\n"
+                 "st.shared::cluster.b32 [there], %1;\n"
+                 "}" ::"r"(sy_shared(to)),
+                 "r"(value), "r"(rank)
                  : "memory");
 }
 
@@ -108,6 +148,28 @@ __device__ __forceinline__ bool sy_sync_all(int number, int n_threads, bool mine
 __device__ __forceinline__ void sy_fence_proxy(void)
 {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* The same of stores to all memory, also those that another thread was told of. */
+__device__ __forceinline__ void sy_fence_proxy_all(void)
+{
+    asm volatile("fence.proxy.async;" ::: "memory");
+}
+
+/* ---- blocks of a grid ---- */
+
+/* What this thread did or was told of is seen by whoever sees the sum. */
+__device__ __forceinline__ void sy_add_release(uint32_t *to, uint32_t n)
+{
+    asm volatile("red.release.gpu.global.add.u32 [%0], %1;" ::"l"(to), "r"(n) : "memory");
+}
+
+__device__ __forceinline__ uint32_t sy_load_acquire(const uint32_t *from)
+{
+    uint32_t value;
+
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+    return value;
 }
 
 /* ---- blocks of a cluster ---- */
@@ -217,7 +279,7 @@ __device__ __forceinline__ uint64_t sy_operand_swizzled(uint32_t at)
 }
 
 /* sums (+)= 64 outputs by N rows over 16 inputs. Thread t of the warpgroup holds of output 16 (t / 32) + t % 32 / 4 and of
- * that plus 8: sums[4 i], [4 i + 1] and sums[4 i + 2], [4 i + 3] of rows 8 i + 2 (t % 4) and the next. */
+ * that plus 8: sums[4 i], [4 i + 1] and sums[4 i + 2], [4 i + 3] of rows 8 i + 2 (t % 4) and the next. There may be more. */
 template <int N> struct sy_wgmma;
 
 /* The registers of N = 8 n rows, as the instruction names them and as operands. */
@@ -288,8 +350,10 @@ template <int N> struct sy_wgmma;
 #define SY_D32     SY_D31, SY_FOUR(124)
 #define SY_WGMMA(n, N, A, B, ADD)                                                                                   \
     template <> struct sy_wgmma<N> {                                                                                \
-        static __device__ __forceinline__ void run(float (&d)[N / 2], uint64_t a, uint64_t b, int add)              \
+        template <int N_SUMS>                                                                                       \
+        static __device__ __forceinline__ void run(float (&d)[N_SUMS], uint64_t a, uint64_t b, int add)             \
         {                                                                                                           \
+            static_assert(N_SUMS >= N / 2, "sums of all rows");                                                     \
             asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #ADD ", 0;\n"                                         \
                          "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" SY_R##n "}, %" #A ", %" #B    \
                                                                                               ", p, 1, 1, 0, 0;\n}" \
