@@ -32,6 +32,7 @@ sy_cuda_sources = \
 	%D%/cuda/attention_tasks.cuh \
 	%D%/cuda/cuda.h \
 	%D%/cuda/experts.cu %D%/cuda/experts.cuh \
+	%D%/cuda/experts_both.cu \
 	%D%/cuda/experts_f32.cu \
 	%D%/cuda/experts_hopper.cu %D%/cuda/experts_hopper.cuh \
 	%D%/cuda/experts_mma.cu \

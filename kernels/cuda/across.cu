@@ -33,6 +33,7 @@ struct across {
     uint32_t *counter;          /* of blocks that are done; zero before and after */
     unsigned long long *counts; /* [4] experts and pairs here, rows and results elsewhere; or NULL */
     struct sy_sort sort;
+    struct sy_cuda_both_counts both; /* of many */
     uint32_t *x_rows; /* [pairs] */
     void **y_rows;    /* [pairs] */
     uint16_t *act;    /* [pairs][F] */
@@ -63,8 +64,11 @@ static size_t lay_out(const struct sy_moe_across *given, struct across *a)
     a->x_rows = (uint32_t *)sy_moe_take(base, &used, sizeof *a->x_rows * pairs);
     a->y_rows = (void **)sy_moe_take(base, &used, sizeof *a->y_rows * pairs);
     a->act = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)shape->F);
-    if (given->many)
+    if (given->many) {
         a->sort.had = (bool *)sy_moe_take(base, &used, sizeof(bool) * slots);
+        a->both.next = (uint32_t *)sy_moe_take(base, &used, sizeof *a->both.next);
+        a->both.done = (uint32_t *)sy_moe_take(base, &used, sizeof *a->both.done * (slots + pairs / 8));
+    }
     if (given->many || given->apart)
         a->sorted = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)shape->D);
     return used;
@@ -416,7 +420,7 @@ static void run_sort(struct sy_queue *q, const struct sy_moe_across *given, cons
 
 /* ---- experts ---- */
 
-static void run_half(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a, enum sy_half half)
+static struct sy_cuda_group half_of(const struct sy_moe_across *given, const struct across *a, enum sy_half half)
 {
     const struct sy_moe_run *run = &given->run;
     struct sy_cuda_group g = {};
@@ -439,17 +443,21 @@ static void run_half(struct sy_queue *q, const struct sy_moe_across *given, cons
     g.y = (uint8_t *)(!down ? a->act : a->apart ? a->sorted : NULL);
     g.y_rows = down && !a->apart ? a->y_rows : NULL;
     g.glu = run->glu;
-    sy_cuda_group_run(q, &g);
+    return g;
 }
 
-/* Rows of experts one behind the other; or these, or the rows as they came, to where results are wanted. */
+/* Rows of experts one behind the other, before anything of them is done; or these, or the rows as they came, to where results are wanted. */
 template <bool BACK> static __global__ void __launch_bounds__(THREADS) copy_kernel(const struct across a)
 {
     sy_begin();
     const struct sy_cuda_tile &last = a.sort.tiles[*a.sort.n_tiles - 1];
     const uint16_t *rows = (const uint16_t *)a.windows[a.rank].rows;
-    int n = *a.sort.n_tiles ? last.row + last.n_rows : 0;
+    int n = *a.sort.n_tiles ? last.row + last.n_rows : 0, first = (int)(blockIdx.x * THREADS + threadIdx.x);
 
+    if (!BACK && first == 0)
+        *a.both.next = 0;
+    for (int i = first; !BACK && i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
+        a.both.done[i] = 0;
     for (int row = (int)blockIdx.x; row < n; row += (int)gridDim.x) {
         const uint16_t *came = rows + (size_t)a.x_rows[row] * (size_t)a.D;
         uint16_t *sorted = a.sorted + (size_t)row * (size_t)a.D;
@@ -475,11 +483,15 @@ static void run_tell(struct sy_queue *q, const struct across *a)
 
 static void run_experts(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
 {
+    struct sy_cuda_group halves[] = {half_of(given, a, SY_GATE_UP), half_of(given, a, SY_DOWN)};
+
     SY_RANGE("experts");
     if (a->in_order)
         sy_launch(q, "rows in order of experts", copy_kernel<false>, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
-    run_half(q, given, a, SY_GATE_UP);
-    run_half(q, given, a, SY_DOWN);
+    if (!a->in_order || !sy_cuda_group_both(q, halves, &a->both)) {
+        sy_cuda_group_run(q, &halves[SY_GATE_UP]);
+        sy_cuda_group_run(q, &halves[SY_DOWN]);
+    }
     if (!a->apart)
         run_tell(q, a);
 }

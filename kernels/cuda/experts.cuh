@@ -129,4 +129,15 @@ void sy_cuda_group_hopper(struct sy_queue *q, const struct sy_cuda_group *g);
 void sy_cuda_group_mma(struct sy_queue *q, const struct sy_cuda_group *g);
 void sy_cuda_group_f32(struct sy_queue *q, const struct sy_cuda_group *g);
 
+/* What a launch of both halves counts in the device's memory, zero before it. */
+struct sy_cuda_both_counts {
+    uint32_t *next; /* items taken */
+    uint32_t *done; /* [n_tiles_most] blocks that have stored their part of gate and up of a tile */
+};
+
+/* Gate and up of a tile, and down as soon as those are done, in one launch; the same bits as by two. Both have the same tiles.
+ * Returns false, and does nothing, where sy_cuda_group_hopper() does not fit or tiles are of few rows. */
+bool sy_cuda_group_both(struct sy_queue *q, const struct sy_cuda_group halves[SY_N_HALVES],
+                        const struct sy_cuda_both_counts *counts);
+
 #endif
