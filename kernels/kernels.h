@@ -328,13 +328,16 @@ struct sy_moe_run {
     void *workspace;     /* moe_bytes() on the device */
 };
 
+/* What ranks tell each other is there: rows, with their choices where these are not told alone; and results. */
+enum sy_moe_news { SY_NEWS_ROWS, SY_NEWS_RESULTS, SY_NEWS_CHOICES, SY_N_NEWS };
+
 /* What one rank lets the others write, as addresses of this rank's device; zeroed at first. */
 struct sy_moe_window {
     void *rows;        /* [n_ranks][rows_each][D] BF16: of each rank's tokens */
     int32_t *slots;    /* [n_ranks][rows_each][K] the expert of this window's rank that a row goes to, or -1 */
     int32_t *n_tokens; /* [pieces_most][n_ranks] */
-    uint32_t *arrived; /* [2][pieces_most][n_ranks] 1 once all rows, all results of a rank's piece are here; 0
-                        * when that is seen */
+    uint32_t *arrived; /* [SY_N_NEWS][pieces_most][n_ranks] 1 once all of that of a rank's piece is here; 0 when that is
+                        * seen */
     void *results;     /* [rows_each * K][D] BF16 */
 };
 
@@ -356,8 +359,10 @@ struct sy_moe_across {
     bool many;  /* every rank has about `most`: experts' rows are put in order first; the workspace has room for them */
     bool apart; /* results stay here until they are sent back; the workspace has room for them too */
     bool ahead; /* AHEAD comes before SEND */
+    bool copied; /* AHEAD has copy engines bring rows, of one rank after the other, and EXPERTS takes them so */
     const struct sy_moe_window *windows; /* [R] on the device */
-    struct sy_moe_window own;            /* the same of this rank */
+    const struct sy_moe_window *peers;   /* the same on the host */
+    struct sy_moe_window own;            /* that of this rank */
     const int32_t *homes;                /* [E][2] rank and slot of each expert; on the device */
 };
 
@@ -365,11 +370,11 @@ struct sy_moe_across {
  * a rank may ask for AHEAD of all pieces first;
  * RETURN stands for EXPERTS where rows themselves are sent back, and comes behind it where results are apart. */
 enum sy_across_part {
-    SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does until SEND: ids are not looked at */
-    SY_ACROSS_SEND,    /* store rows at their experts' ranks, if they are not there, and say which experts those are */
-    SY_ACROSS_RECEIVE, /* wait on the device until the rows of all ranks' piece are here */
-    SY_ACROSS_SORT,    /* bring them into the order of their experts */
-    SY_ACROSS_EXPERTS, /* multiply them, and store results at their tokens' ranks */
+    SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does until FINISH: ids are not looked at */
+    SY_ACROSS_SEND,    /* say which experts rows go to, and store them at their ranks if they did not go ahead */
+    SY_ACROSS_RECEIVE, /* wait on the device until all ranks' are here of a piece: choices, and rows not sent ahead */
+    SY_ACROSS_SORT,    /* find the order of their experts */
+    SY_ACROSS_EXPERTS, /* multiply them, when they are here, and store results at their tokens' ranks */
     SY_ACROSS_RETURN,  /* store results that are apart there, else rows as they came */
     SY_ACROSS_FINISH,  /* wait until all pieces' results are here, and combine them if x is not NULL; all tokens */
 };

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * across.cu - one layer of experts that are spread over ranks, without a look from the host
  *
- *   ids ──> send ──┐ rows of all ranks ┌──> sort ──> gate and up ──> down ──┐ results ┌──> combine
- *    ahead ──┘     └─ (stream waits) ──┘                                    └ (waits) ┘
+ *   ids ──> send ──┐ choices, rows ┌──> sort ──> in order ──> gate and up ──> down ──┐ results ┌──> combine
+ *          ahead ──┴─── (waits) ───┴─────────────┘                                └ (waits) ┘
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
  * stores each result where the token's rank wants it, over the link while others are multiplied. The last block of each says
  * at all ranks that this one's are there, in a word that the rank's stream waits for (a driver's wait, which lets ranks on
- * one device take turns) and clears. Where nearly all tokens go to all ranks anyway, ahead stores them there while the router
- * is at work, and send only says what for.
+ * one device take turns) and clears. Where nearly all tokens go to all ranks anyway, ahead lets copy engines bring them there
+ * while the router is at work and others' choices are sorted, and send only says what they are for. Of one rank after the
+ * other they are put in order as they come.
  *
  * Every piece has its own words. One is not set again before it is cleared: rows of the next layer are sent when all
  * results of this one are here, which a rank sends after it has seen this rank's rows; and results of the next one after
@@ -25,20 +26,21 @@
 #define SORT_THREADS 512
 
 struct across {
-    int T, D, E, K, R, rank, rows_each, first, piece, pieces_most;
+    int T, D, E, K, R, rank, rows_each, most, first, piece, pieces_most;
     const struct sy_moe_window *windows;
     const int32_t *homes, *ids;
     const float *h;
-    const uint16_t *rows;       /* what is sent if not h */
-    uint32_t *counter;          /* of blocks that are done; zero before and after */
-    unsigned long long *counts; /* [4] experts and pairs here, rows and results elsewhere; or NULL */
+    const uint16_t *rows;              /* what is sent if not h */
+    uint32_t *counter, *counter_ahead; /* of blocks that are done; zero before and after */
+    unsigned long long *counts;        /* [4] experts and pairs here, rows and results elsewhere; or NULL */
     struct sy_sort sort;
     struct sy_cuda_both_counts both; /* of many */
-    uint32_t *x_rows; /* [pairs] */
-    void **y_rows;    /* [pairs] */
-    uint16_t *act;    /* [pairs][F] */
-    bool in_order;    /* rows of experts are put together first, as wide tiles want them */
-    bool apart, ahead;
+    uint32_t *x_rows;                /* [pairs] */
+    void **y_rows;                   /* [pairs] */
+    int *places;                     /* [R][most][K] where rows are in order, of those whose expert is here; of many */
+    uint16_t *act;                   /* [pairs][F] */
+    bool in_order;                   /* rows of experts are put together first, as wide tiles want them */
+    bool apart, ahead, copied;
     uint16_t *sorted; /* [pairs][D] these, or results that are apart */
 };
 
@@ -57,7 +59,9 @@ static size_t lay_out(const struct sy_moe_across *given, struct across *a)
     uint8_t *base = (uint8_t *)given->run.workspace;
 
     memset(a, 0, sizeof *a);
+    /* Counters are where they are for few and for many: nothing else ever writes there. */
     a->counter = (uint32_t *)sy_moe_take(base, &used, sizeof *a->counter);
+    a->counter_ahead = (uint32_t *)sy_moe_take(base, &used, sizeof *a->counter_ahead);
     a->sort.n_tiles = (int *)sy_moe_take(base, &used, sizeof(int));
     a->sort.counts = (int *)sy_moe_take(base, &used, sizeof(int) * (size_t)chunks_most(given) * slots);
     a->sort.tiles = (struct sy_cuda_tile *)sy_moe_take(base, &used, sizeof *a->sort.tiles * (slots + pairs / 8));
@@ -68,6 +72,8 @@ static size_t lay_out(const struct sy_moe_across *given, struct across *a)
         a->sort.had = (bool *)sy_moe_take(base, &used, sizeof(bool) * slots);
         a->both.next = (uint32_t *)sy_moe_take(base, &used, sizeof *a->both.next);
         a->both.done = (uint32_t *)sy_moe_take(base, &used, sizeof *a->both.done * (slots + pairs / 8));
+        a->places = (int *)sy_moe_take(base, &used,
+                                       sizeof(int) * (size_t)given->n_ranks * (size_t)given->most * (size_t)shape->K);
     }
     if (given->many || given->apart)
         a->sorted = (uint16_t *)sy_moe_take(base, &used, 2 * pairs * (size_t)shape->D);
@@ -107,11 +113,13 @@ static struct across describe(const struct sy_queue *q, const struct sy_moe_acro
     a.R = given->n_ranks;
     a.rank = given->rank;
     a.rows_each = given->rows_each;
+    a.most = given->most;
     a.first = given->first;
     a.piece = given->piece;
     a.pieces_most = given->pieces_most;
     a.apart = given->apart;
     a.ahead = given->ahead;
+    a.copied = given->ahead && given->copied;
     a.windows = given->windows;
     a.homes = given->homes;
     a.ids = run->ids;
@@ -148,10 +156,10 @@ static __device__ bool comes_last(uint32_t *counter)
     return last;
 }
 
-/* Tell rank p that this rank's rows (which: 0) or results (1) are there. */
-static __device__ void tell(const struct across &a, int p, int which)
+/* Tell rank p. */
+static __device__ void tell(const struct across &a, int p, enum sy_moe_news news)
 {
-    uint32_t *word = a.windows[p].arrived + (which * a.pieces_most + a.piece) * a.R + a.rank;
+    uint32_t *word = a.windows[p].arrived + (news * a.pieces_most + a.piece) * a.R + a.rank;
 
     __threadfence_system();
     asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word) : "memory");
@@ -226,13 +234,13 @@ static __device__ void send_token(const struct across &a, int t)
     }
 }
 
-/* The last block says at all ranks that this one's rows are there. */
-static __device__ void say_sent(const struct across &a)
+/* The last block says at all ranks what is there. */
+static __device__ void say_sent(const struct across &a, enum sy_moe_news news)
 {
     if (!comes_last(a.counter) || (int)threadIdx.x >= a.R)
         return;
     a.windows[threadIdx.x].n_tokens[a.piece * a.R + a.rank] = a.T;
-    tell(a, (int)threadIdx.x, 0);
+    tell(a, (int)threadIdx.x, news);
 }
 
 static __global__ void __launch_bounds__(THREADS) send_kernel(const struct across a)
@@ -240,20 +248,28 @@ static __global__ void __launch_bounds__(THREADS) send_kernel(const struct acros
     sy_begin();
     if ((int)blockIdx.x < a.T)
         send_token(a, (int)blockIdx.x);
-    say_sent(a);
+    say_sent(a, SY_NEWS_ROWS);
 }
 
-/* Rows to all ranks. */
-static __global__ void __launch_bounds__(THREADS) ahead_kernel(const struct across a)
+/* Rows to this rank's own window, or to all, which the last block says. */
+template <bool ALL> static __global__ void __launch_bounds__(THREADS) ahead_kernel(const struct across a)
 {
     size_t n = (size_t)a.T * (size_t)a.D, row = row_of(a, 0) * (size_t)a.D;
+    int begin = ALL ? 0 : a.rank, end = ALL ? a.R : a.rank + 1;
 
     for (size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 8; i < n; i += (size_t)gridDim.x * THREADS * 8) {
         uint4 narrow = piece(a, i);
-        for (int p = 0; p < a.R; p++)
+        for (int p = begin; p < end; p++)
             *(uint4 *)((uint16_t *)a.windows[p].rows + row + i) = narrow;
     }
-    __threadfence_system();
+    if (ALL && comes_last(a.counter_ahead) && (int)threadIdx.x < a.R)
+        tell(a, (int)threadIdx.x, SY_NEWS_ROWS);
+}
+
+/* Rank p has this rank's rows. */
+static __global__ void ahead_tell_kernel(const struct across a, int p)
+{
+    tell(a, p, SY_NEWS_ROWS);
 }
 
 /* What they are for. */
@@ -271,21 +287,48 @@ static __global__ void __launch_bounds__(THREADS) choices_kernel(const struct ac
         if (blockIdx.x == 0)
             atomicAdd(&a.counts[2], (unsigned long long)a.T * (unsigned long long)(a.R - 1));
     }
-    say_sent(a);
+    say_sent(a, SY_NEWS_CHOICES);
 }
 
-static void run_ahead(struct sy_queue *q, const struct across *a)
+/* From this rank's own window; in step i every rank sends to the i-th after it, so that none gets from two at once. */
+static void copy_ahead(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
 {
+    size_t bytes = (size_t)a->D * sizeof(uint16_t), at = (size_t)(a->rank * a->rows_each + a->first) * bytes;
+
+    for (int i = 0; i < a->R; i++) {
+        int p = (a->rank + i) % a->R;
+        if (i && a->T &&
+            !sy_cuda_check(q,
+                           cudaMemcpyAsync((uint8_t *)given->peers[p].rows + at, (uint8_t *)given->own.rows + at,
+                                           (size_t)a->T * bytes, cudaMemcpyDefault, q->beside),
+                           "rows to other ranks"))
+            return;
+        ahead_tell_kernel<<<1, 1, 0, q->beside>>>(*a, p);
+    }
+}
+
+static void run_ahead(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
+{
+    const void *kernels[] = {(const void *)ahead_kernel<false>, (const void *)ahead_kernel<true>,
+                             (const void *)ahead_tell_kernel};
+
     SY_RANGE("dispatch");
     /* A multiprocessor divides its memory anew only when it is idle, and the router's kernels want much of it shared. */
-    if (!sy_cuda_check(q,
-                       cudaFuncSetAttribute((const void *)ahead_kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                            cudaSharedmemCarveoutMaxShared),
-                       "rows to other ranks") ||
-        !sy_cuda_check(q, cudaEventRecord(q->fork, q->stream), "rows to other ranks") ||
+    for (const void *kernel : kernels)
+        if (!sy_cuda_check(q,
+                           cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                                cudaSharedmemCarveoutMaxShared),
+                           "rows to other ranks"))
+            return;
+    if (!sy_cuda_check(q, cudaEventRecord(q->fork, q->stream), "rows to other ranks") ||
         !sy_cuda_check(q, cudaStreamWaitEvent(q->beside, q->fork, 0), "rows to other ranks"))
         return;
-    ahead_kernel<<<(unsigned)q->n_sms, THREADS, 0, q->beside>>>(*a);
+    if (a->copied) {
+        ahead_kernel<false><<<(unsigned)q->n_sms, THREADS, 0, q->beside>>>(*a);
+        copy_ahead(q, given, a);
+    } else {
+        ahead_kernel<true><<<(unsigned)q->n_sms, THREADS, 0, q->beside>>>(*a);
+    }
     if (sy_cuda_launched(q, "rows to other ranks"))
         sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks");
 }
@@ -297,8 +340,6 @@ static void run_send(struct sy_queue *q, const struct across *a)
         sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
         return;
     }
-    if (!sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
-        return;
     choices_kernel<<<(unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, q->stream>>>(*a);
     sy_cuda_launched(q, "choices of rows");
 }
@@ -319,23 +360,38 @@ static memory_ops find_memory_ops(void)
     return found;
 }
 
-/* The stream goes on when all n <= SY_ACROSS_RANKS_MAX words are 1, which become 0. */
-static void wait_for(struct sy_queue *q, uint32_t *words, int n)
+/* n <= SY_ACROSS_RANKS_MAX words: the stream goes on when all are 1, or they become 0. */
+static void run_words(struct sy_queue *q, uint32_t *words, int n, bool wait)
 {
-    CUstreamBatchMemOpParams ops[2 * SY_ACROSS_RANKS_MAX];
+    CUstreamBatchMemOpParams ops[SY_ACROSS_RANKS_MAX];
     memory_ops run = find_memory_ops();
 
     memset(ops, 0, sizeof ops);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n && wait; i++) {
         ops[i].waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
         ops[i].waitValue.address = (CUdeviceptr)(words + i);
         ops[i].waitValue.value = 1;
         ops[i].waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
-        ops[n + i].writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
-        ops[n + i].writeValue.address = (CUdeviceptr)(words + i);
     }
-    if (sy_cuda_works(q) && (!run || run((CUstream)q->stream, 2 * (unsigned)n, ops, 0) != CUDA_SUCCESS))
+    for (int i = 0; i < n && !wait; i++) {
+        ops[i].writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+        ops[i].writeValue.address = (CUdeviceptr)(words + i);
+    }
+    if (sy_cuda_works(q) && (!run || run((CUstream)q->stream, (unsigned)n, ops, 0) != CUDA_SUCCESS))
         sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: its stream cannot wait for other ranks", q->device);
+}
+
+/* This rank's words of a piece, [R]. */
+static uint32_t *words_of(const struct sy_moe_across *given, enum sy_moe_news news, int piece)
+{
+    return given->own.arrived + (news * given->pieces_most + piece) * given->n_ranks;
+}
+
+/* The stream goes on when all ranks have said so. */
+static void wait_for(struct sy_queue *q, const struct sy_moe_across *given, enum sy_moe_news news, int piece)
+{
+    run_words(q, words_of(given, news, piece), given->n_ranks, true);
+    run_words(q, words_of(given, news, piece), given->n_ranks, false);
 }
 
 /* ---- sort ---- */
@@ -364,6 +420,8 @@ struct arrivals {
     __device__ __forceinline__ void put(int pair, int row) const
     {
         int token = pair / a.K, r = rank_of(token), t = a.first + token - first[r];
+        if (a.in_order)
+            a.places[(r * a.most + token - first[r]) * a.K + pair % a.K] = row;
         a.x_rows[row] = (uint32_t)(r * a.rows_each + t);
         a.y_rows[row] = (uint16_t *)a.windows[r].results + (size_t)(t * a.K + pair % a.K) * (size_t)a.D;
     }
@@ -446,23 +504,75 @@ static struct sy_cuda_group half_of(const struct sy_moe_across *given, const str
     return g;
 }
 
-/* Rows of experts one behind the other, before anything of them is done; or these, or the rows as they came, to where results are wanted. */
-template <bool BACK> static __global__ void __launch_bounds__(THREADS) copy_kernel(const struct across a)
+/* Rows of ranks from `first` on, as many as the grid is high, one behind the other as experts want them, before anything of
+ * them is done. A warp takes a token. */
+static __global__ void __launch_bounds__(THREADS) order_kernel(const struct across a, int first)
+{
+    sy_begin();
+    int r = first + (int)blockIdx.y, lane = (int)threadIdx.x % 32, at = (int)(blockIdx.x * THREADS + threadIdx.x);
+    const struct sy_moe_window &own = a.windows[a.rank];
+    int n_tokens = __ldcg(own.n_tokens + a.piece * a.R + r), n_pieces = a.D / 8;
+
+    if (at == 0)
+        *a.both.next = 0;
+    for (int i = at; i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
+        a.both.done[i] = 0;
+    for (int t = at / 32; t < n_tokens; t += (int)gridDim.x * (THREADS / 32)) {
+        size_t row = (size_t)(r * a.rows_each + a.first + t);
+        const uint4 *from = (const uint4 *)((const uint16_t *)own.rows + row * (size_t)a.D);
+        bool here = lane < a.K && __ldcg(own.slots + row * (size_t)a.K + (size_t)lane) >= 0;
+        int place = here ? a.places[(r * a.most + t) * a.K + lane] : 0;
+        unsigned targets = __ballot_sync(0xffffffffu, here);
+        for (int begin = 0; begin < n_pieces && targets; begin += 4 * 32) {
+            uint4 piece[4];
+            int d = begin + lane;
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (d + i * 32 < n_pieces)
+                    piece[i] = __ldcg(from + d + i * 32);
+            for (unsigned left = targets; left; left &= left - 1) {
+                int to = __shfl_sync(0xffffffffu, place, __ffs((int)left) - 1);
+                uint4 *sorted = (uint4 *)(a.sorted + (size_t)to * (size_t)a.D);
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    if (d + i * 32 < n_pieces)
+                        sorted[d + i * 32] = piece[i];
+            }
+        }
+    }
+}
+
+/* Wait for rows that went ahead, and put them in order: where they are many those of one rank after the other, as they come. */
+static void run_order(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
+{
+    const char *what = "rows in order of experts";
+    uint32_t *words = words_of(given, SY_NEWS_ROWS, a->piece);
+    bool singly = a->copied && a->in_order;
+    dim3 grid((unsigned)(4 * q->n_sms), singly ? 1 : (unsigned)a->R);
+
+    for (int i = 1; i < a->R && singly; i++) {
+        int from = (a->rank + a->R - i + 1) % a->R;
+        run_words(q, words + from, 1, true);
+        sy_launch(q, what, order_kernel, grid, THREADS, 0, *a, from);
+    }
+    if (a->ahead)
+        wait_for(q, given, SY_NEWS_ROWS, a->piece);
+    if (a->in_order)
+        sy_launch(q, what, order_kernel, grid, THREADS, 0, *a, singly ? (a->rank + 1) % a->R : 0);
+}
+
+/* These, or the rows as they came, to where results are wanted. */
+static __global__ void __launch_bounds__(THREADS) return_kernel(const struct across a)
 {
     sy_begin();
     const struct sy_cuda_tile &last = a.sort.tiles[*a.sort.n_tiles - 1];
     const uint16_t *rows = (const uint16_t *)a.windows[a.rank].rows;
-    int n = *a.sort.n_tiles ? last.row + last.n_rows : 0, first = (int)(blockIdx.x * THREADS + threadIdx.x);
+    int n = *a.sort.n_tiles ? last.row + last.n_rows : 0;
 
-    if (!BACK && first == 0)
-        *a.both.next = 0;
-    for (int i = first; !BACK && i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
-        a.both.done[i] = 0;
     for (int row = (int)blockIdx.x; row < n; row += (int)gridDim.x) {
         const uint16_t *came = rows + (size_t)a.x_rows[row] * (size_t)a.D;
-        uint16_t *sorted = a.sorted + (size_t)row * (size_t)a.D;
-        const uint4 *from = (const uint4 *)(BACK && a.apart ? sorted : came);
-        uint4 *to = (uint4 *)(BACK ? a.y_rows[row] : sorted);
+        const uint4 *from = (const uint4 *)(a.apart ? a.sorted + (size_t)row * (size_t)a.D : came);
+        uint4 *to = (uint4 *)a.y_rows[row];
         for (int i = (int)threadIdx.x; i < a.D / 8; i += THREADS)
             to[i] = __ldcg(from + i);
     }
@@ -473,7 +583,7 @@ static __global__ void tell_kernel(const struct across a)
 {
     sy_begin();
     if ((int)threadIdx.x < a.R)
-        tell(a, (int)threadIdx.x, 1);
+        tell(a, (int)threadIdx.x, SY_NEWS_RESULTS);
 }
 
 static void run_tell(struct sy_queue *q, const struct across *a)
@@ -486,8 +596,7 @@ static void run_experts(struct sy_queue *q, const struct sy_moe_across *given, c
     struct sy_cuda_group halves[] = {half_of(given, a, SY_GATE_UP), half_of(given, a, SY_DOWN)};
 
     SY_RANGE("experts");
-    if (a->in_order)
-        sy_launch(q, "rows in order of experts", copy_kernel<false>, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
+    run_order(q, given, a);
     if (!a->in_order || !sy_cuda_group_both(q, halves, &a->both)) {
         sy_cuda_group_run(q, &halves[SY_GATE_UP]);
         sy_cuda_group_run(q, &halves[SY_DOWN]);
@@ -499,7 +608,7 @@ static void run_experts(struct sy_queue *q, const struct sy_moe_across *given, c
 static void run_return(struct sy_queue *q, const struct across *a)
 {
     SY_RANGE("combine");
-    sy_launch(q, "rows back", copy_kernel<true>, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
+    sy_launch(q, "rows back", return_kernel, (unsigned)(4 * q->n_sms), THREADS, 0, *a);
     run_tell(q, a);
 }
 
@@ -510,8 +619,10 @@ static void run_finish(struct sy_queue *q, const struct sy_moe_across *given, co
                                     run->weights, run->shared, run->x};
 
     SY_RANGE("combine");
+    if (a->ahead && !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
+        return;
     for (int i = 0; i < given->n_pieces; i++)
-        wait_for(q, given->own.arrived + (given->pieces_most + i) * a->R, a->R);
+        wait_for(q, given, SY_NEWS_RESULTS, i);
     if (a->T && run->x)
         sy_cuda_moe_combine(q, &c);
 }
@@ -524,14 +635,14 @@ void sy_cuda_across(struct sy_queue *q, const struct sy_moe_across *given, enum 
         return;
     switch (part) {
     case SY_ACROSS_AHEAD:
-        run_ahead(q, &a);
+        run_ahead(q, given, &a);
         break;
     case SY_ACROSS_SEND:
         run_send(q, &a);
         break;
     case SY_ACROSS_RECEIVE: {
         SY_RANGE("dispatch wait");
-        wait_for(q, given->own.arrived + a.piece * a.R, a.R);
+        wait_for(q, given, a.ahead ? SY_NEWS_CHOICES : SY_NEWS_ROWS, a.piece);
         break;
     }
     case SY_ACROSS_SORT:

@@ -12,12 +12,13 @@
 #include "base/clock.h"
 #include "moe/whole.h"
 
-#define N_COUNTS    4
-#define LOOKS       4                 /* at whether the device goes on, within the deadline */
-#define PIECE_BYTES ((size_t)1 << 30) /* of rows and activations */
-#define AHEAD_SHARE 0.8        /* of ranks that a token goes to: then it may as well go to all, before that is known */
-#define STOPPED_NS  100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
-#define RELEASE_NS  5000000000 /* to end what the device waits for */
+#define N_COUNTS     4
+#define LOOKS        4                 /* at whether the device goes on, within the deadline */
+#define PIECE_BYTES  ((size_t)1 << 30) /* of rows and activations */
+#define COPIED_BYTES ((size_t)8 << 20) /* of a piece's rows: copies take some microseconds for each rank to begin */
+#define AHEAD_SHARE  0.8        /* of ranks that a token goes to: then it may as well go to all, before that is known */
+#define STOPPED_NS   100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
+#define RELEASE_NS   5000000000 /* to end what the device waits for */
 
 static int less(int a, int b)
 {
@@ -70,7 +71,7 @@ static struct sy_moe_window window_at(const struct sy_moe_config *config, int n_
     size_t n_tokens = slots + sy_arena_round(R * T * K * sizeof(int32_t));
     size_t arrived = n_tokens + sy_arena_round(n_words * sizeof(int32_t));
 
-    *bytes = arrived + sy_arena_round(2 * n_words * sizeof(uint32_t));
+    *bytes = arrived + sy_arena_round(SY_N_NEWS * n_words * sizeof(uint32_t));
     return (struct sy_moe_window){.rows = base,
                                   .slots = (int32_t *)(base + slots),
                                   .n_tokens = (int32_t *)(base + n_tokens),
@@ -232,6 +233,8 @@ enum sy_status sy_across_init(struct sy_moe *moe, struct sy_error *err)
         config->kernels->copy(config->queue, moe->across.homes, homes, homes_bytes(config));
         config->kernels->copy(config->queue, moe->across.windows, windows, windows_bytes);
         st = config->kernels->queue_sync(config->queue, err);
+        moe->across.peers = windows;
+        windows = NULL;
     }
     free(experts);
     free(windows);
@@ -280,6 +283,7 @@ static struct sy_moe_across call_here(const struct sy_moe *moe, int layer)
     call.n_pieces = moe->across.n_pieces;
     call.apart = moe->in_turn;
     call.windows = moe->across.windows;
+    call.peers = moe->across.peers;
     call.own = moe->across.own;
     call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
     return call;
@@ -389,6 +393,7 @@ enum sy_status sy_across_run(struct sy_moe *moe, int layer, const struct sy_laye
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
     call.ahead = goes_ahead(moe);
+    call.copied = (size_t)less(T, moe->across.piece) * (size_t)config->hidden * sizeof(uint16_t) >= COPIED_BYTES;
     for (int i = 0; i < call.n_pieces && call.ahead; i++)
         ask(moe, &call, i, SY_ACROSS_AHEAD);
     if (T)
@@ -441,19 +446,20 @@ enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err)
 static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err)
 {
     const struct sy_group *group = sy_fabric_group(moe->config.fabric);
-    uint32_t words[2 * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
+    static const char *const what[SY_N_NEWS] = {"tokens", "results", "choices"};
+    uint32_t words[SY_N_NEWS * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
     int R = moe->n_ranks, n_words = pieces_most(&moe->config, R) * R;
     long long timeout_ms = (long long)sy_group_timeout_ms(group);
     enum sy_status st = moe->config.kernels->copy_now(words, moe->across.own.arrived,
-                                                      2 * (size_t)n_words * sizeof *words, err);
+                                                      SY_N_NEWS * (size_t)n_words * sizeof *words, err);
 
-    for (int i = 0; i < 2 * n_words && !st; i++) {
+    for (int i = 0; i < SY_N_NEWS * n_words && !st; i++) {
         if (words[i] || !words[i / R * R + moe->rank])
             continue;
         return sy_error_set(err, SY_ERR_PEER,
                             "%s between devices: no progress for %lld ms, waiting for %s from rank %d (%s)",
-                            i < n_words ? "dispatch" : "combine", timeout_ms, i < n_words ? "tokens" : "results", i % R,
-                            sy_group_host(group, i % R));
+                            i / n_words == SY_NEWS_RESULTS ? "combine" : "dispatch", timeout_ms, what[i / n_words],
+                            i % R, sy_group_host(group, i % R));
     }
     return st ? st : sy_error_set(err, SY_ERR_SYSTEM, "the device has not finished a step for %lld ms", timeout_ms);
 }
@@ -474,8 +480,8 @@ static enum sy_status look(const struct sy_moe *moe, uint64_t *counts, bool *mov
 static void release(struct sy_moe *moe)
 {
     const struct sy_moe_config *config = &moe->config;
-    uint32_t words[2 * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
-    size_t n_words = 2 * (size_t)pieces_most(config, moe->n_ranks) * (size_t)moe->n_ranks;
+    uint32_t words[SY_N_NEWS * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
+    size_t n_words = SY_N_NEWS * (size_t)pieces_most(config, moe->n_ranks) * (size_t)moe->n_ranks;
     int64_t end_ns = sy_clock_ns() + RELEASE_NS;
 
     for (size_t i = 0; i < n_words; i++)

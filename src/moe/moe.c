@@ -247,5 +247,6 @@ void sy_moe_destroy(struct sy_moe *moe)
     if (moe->shared_block)
         moe->config.kernels->unshare_host(moe->shared_block);
     sy_arenas_fini(moe->arenas, moe->config.kernels);
+    free(moe->across.peers);
     free(moe);
 }

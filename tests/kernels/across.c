@@ -3,7 +3,8 @@
  */
 #include "layer.h"
 
-#define RANKS_MAX 3 /* as many as there are queues */
+#define RANKS_MAX 3  /* as many as there are queues */
+#define BESIDE    64 /* bytes on either side of rows, which nobody writes */
 
 /* What all ranks run together. */
 struct job {
@@ -11,7 +12,7 @@ struct job {
     struct layer *layer; /* of all ranks' tokens */
     int n_ranks, most, rows_each, n_pieces;
     int first[RANKS_MAX + 1]; /* token of each rank */
-    bool many, apart, ahead;
+    bool many, apart, ahead, copied;
     int32_t *homes; /* [E][2] */
     int n_slots[RANKS_MAX];
     void *tables[RANKS_MAX], *workspaces[RANKS_MAX];
@@ -38,7 +39,9 @@ static struct sy_moe_across call_of(const struct job *job, int rank, const struc
                                  .many = job->many,
                                  .apart = job->apart,
                                  .ahead = job->ahead,
+                                 .copied = job->copied,
                                  .windows = job->windows,
+                                 .peers = job->windows,
                                  .own = job->windows[rank],
                                  .homes = job->homes};
     if (!r)
@@ -53,6 +56,38 @@ static struct sy_moe_across call_of(const struct job *job, int rank, const struc
     call.run.n_active = job->counts[rank];
     call.run.workspace = job->workspaces[rank];
     return call;
+}
+
+/* Rows of a window are the device's: its copy engines move them. */
+static size_t rows_bytes(const struct job *job)
+{
+    return (size_t)job->n_ranks * (size_t)job->rows_each * (size_t)job->layer->shape.D * sizeof(uint16_t);
+}
+
+static void *new_rows(const struct job *job, int rank)
+{
+    size_t bytes = rows_bytes(job) + 2 * BESIDE;
+    uint8_t *rows = job->backend->alloc(bytes), *poison = new_bytes(bytes);
+
+    memset(poison, 0xff, bytes);
+    job->backend->copy(queues[rank], rows, poison, bytes);
+    queues_sync(job->backend);
+    free_bytes(poison);
+    return rows + BESIDE;
+}
+
+static bool rows_hold(const struct job *job, const void *rows)
+{
+    size_t bytes = rows_bytes(job) + 2 * BESIDE;
+    uint8_t *copy = new_bytes(bytes);
+    bool hold = true;
+
+    job->backend->copy(queues[0], copy, (const uint8_t *)rows - BESIDE, bytes);
+    queues_sync(job->backend);
+    for (size_t i = 0; i < BESIDE; i++)
+        hold = hold && copy[i] == 0xff && copy[bytes - 1 - i] == 0xff;
+    free_bytes(copy);
+    return hold;
 }
 
 /* Every rank has an expert, and else any. */
@@ -83,7 +118,8 @@ static void job_begin(struct job *job, const struct sy_kernels *backend, struct 
     size_t D = (size_t)layer->shape.D, K = (size_t)layer->shape.K, R = (size_t)n_ranks;
     *job = (struct job){.backend = backend, .layer = layer, .n_ranks = n_ranks, .many = many};
     job->apart = random_int(0, 1);
-    job->ahead = many && random_int(0, 1);
+    job->ahead = many && random_int(0, 2);
+    job->copied = random_int(0, 1);
     /* Any cut, with ranks that have none. */
     for (int r = 1; r <= n_ranks; r++)
         job->first[r] = r == n_ranks ? layer->shape.T : random_int(job->first[r - 1], layer->shape.T);
@@ -98,10 +134,10 @@ static void job_begin(struct job *job, const struct sy_kernels *backend, struct 
     job->windows = new_bytes(R * sizeof *job->windows);
     for (int r = 0; r < n_ranks; r++) {
         size_t n_rows = (size_t)job->rows_each, n_words = R * (size_t)(job->n_pieces + 1);
-        job->windows[r] = (struct sy_moe_window){.rows = new_output(R * n_rows * D * 2),
+        job->windows[r] = (struct sy_moe_window){.rows = new_rows(job, r),
                                                  .slots = new_output(R * n_rows * K * sizeof(int32_t)),
                                                  .n_tokens = new_output(n_words * sizeof(int32_t)),
-                                                 .arrived = new_bytes(2 * n_words * sizeof(uint32_t)),
+                                                 .arrived = new_bytes(SY_N_NEWS * n_words * sizeof(uint32_t)),
                                                  .results = new_output(n_rows * K * D * 2)};
         job->counts[r] = new_bytes(4 * sizeof(uint64_t));
         struct sy_moe_across sized = call_of(job, r, NULL);
@@ -115,7 +151,7 @@ static void job_begin(struct job *job, const struct sy_kernels *backend, struct 
 static void job_end(struct job *job)
 {
     for (int r = 0; r < job->n_ranks; r++) {
-        free_output(job->windows[r].rows);
+        job->backend->free((uint8_t *)job->windows[r].rows - BESIDE, rows_bytes(job) + 2 * BESIDE);
         free_output(job->windows[r].slots);
         free_output(job->windows[r].n_tokens);
         free_bytes(job->windows[r].arrived);
@@ -244,10 +280,9 @@ static bool windows_hold(const struct job *job)
 
     for (int r = 0; r < job->n_ranks; r++) {
         const struct sy_moe_window *w = &job->windows[r];
-        hold = hold && fences_hold(w->rows, R * n_rows * D * 2) &&
-               fences_hold(w->slots, R * n_rows * K * sizeof(int32_t)) &&
+        hold = hold && rows_hold(job, w->rows) && fences_hold(w->slots, R * n_rows * K * sizeof(int32_t)) &&
                fences_hold(w->n_tokens, n_words * sizeof(int32_t)) && fences_hold(w->results, n_rows * K * D * 2);
-        for (size_t i = 0; i < 2 * n_words; i++)
+        for (size_t i = 0; i < SY_N_NEWS * n_words; i++)
             hold = hold && !w->arrived[i];
     }
     return hold;
@@ -271,7 +306,8 @@ static void test_layers(const struct sy_kernels *backend, struct sy_moe_shape sh
     ok(right,
        "%s: %d tokens of %d ranks, %d to %d, %d of %d experts of %s, %s in %d pieces%s%s: as by parts, three times",
        backend->name, shape.T, n_ranks, shape.D, shape.F, shape.K, shape.E, sy_dtype_name(shape.w_dtype),
-       many ? "many" : "few", job.n_pieces, job.apart ? ", results apart" : "", job.ahead ? ", rows ahead" : "");
+       many ? "many" : "few", job.n_pieces, job.apart ? ", results apart" : "",
+       job.ahead ? job.copied ? ", rows copied ahead" : ", rows ahead" : "");
     ok(counts_hold(&job, &parts, 3), "and work is counted");
     ok(windows_hold(&job), "nothing is written beside windows, and no word is left");
     for (int i = 0; i < 3; i++)

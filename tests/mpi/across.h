@@ -51,21 +51,22 @@ static void *across_new(size_t bytes)
     return p;
 }
 
-/* Words of piece `piece`, of rows (0) or results (1), in a rank's window. */
-static uint32_t *across_words(const struct sy_moe_across *a, const struct sy_moe_window *window, int which, int piece)
+/* Words of piece `piece` in a rank's window. */
+static uint32_t *across_words(const struct sy_moe_across *a, const struct sy_moe_window *window, enum sy_moe_news news,
+                              int piece)
 {
-    return window->arrived + (which * a->pieces_most + piece) * a->n_ranks;
+    return window->arrived + ((int)news * a->pieces_most + piece) * a->n_ranks;
 }
 
-static void across_tell(const struct sy_moe_across *a, int which)
+static void across_tell(const struct sy_moe_across *a, enum sy_moe_news news)
 {
     for (int p = 0; p < a->n_ranks; p++)
-        __atomic_store_n(across_words(a, &a->windows[p], which, a->piece) + a->rank, 1, __ATOMIC_RELEASE);
+        __atomic_store_n(across_words(a, &a->windows[p], news, a->piece) + a->rank, 1, __ATOMIC_RELEASE);
 }
 
-static void across_wait(const struct sy_moe_across *a, int which, int piece)
+static void across_wait(const struct sy_moe_across *a, enum sy_moe_news news, int piece)
 {
-    uint32_t *words = across_words(a, &a->own, which, piece);
+    uint32_t *words = across_words(a, &a->own, news, piece);
 
     for (int p = 0; p < a->n_ranks; p++) {
         while (!__atomic_load_n(words + p, __ATOMIC_ACQUIRE))
@@ -95,6 +96,7 @@ static void across_ahead(struct sy_queue *q, const struct sy_moe_across *a)
     for (int t = 0; t < a->run.shape.T; t++)
         for (int p = 0; p < a->n_ranks; p++)
             across_store(q, a, t, p);
+    across_tell(a, SY_NEWS_ROWS);
 }
 
 static void across_send(struct sy_queue *q, const struct sy_moe_across *a)
@@ -119,7 +121,7 @@ static void across_send(struct sy_queue *q, const struct sy_moe_across *a)
     }
     for (int p = 0; p < a->n_ranks; p++)
         a->windows[p].n_tokens[a->piece * a->n_ranks + a->rank] = a->run.shape.T;
-    across_tell(a, 0);
+    across_tell(a, a->ahead ? SY_NEWS_CHOICES : SY_NEWS_ROWS);
 }
 
 /* Rows of the experts here one behind the other, and where their results go. Returns how many. */
@@ -156,6 +158,8 @@ static void across_experts(struct sy_queue *q, const struct sy_moe_across *a)
     uint16_t *rows = across_new(most * D * sizeof *rows);
     uint16_t *act = across_new(most * (size_t)a->run.shape.F * sizeof *act);
     void **to = across_new(most * sizeof *to);
+    if (a->ahead)
+        across_wait(a, SY_NEWS_ROWS, a->piece);
     int n = across_sort(a, tiles, rows, to);
 
     if (n)
@@ -173,7 +177,7 @@ static void across_experts(struct sy_queue *q, const struct sy_moe_across *a)
     }
     free(rows);
     free(to);
-    across_tell(a, 1);
+    across_tell(a, SY_NEWS_RESULTS);
 }
 
 static void across_return(const struct sy_moe_across *a)
@@ -184,7 +188,7 @@ static void across_return(const struct sy_moe_across *a)
         memcpy(across_kept.to[i], across_kept.results + (size_t)i * D, D * sizeof *across_kept.results);
     free(across_kept.results);
     free(across_kept.to);
-    across_tell(a, 1);
+    across_tell(a, SY_NEWS_RESULTS);
 }
 
 static void across_finish(struct sy_queue *q, const struct sy_moe_across *a)
@@ -192,7 +196,7 @@ static void across_finish(struct sy_queue *q, const struct sy_moe_across *a)
     const struct sy_moe_run *run = &a->run;
 
     for (int i = 0; i < a->n_pieces; i++)
-        across_wait(a, 1, i);
+        across_wait(a, SY_NEWS_RESULTS, i);
     if (run->shape.T)
         across_cpu->combine(q, a->own.results, SY_BF16, run->weights, run->shape.T, run->shape.K, run->shape.D,
                             run->shared, false, run->x);
@@ -210,7 +214,7 @@ static void across_by_cpu(struct sy_queue *q, const struct sy_moe_across *across
         across_send(q, across);
         break;
     case SY_ACROSS_RECEIVE:
-        across_wait(across, 0, across->piece);
+        across_wait(across, across->ahead ? SY_NEWS_CHOICES : SY_NEWS_ROWS, across->piece);
         break;
     case SY_ACROSS_SORT:
         break;
