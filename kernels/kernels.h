@@ -328,8 +328,9 @@ struct sy_moe_run {
     void *workspace;     /* moe_bytes() on the device */
 };
 
-/* What ranks tell each other is there: rows, with their choices where these are not told alone; and results. */
-enum sy_moe_news { SY_NEWS_ROWS, SY_NEWS_RESULTS, SY_NEWS_CHOICES, SY_N_NEWS };
+/* What ranks tell each other is there, in the order of a layer: rows, which experts they are for, where that is not told with
+ * them; and results. */
+enum sy_moe_news { SY_NEWS_ROWS, SY_NEWS_CHOICES, SY_NEWS_RESULTS, SY_N_NEWS };
 
 /* What one rank lets the others write, as addresses of this rank's device; zeroed at first. */
 struct sy_moe_window {
@@ -358,8 +359,8 @@ struct sy_moe_across {
     int first;  /* of its tokens, the same on all ranks */
     bool many;  /* every rank has about `most`: experts' rows are put in order first; the workspace has room for them */
     bool apart; /* results stay here until they are sent back; the workspace has room for them too */
-    bool ahead; /* AHEAD comes before SEND */
-    bool copied; /* AHEAD has copy engines bring rows, of one rank after the other, and EXPERTS takes them so */
+    bool ahead; /* AHEAD comes before SEND; the same on all ranks */
+    bool copied; /* copy engines bring this rank's rows that go ahead, to one rank after the other; any on each rank */
     const struct sy_moe_window *windows; /* [R] on the device */
     const struct sy_moe_window *peers;   /* the same on the host */
     struct sy_moe_window own;            /* that of this rank */
@@ -367,7 +368,7 @@ struct sy_moe_across {
 };
 
 /* A layer's parts: all ranks ask for all pieces' SEND, RECEIVE, SORT, EXPERTS, in the order of the pieces, and then for FINISH;
- * a rank may ask for AHEAD of all pieces first;
+ * all ranks or none ask for AHEAD of all pieces first;
  * RETURN stands for EXPERTS where rows themselves are sent back, and comes behind it where results are apart. */
 enum sy_across_part {
     SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does until FINISH: ids are not looked at */

@@ -5,13 +5,12 @@
  *          ahead ──┴─── (waits) ───┴─────────────┘                                └ (waits) ┘
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
- * stores each result where the token's rank wants it, over the link while others are multiplied. The last block of each says
- * at all ranks that this one's are there, in a word that the rank's stream waits for (a driver's wait, which lets ranks on
- * one device take turns) and clears. Where nearly all tokens go to all ranks anyway, ahead lets copy engines bring them there
- * while the router is at work and others' choices are sorted, and send only says what they are for. Of one rank after the
- * other they are put in order as they come.
+ * stores each result where the token's rank wants it, over the link while others are multiplied. What is there is said at all
+ * ranks in words that a rank's stream waits for (a driver's wait, which lets ranks on one device take turns) and clears.
+ * Where nearly all tokens go to all ranks anyway, ahead brings them there while the router is at work and choices are sorted,
+ * and send only says what they are for. Many are brought by copy engines, to one rank after the other, and put in order so.
  *
- * Every piece has its own words. One is not set again before it is cleared: rows of the next layer are sent when all
+ * Every piece has its own words. One is not set again before it is cleared: rows and choices of the next layer are sent when all
  * results of this one are here, which a rank sends after it has seen this rank's rows; and results of the next one after
  * its rows, which are sent after this rank has seen the results.
  */
@@ -340,6 +339,9 @@ static void run_send(struct sy_queue *q, const struct across *a)
         sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
         return;
     }
+    /* Branches of a graph need not run beside each other: there nothing waits for words before this rank's rows are gone. */
+    if (q->recording && !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
+        return;
     choices_kernel<<<(unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, q->stream>>>(*a);
     sy_cuda_launched(q, "choices of rows");
 }
@@ -495,6 +497,7 @@ static struct sy_cuda_group half_of(const struct sy_moe_across *given, const str
     g.x_dtype = g.y_dtype = SY_BF16;
     g.n = down ? run->shape.D : run->shape.F;
     g.k = down ? run->shape.F : run->shape.D;
+    /* Results that are apart take the place of rows in order: those of a tile when gate and up are done with it. */
     g.x = (const uint8_t *)(down ? (const void *)a->act : a->in_order ? a->sorted : given->own.rows);
     g.x_rows = down || a->in_order ? NULL : a->x_rows;
     g.n_rows = g.x_rows ? a->R * a->rows_each : pairs;
@@ -504,8 +507,8 @@ static struct sy_cuda_group half_of(const struct sy_moe_across *given, const str
     return g;
 }
 
-/* Rows of ranks from `first` on, as many as the grid is high, one behind the other as experts want them, before anything of
- * them is done. A warp takes a token. */
+/* Rows of ranks from `first` on, as many as the grid is high, one behind the other as experts want them; and nothing of
+ * them is done yet. A warp takes a token. */
 static __global__ void __launch_bounds__(THREADS) order_kernel(const struct across a, int first)
 {
     sy_begin();

@@ -135,8 +135,9 @@ struct sy_cuda_both_counts {
     uint32_t *done; /* [n_tiles_most] blocks that have stored their part of gate and up of a tile */
 };
 
-/* Gate and up of a tile, and down as soon as those are done, in one launch; the same bits as by two. Both have the same tiles.
- * Returns false, and does nothing, where sy_cuda_group_hopper() does not fit or tiles are of few rows. */
+/* Gate and up of a tile, and down as soon as those are done, in one launch; the same bits as by two. Both have the same tiles,
+ * and down's y may be what gate and up have as x. Returns false, and does nothing, where sy_cuda_group_hopper() does not fit
+ * or tiles are of few rows. */
 bool sy_cuda_group_both(struct sy_queue *q, const struct sy_cuda_group halves[SY_N_HALVES],
                         const struct sy_cuda_both_counts *counts);
 

@@ -23,7 +23,7 @@ struct both {
 };
 
 struct both_tail {
-    struct shared_tail<true> items;
+    struct shared_tail<true> shared;
     struct item post;       /* the next one */
     uint64_t posted, taken; /* taken: of the cluster's first block */
     uint64_t stored, reported;
@@ -182,10 +182,10 @@ static __device__ __forceinline__ struct near_end near_end_of(struct both_tail *
 /* An item of no rows is the last. */
 static __device__ __forceinline__ void bring_end(struct both_tail *tail, const struct place &at, bool weights)
 {
-    sy_barrier_wait(&tail->items.empty[at.stage], at.parity);
+    sy_barrier_wait(&tail->shared.empty[at.stage], at.parity);
     if (weights)
-        tail->items.items[at.stage].n_rows = 0;
-    sy_barrier_arrive(&tail->items.full[at.stage]);
+        tail->shared.items[at.stage].n_rows = 0;
+    sy_barrier_arrive(&tail->shared.full[at.stage]);
 }
 
 static __device__ __forceinline__ void bring_all_weights(const struct both &b, uint8_t *stages, struct both_tail *tail)
@@ -195,7 +195,7 @@ static __device__ __forceinline__ void bring_all_weights(const struct both &b, u
     struct item item;
 
     while (next_item(tail, &parity, &item))
-        bring_weights(b.halves[item.half], b.ring, item, stages, &tail->items, &at,
+        bring_weights(b.halves[item.half], b.ring, item, stages, &tail->shared, &at,
                       near_end_of(tail, b.halves[item.half]));
     bring_end(tail, at, true);
 }
@@ -210,7 +210,7 @@ static __device__ __forceinline__ void bring_all_rows(const struct both &b, uint
         /* The planner has seen that down's are there. */
         if (item.half == SY_DOWN)
             sy_fence_proxy_all();
-        bring_rows(b.halves[item.half], b.ring, &b.x[item.half], item, stages, &tail->items, &at,
+        bring_rows(b.halves[item.half], b.ring, &b.x[item.half], item, stages, &tail->shared, &at,
                    near_end_of(tail, b.halves[item.half]));
     }
     bring_end(tail, at, false);
@@ -246,7 +246,7 @@ static __device__ __forceinline__ void multiply_all(const struct both &b, uint8_
     int thread = (int)threadIdx.x;
     struct place begin = {0, 0};
     struct consumer<true> c = {
-        thread / 128, thread % 128, thread % 128 / 32, thread % 32, b.ring, stages, &tail->items, begin
+        thread / 128, thread % 128, thread % 128 / 32, thread % 32, b.ring, stages, &tail->shared, begin
     };
     uint32_t parity = 1;
 
@@ -281,21 +281,21 @@ static __global__ void __launch_bounds__(kind<true>::THREADS, 1) both_kernel(con
         sy_barrier_init(&tail->stored, K::GROUPS);
         sy_barrier_init(&tail->reported, 1);
     }
-    begin_ring(&tail->items, b.ring.n_stages);
+    begin_ring(&tail->shared, b.ring.n_stages);
     if ((int)threadIdx.x >= K::GROUPS * 128) {
         asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         int warp = (int)threadIdx.x / 32 - K::GROUPS * 4;
         sy_wait_for_previous();
-        if (threadIdx.x % 32)
-            ; /* one thread each */
-        else if (warp == 0)
-            bring_all_weights(b, stages, tail);
-        else if (warp == 1)
-            bring_all_rows(b, stages, tail);
-        else if (warp == 2 && sy_cluster_rank() == 0)
-            plan_items(b, tail);
-        else if (warp == 3)
-            report_stored(b, tail);
+        if (threadIdx.x % 32 == 0) {
+            if (warp == 0)
+                bring_all_weights(b, stages, tail);
+            else if (warp == 1)
+                bring_all_rows(b, stages, tail);
+            else if (warp == 2 && sy_cluster_rank() == 0)
+                plan_items(b, tail);
+            else if (warp == 3)
+                report_stored(b, tail);
+        }
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
         /* A kernel that comes early may read what was made before this one. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * experts_hopper.cu - grouped expert matrices by wgmma: BF16 weights, BF16 rows
  *
- * Blocks of threads go through items: a tile of rows times a few panels of its expert. Warps bring weights and rows by tensor
+ * Blocks of threads go through items: a tile of rows times a few panels of its expert. Some bring weights and rows by tensor
  * copies, far ahead through a ring of stages of 64 inputs; one or two warpgroups multiply all rows of the tile.
  * Weights are the operand of 64 for any number of rows, so few rows cost little and a row's sums are the same chain of
  * instructions in every tile.

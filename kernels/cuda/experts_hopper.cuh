@@ -14,7 +14,7 @@
 #define STAGING_PITCH 144 /* 64 outputs of BF16, and 16 bytes against bank conflicts */
 #define STAGING_BYTES (STAGING_ROWS * STAGING_PITCH)
 
-/* What is multiplied, found by the warp that brings it and left beside an item's first stage. */
+/* What is multiplied, left beside an item's first stage by the thread that brings it. */
 struct item {
     int half, tile, expert, row, n_rows, panel, n_panels;
 };
@@ -28,7 +28,7 @@ template <bool MANY> struct kind {
     static constexpr int ROWS_MAX = MANY ? SY_CUDA_TILE_ROWS : SY_CUDA_FEW_ROWS;
     static constexpr int CLUSTER = MANY ? 2 : 1, BATCH = MANY ? 64 : 32, STAGINGS = MANY ? 2 : 1;
     static constexpr int BRINGING = MANY ? 128 : 32, THREADS = BRINGING + 128 * GROUPS;
-    static constexpr int BRINGERS = MANY ? 2 : 1; /* warps that a stage is full after */
+    static constexpr int BRINGERS = MANY ? 2 : 1; /* threads that a stage is full after */
     static constexpr int WEIGHTS = PANELS * 2048, BOX_ROWS = MANY ? 32 : 8, BYTES = (226 / BLOCKS) * 1024;
 };
 
@@ -56,6 +56,24 @@ template <class T> static __device__ __forceinline__ T load_table(const T *at)
     for (int i = 0; i < (int)(sizeof(T) / 4); i++)
         ((int *)&value)[i] = __ldcg((const int *)at + i);
     return value;
+}
+
+/* By all threads, before anything else: the barriers of a block's ring, for both sides. */
+template <bool MANY> static __device__ __forceinline__ void begin_ring(struct shared_tail<MANY> *tail, int n_stages)
+{
+    typedef kind<MANY> K;
+
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < n_stages; i++) {
+            sy_barrier_init(&tail->full[i], K::BRINGERS);
+            sy_barrier_init(&tail->empty[i], K::GROUPS * 4 * K::CLUSTER);
+        }
+        sy_fence_barriers();
+        sy_fence_proxy();
+    }
+    __syncthreads();
+    if (K::CLUSTER > 1)
+        sy_cluster_sync();
 }
 
 /* A launch's part of the schedule. */
@@ -145,11 +163,11 @@ struct weights {
 
 static __device__ __forceinline__ struct weights find_weights(const struct sy_cuda_group &g, const struct item &item)
 {
-    int across = g.half == SY_GATE_UP ? 0 : 1;
+    bool alternate = g.half == SY_GATE_UP; /* map.cuh */
 
     return {&g.experts[item.expert].maps[g.half],
-            {across ? 0 : item.panel, across ? item.panel : 0},
-            {across ? 0 : SY_CUDA_MAP_PANELS, across ? SY_CUDA_MAP_PANELS : 0}};
+            {alternate ? item.panel : 0, alternate ? 0 : item.panel},
+            {alternate ? SY_CUDA_MAP_PANELS : 0, alternate ? 0 : SY_CUDA_MAP_PANELS}};
 }
 
 template <bool MANY>

@@ -79,8 +79,9 @@ static __device__ __forceinline__ void sum_rows(struct consumer<MANY> *c, int n_
     sum_up<N, MANY>(c, n_blocks, sums);
 }
 
-/* part = the sums of a batch of rows. What becomes of them is the same code for all batches, whatever N was: an item's
- * instructions, all of which run once, have to stay in the multiprocessor's cache. */
+/* part = the sums of a batch of rows; of rows beyond N whatever is there, for nothing of them is stored. What becomes of
+ * them is the same code for all batches, whatever N was: an item's instructions, all of which run once, have to stay in the
+ * multiprocessor's cache. */
 template <int I, int N_PART, int N_SUMS>
 static __device__ __forceinline__ void take_part(const float (&sums)[N_SUMS], int batch, float (&part)[N_PART])
 {
@@ -317,24 +318,6 @@ static __device__ __forceinline__ void multiply(const struct sy_cuda_group &g, s
     else
         store_bf16(g, c, item.n_rows, n, n_end, sums, bias, whole);
     sy_sync_some(1 + c->group, 128);
-}
-
-/* By all threads, before anything else: the barriers of a block's ring, for both sides. */
-template <bool MANY> static __device__ __forceinline__ void begin_ring(struct shared_tail<MANY> *tail, int n_stages)
-{
-    typedef kind<MANY> K;
-
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < n_stages; i++) {
-            sy_barrier_init(&tail->full[i], K::BRINGERS);
-            sy_barrier_init(&tail->empty[i], K::GROUPS * 4 * K::CLUSTER);
-        }
-        sy_fence_barriers();
-        sy_fence_proxy();
-    }
-    __syncthreads();
-    if (K::CLUSTER > 1)
-        sy_cluster_sync();
 }
 
 #endif

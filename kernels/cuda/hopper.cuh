@@ -66,7 +66,7 @@ __device__ __forceinline__ void sy_barrier_arrive_at(uint64_t *barrier, int rank
                  : "memory");
 }
 
-#define SY_BARRIER_NS 10000000 /* a thread that waits sleeps so long at most before it looks again */
+#define SY_BARRIER_NS 10000000 /* at most, of sleep: a thread that looks again and again takes others' turns and power */
 
 /* Until the barrier's phase of this parity is over. */
 __device__ __forceinline__ void sy_barrier_wait(uint64_t *barrier, uint32_t parity)

@@ -442,11 +442,12 @@ enum sy_status sy_across_combine(struct sy_moe *moe, struct sy_error *err)
     return sy_across_wait(moe, err);
 }
 
-/* Who has not sent what the device waits for. Its own word of what it waits for is set, and cleared with the others. */
+/* Who has not sent what the device waits for. Its own word of what it waits for is set, of rows that go ahead even before it
+ * does, and cleared with the others. */
 static enum sy_status overdue(struct sy_moe *moe, struct sy_error *err)
 {
     const struct sy_group *group = sy_fabric_group(moe->config.fabric);
-    static const char *const what[SY_N_NEWS] = {"tokens", "results", "choices"};
+    static const char *const what[SY_N_NEWS] = {"tokens", "choices", "results"};
     uint32_t words[SY_N_NEWS * SY_ACROSS_PIECES_MAX * SY_ACROSS_RANKS_MAX];
     int R = moe->n_ranks, n_words = pieces_most(&moe->config, R) * R;
     long long timeout_ms = (long long)sy_group_timeout_ms(group);
