@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * experts_hopper.cuh - the producing side of experts_hopper.cu and experts_both.cu: items of work, and the ring of stages that
- * warps fill
+ * experts_hopper.cuh - what experts_hopper.cu and experts_both.cu share but the products: items of work, the ring of stages that
+ * threads fill for those who multiply, and launches
  */
 #ifndef SY_KERNELS_CUDA_EXPERTS_HOPPER_CUH
 #define SY_KERNELS_CUDA_EXPERTS_HOPPER_CUH

@@ -54,60 +54,55 @@ __device__ __forceinline__ void sy_barrier_arrive_copies(uint64_t *barrier)
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(sy_shared(barrier)) : "memory");
 }
 
+/* At most, of sleep: a thread that looks again and again takes others' turns and power. */
+#define SY_BARRIER_NS 10000000
+
+#define SY_ARRIVE_AT(barrier, rank, semantics)                                    \
+    asm volatile("{\n"                                                            \
+                 ".reg .b32 there;\n"                                             \
+                 "mapa.shared::cluster.u32 there, %0, %1;\n"                      \
+                 "mbarrier.arrive" semantics ".shared::cluster.b64 _, [there];\n" \
+                 "}" ::"r"(sy_shared(barrier)),                                   \
+                 "r"(rank)                                                        \
+                 : "memory")
+
+#define SY_WAIT(barrier, parity, semantics)                                                    \
+    asm volatile("{\n"                                                                         \
+                 ".reg .pred done;\n"                                                          \
+                 "again:\n"                                                                    \
+                 "mbarrier.try_wait.parity" semantics ".shared::cta.b64 done, [%0], %1, %2;\n" \
+                 "@done bra over;\n"                                                           \
+                 "bra again;\n"                                                                \
+                 "over:\n"                                                                     \
+                 "}" ::"r"(sy_shared(barrier)),                                                \
+                 "r"(parity), "r"(SY_BARRIER_NS)                                               \
+                 : "memory")
+
 /* Arrive at the barrier that is in the same place in block `rank` of the cluster. */
 __device__ __forceinline__ void sy_barrier_arrive_at(uint64_t *barrier, int rank)
 {
-    asm volatile("{\n"
-                 ".reg .b32 there;\n"
-                 "mapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
-                 "}" ::"r"(sy_shared(barrier)),
-                 "r"(rank)
-                 : "memory");
+    SY_ARRIVE_AT(barrier, rank, "");
 }
-
-#define SY_BARRIER_NS 10000000 /* at most, of sleep: a thread that looks again and again takes others' turns and power */
 
 /* Until the barrier's phase of this parity is over. */
 __device__ __forceinline__ void sy_barrier_wait(uint64_t *barrier, uint32_t parity)
 {
-    asm volatile("{\n"
-                 ".reg .pred done;\n"
-                 "again:\n"
-                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1, %2;\n"
-                 "@done bra over;\n"
-                 "bra again;\n"
-                 "over:\n"
-                 "}" ::"r"(sy_shared(barrier)),
-                 "r"(parity), "r"(SY_BARRIER_NS)
-                 : "memory");
+    SY_WAIT(barrier, parity, "");
 }
 
-/* As sy_barrier_arrive_at(), sy_barrier_wait(): what threads of other blocks of the cluster did before they arrived is seen. */
+/* The same; and what threads of other blocks of the cluster did before they arrived is seen. */
 __device__ __forceinline__ void sy_barrier_release_at(uint64_t *barrier, int rank)
 {
-    asm volatile("{\n"
-                 ".reg .b32 there;\n"
-                 "mapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
-                 "}" ::"r"(sy_shared(barrier)),
-                 "r"(rank)
-                 : "memory");
+    SY_ARRIVE_AT(barrier, rank, ".release.cluster");
 }
 
 __device__ __forceinline__ void sy_barrier_wait_cluster(uint64_t *barrier, uint32_t parity)
 {
-    asm volatile("{\n"
-                 ".reg .pred done;\n"
-                 "again:\n"
-                 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1, %2;\n"
-                 "@done bra over;\n"
-                 "bra again;\n"
-                 "over:\n"
-                 "}" ::"r"(sy_shared(barrier)),
-                 "r"(parity), "r"(SY_BARRIER_NS)
-                 : "memory");
+    SY_WAIT(barrier, parity, ".acquire.cluster");
 }
+
+#undef SY_ARRIVE_AT
+#undef SY_WAIT
 
 /* Store a number in block `rank` of the cluster, in the place that `to` has in this one. */
 __device__ __forceinline__ void sy_store_at(int *to, int value, int rank)

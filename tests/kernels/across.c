@@ -69,6 +69,8 @@ static void *new_rows(const struct job *job, int rank)
     size_t bytes = rows_bytes(job) + 2 * BESIDE;
     uint8_t *rows = job->backend->alloc(bytes), *poison = new_bytes(bytes);
 
+    if (!rows)
+        bail("no memory for rows");
     memset(poison, 0xff, bytes);
     job->backend->copy(queues[rank], rows, poison, bytes);
     queues_sync(job->backend);
