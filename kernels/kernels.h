@@ -337,8 +337,8 @@ struct sy_moe_window {
     void *rows;        /* [n_ranks][rows_each][D] BF16: of each rank's tokens */
     int32_t *slots;    /* [n_ranks][rows_each][K] the expert of this window's rank that a row goes to, or -1 */
     int32_t *n_tokens; /* [pieces_most][n_ranks] */
-    uint32_t *arrived; /* [SY_N_NEWS][pieces_most][n_ranks] 1 once all of that of a rank's piece is here; 0 when that is
-                        * seen */
+    uint32_t *arrived; /* [SY_N_NEWS][pieces_most][n_ranks] 1 once all of that of a rank's piece is here; 0 before
+                        * that rank can know that this one has seen it */
     void *results;     /* [rows_each * K][D] BF16 */
 };
 
@@ -360,6 +360,7 @@ struct sy_moe_across {
     bool many;  /* every rank has about `most`: experts' rows are put in order first; the workspace has room for them */
     bool apart; /* results stay here until they are sent back; the workspace has room for them too */
     bool ahead; /* AHEAD comes before SEND; the same on all ranks */
+    bool alone; /* no other rank has this device: kernels on it may wait for theirs */
     bool copied; /* copy engines bring this rank's rows that go ahead, to one rank after the other; any on each rank */
     const struct sy_moe_window *windows; /* [R] on the device */
     const struct sy_moe_window *peers;   /* the same on the host */
@@ -371,7 +372,7 @@ struct sy_moe_across {
  * all ranks or none ask for AHEAD of all pieces first;
  * RETURN stands for EXPERTS where rows themselves are sent back, and comes behind it where results are apart. */
 enum sy_across_part {
-    SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does until FINISH: ids are not looked at */
+    SY_ACROSS_AHEAD,   /* store rows at all ranks, beside what q does: ids are not looked at */
     SY_ACROSS_SEND,    /* say which experts rows go to, and store them at their ranks if they did not go ahead */
     SY_ACROSS_RECEIVE, /* wait on the device until all ranks' are here of a piece: choices, and rows not sent ahead */
     SY_ACROSS_SORT,    /* find the order of their experts */

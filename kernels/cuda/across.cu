@@ -6,13 +6,14 @@
  *
  * send: a block for each token stores its row once at each rank that has an expert of it, and says at every rank which; down
  * stores each result where the token's rank wants it, over the link while others are multiplied. What is there is said at all
- * ranks in words that a rank's stream waits for (a driver's wait, which lets ranks on one device take turns) and clears.
+ * ranks in words that a kernel waits for, which takes some 2 us where a driver's wait of the stream takes 8; but that one comes
+ * first where ranks share a device, to let them take turns.
  * Where nearly all tokens go to all ranks anyway, ahead brings them there while the router is at work and choices are sorted,
  * and send only says what they are for. Many are brought by copy engines, to one rank after the other, and put in order so.
  *
  * Every piece has its own words. One is not set again before it is cleared: rows and choices of the next layer are sent when all
- * results of this one are here, which a rank sends after it has seen this rank's rows; and results of the next one after
- * its rows, which are sent after this rank has seen the results.
+ * results of this one are here, and a rank clears its words of them before it says that results are; and results of the next one
+ * after its rows, which are sent after this rank has seen the results and cleared their words.
  */
 #include <cuda.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 
 #define THREADS      256
 #define SORT_THREADS 512
+#define WAIT_NS      50 /* between two looks at what another rank says */
+#define ORDER_EACH   4  /* blocks of a multiprocessor that put rows in order */
 
 struct across {
     int T, D, E, K, R, rank, rows_each, most, first, piece, pieces_most;
@@ -136,6 +139,112 @@ static struct across describe(const struct sy_queue *q, const struct sy_moe_acro
     return a;
 }
 
+/* ---- words ---- */
+
+typedef CUresult (*memory_ops)(CUstream, unsigned, CUstreamBatchMemOpParams *, unsigned);
+
+static memory_ops find_memory_ops(void)
+{
+    static memory_ops found;
+    cudaDriverEntryPointQueryResult result;
+    void *function = NULL;
+
+    if (!found && cudaGetDriverEntryPointByVersion("cuStreamBatchMemOp", &function, 12000, cudaEnableDefault,
+                                                   &result) == cudaSuccess)
+        found = (memory_ops)function;
+    return found;
+}
+
+static void run_ops(struct sy_queue *q, cudaStream_t stream, CUstreamBatchMemOpParams *ops, int n)
+{
+    memory_ops run = find_memory_ops();
+
+    if (sy_cuda_works(q) && (!run || run((CUstream)stream, (unsigned)n, ops, 0) != CUDA_SUCCESS))
+        sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: its stream cannot wait for other ranks", q->device);
+}
+
+/* A rank's words of a piece, [R], as the host has their addresses. */
+static uint32_t *words_of(const struct sy_moe_across *given, const struct sy_moe_window *window, enum sy_moe_news news,
+                          int piece)
+{
+    return window->arrived + (news * given->pieces_most + piece) * given->n_ranks;
+}
+
+/* The stream goes on when all ranks have said so: where kernels must not wait for them. */
+static void stream_wait(struct sy_queue *q, const struct sy_moe_across *given, enum sy_moe_news news, int piece)
+{
+    CUstreamBatchMemOpParams ops[SY_ACROSS_RANKS_MAX];
+
+    memset(ops, 0, sizeof ops);
+    for (int i = 0; i < given->n_ranks; i++) {
+        ops[i].waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
+        ops[i].waitValue.address = (CUdeviceptr)(words_of(given, &given->own, news, piece) + i);
+        ops[i].waitValue.value = 1;
+        ops[i].waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
+    }
+    run_ops(q, q->stream, ops, given->n_ranks);
+}
+
+/* Rank p has this rank's rows, when the stream beside comes there. */
+static void tell_beside(struct sy_queue *q, const struct sy_moe_across *given, int p)
+{
+    CUstreamBatchMemOpParams op;
+
+    memset(&op, 0, sizeof op);
+    op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+    op.writeValue.address = (CUdeviceptr)(words_of(given, &given->peers[p], SY_NEWS_ROWS, given->piece) + given->rank);
+    op.writeValue.value = 1;
+    run_ops(q, q->beside, &op, 1);
+}
+
+/* The word of rank p that says what rank `from` has brought there. */
+static __device__ __forceinline__ uint32_t *word_of(const struct across &a, int p, enum sy_moe_news news, int from)
+{
+    return a.windows[p].arrived + (news * a.pieces_most + a.piece) * a.R + from;
+}
+
+/* Tell rank p: it sees then what this thread has stored, or knows to be stored. */
+static __device__ void tell(const struct across &a, int p, enum sy_moe_news news)
+{
+    asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word_of(a, p, news, a.rank)) : "memory");
+}
+
+/* Until rank `from` has told this one. */
+static __device__ __forceinline__ void await(const struct across &a, enum sy_moe_news news, int from)
+{
+    const uint32_t *word = word_of(a, a.rank, news, from);
+    uint32_t told;
+
+    for (;;) {
+        asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(told) : "l"(word) : "memory");
+        if (told)
+            return;
+        __nanosleep(WAIT_NS);
+    }
+}
+
+/* Until all have; of results their words are free again. A thread for each rank. */
+static __global__ void wait_kernel(const struct across a, enum sy_moe_news news)
+{
+    int r = (int)threadIdx.x;
+
+    sy_begin();
+    if (r < a.R)
+        await(a, news, r);
+    /* Whoever looks for a rank that is missing finds this one's own word set. */
+    __syncthreads();
+    if (r < a.R && news == SY_NEWS_RESULTS)
+        *word_of(a, a.rank, news, r) = 0;
+}
+
+static void wait_for(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a,
+                     enum sy_moe_news news)
+{
+    if (!given->alone)
+        stream_wait(q, given, news, a->piece);
+    sy_launch(q, "waiting for other ranks", wait_kernel, 1, SY_ACROSS_RANKS_MAX, 0, *a, news);
+}
+
 /* ---- send ---- */
 
 /* All that this block stored is there for whoever sees that it is counted. Whether it is the last of the grid. */
@@ -153,15 +262,6 @@ static __device__ bool comes_last(uint32_t *counter)
     }
     __syncthreads();
     return last;
-}
-
-/* Tell rank p. */
-static __device__ void tell(const struct across &a, int p, enum sy_moe_news news)
-{
-    uint32_t *word = a.windows[p].arrived + (news * a.pieces_most + a.piece) * a.R + a.rank;
-
-    __threadfence_system();
-    asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word) : "memory");
 }
 
 /* Eight numbers of this rank's rows. */
@@ -265,19 +365,14 @@ template <bool ALL> static __global__ void __launch_bounds__(THREADS) ahead_kern
         tell(a, (int)threadIdx.x, SY_NEWS_ROWS);
 }
 
-/* Rank p has this rank's rows. */
-static __global__ void ahead_tell_kernel(const struct across a, int p)
-{
-    tell(a, p, SY_NEWS_ROWS);
-}
-
 /* What they are for. */
 static __global__ void __launch_bounds__(THREADS) choices_kernel(const struct across a)
 {
     int i = (int)(blockIdx.x * THREADS + threadIdx.x);
     bool mine = i < a.T * a.K;
-    const int32_t *home = a.homes + 2 * (mine ? a.ids[i] : 0);
 
+    sy_begin();
+    const int32_t *home = a.homes + 2 * (mine ? a.ids[i] : 0);
     for (int p = 0; p < a.R && mine; p++)
         a.windows[p].slots[row_of(a, 0) * (size_t)a.K + (size_t)i] = home[0] == p ? home[1] : -1;
     int elsewhere = __syncthreads_count(mine && home[0] != a.rank);
@@ -302,14 +397,13 @@ static void copy_ahead(struct sy_queue *q, const struct sy_moe_across *given, co
                                            (size_t)a->T * bytes, cudaMemcpyDefault, q->beside),
                            "rows to other ranks"))
             return;
-        ahead_tell_kernel<<<1, 1, 0, q->beside>>>(*a, p);
+        tell_beside(q, given, p);
     }
 }
 
 static void run_ahead(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
 {
-    const void *kernels[] = {(const void *)ahead_kernel<false>, (const void *)ahead_kernel<true>,
-                             (const void *)ahead_tell_kernel};
+    const void *kernels[] = {(const void *)ahead_kernel<false>, (const void *)ahead_kernel<true>};
 
     SY_RANGE("dispatch");
     /* A multiprocessor divides its memory anew only when it is idle, and the router's kernels want much of it shared. */
@@ -328,8 +422,7 @@ static void run_ahead(struct sy_queue *q, const struct sy_moe_across *given, con
     } else {
         ahead_kernel<true><<<(unsigned)q->n_sms, THREADS, 0, q->beside>>>(*a);
     }
-    if (sy_cuda_launched(q, "rows to other ranks"))
-        sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks");
+    sy_cuda_launched(q, "rows to other ranks");
 }
 
 static void run_send(struct sy_queue *q, const struct across *a)
@@ -340,60 +433,10 @@ static void run_send(struct sy_queue *q, const struct across *a)
         return;
     }
     /* Branches of a graph need not run beside each other: there nothing waits for words before this rank's rows are gone. */
-    if (q->recording && !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
+    if (q->recording && (!sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks") ||
+                         !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks")))
         return;
-    choices_kernel<<<(unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, q->stream>>>(*a);
-    sy_cuda_launched(q, "choices of rows");
-}
-
-/* ---- waiting ---- */
-
-typedef CUresult (*memory_ops)(CUstream, unsigned, CUstreamBatchMemOpParams *, unsigned);
-
-static memory_ops find_memory_ops(void)
-{
-    static memory_ops found;
-    cudaDriverEntryPointQueryResult result;
-    void *function = NULL;
-
-    if (!found && cudaGetDriverEntryPointByVersion("cuStreamBatchMemOp", &function, 12000, cudaEnableDefault,
-                                                   &result) == cudaSuccess)
-        found = (memory_ops)function;
-    return found;
-}
-
-/* n <= SY_ACROSS_RANKS_MAX words: the stream goes on when all are 1, or they become 0. */
-static void run_words(struct sy_queue *q, uint32_t *words, int n, bool wait)
-{
-    CUstreamBatchMemOpParams ops[SY_ACROSS_RANKS_MAX];
-    memory_ops run = find_memory_ops();
-
-    memset(ops, 0, sizeof ops);
-    for (int i = 0; i < n && wait; i++) {
-        ops[i].waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
-        ops[i].waitValue.address = (CUdeviceptr)(words + i);
-        ops[i].waitValue.value = 1;
-        ops[i].waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
-    }
-    for (int i = 0; i < n && !wait; i++) {
-        ops[i].writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
-        ops[i].writeValue.address = (CUdeviceptr)(words + i);
-    }
-    if (sy_cuda_works(q) && (!run || run((CUstream)q->stream, (unsigned)n, ops, 0) != CUDA_SUCCESS))
-        sy_error_set(&q->error, SY_ERR_SYSTEM, "GPU %d: its stream cannot wait for other ranks", q->device);
-}
-
-/* This rank's words of a piece, [R]. */
-static uint32_t *words_of(const struct sy_moe_across *given, enum sy_moe_news news, int piece)
-{
-    return given->own.arrived + (news * given->pieces_most + piece) * given->n_ranks;
-}
-
-/* The stream goes on when all ranks have said so. */
-static void wait_for(struct sy_queue *q, const struct sy_moe_across *given, enum sy_moe_news news, int piece)
-{
-    run_words(q, words_of(given, news, piece), given->n_ranks, true);
-    run_words(q, words_of(given, news, piece), given->n_ranks, false);
+    sy_launch(q, "choices of rows", choices_kernel, (unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, *a);
 }
 
 /* ---- sort ---- */
@@ -507,19 +550,12 @@ static struct sy_cuda_group half_of(const struct sy_moe_across *given, const str
     return g;
 }
 
-/* Rows of ranks from `first` on, as many as the grid is high, one behind the other as experts want them; and nothing of
- * them is done yet. A warp takes a token. */
-static __global__ void __launch_bounds__(THREADS) order_kernel(const struct across a, int first)
+/* Rows of a rank, one behind the other as experts want them; a warp takes a token. */
+static __device__ __forceinline__ void order_rows(const struct across &a, const struct sy_moe_window &own, int r)
 {
-    sy_begin();
-    int r = first + (int)blockIdx.y, lane = (int)threadIdx.x % 32, at = (int)(blockIdx.x * THREADS + threadIdx.x);
-    const struct sy_moe_window &own = a.windows[a.rank];
-    int n_tokens = __ldcg(own.n_tokens + a.piece * a.R + r), n_pieces = a.D / 8;
+    int lane = (int)threadIdx.x % 32, at = (int)(blockIdx.x * THREADS + threadIdx.x), n_pieces = a.D / 8;
+    int n_tokens = __ldcg(own.n_tokens + a.piece * a.R + r);
 
-    if (at == 0)
-        *a.both.next = 0;
-    for (int i = at; i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
-        a.both.done[i] = 0;
     for (int t = at / 32; t < n_tokens; t += (int)gridDim.x * (THREADS / 32)) {
         size_t row = (size_t)(r * a.rows_each + a.first + t);
         const uint4 *from = (const uint4 *)((const uint16_t *)own.rows + row * (size_t)a.D);
@@ -545,23 +581,38 @@ static __global__ void __launch_bounds__(THREADS) order_kernel(const struct acro
     }
 }
 
-/* Wait for rows that went ahead, and put them in order: where they are many those of one rank after the other, as they come. */
+/* Rows of all ranks in the order in which those that went ahead come; and nothing of them is done yet. */
+static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) order_kernel(const struct across a)
+{
+    int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+
+    sy_begin();
+    const struct sy_moe_window &own = a.windows[a.rank];
+    if (at == 0)
+        *a.both.next = 0;
+    for (int i = at; i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
+        a.both.done[i] = 0;
+    for (int i = 0; i < a.R; i++) {
+        int r = (a.rank + a.R - i) % a.R;
+        if (a.ahead && threadIdx.x == 0)
+            await(a, SY_NEWS_ROWS, r);
+        __syncthreads();
+        order_rows(a, own, r);
+    }
+}
+
+/* Wait for rows that went ahead, and put them in order. What waits here, or begins early behind it, must leave room for kernels
+ * beside that bring this rank's rows to others, which may wait for them. So blocks of order_kernel have so much memory that
+ * ORDER_EACH fit on a multiprocessor: with them kernels of experts do not, and those beside, which need no memory and registers
+ * of one more block at most, do. Where rows are not put in order the stream waits, and nothing begins before. */
 static void run_order(struct sy_queue *q, const struct sy_moe_across *given, const struct across *a)
 {
-    const char *what = "rows in order of experts";
-    uint32_t *words = words_of(given, SY_NEWS_ROWS, a->piece);
-    bool singly = a->copied && a->in_order;
-    dim3 grid((unsigned)(4 * q->n_sms), singly ? 1 : (unsigned)a->R);
+    size_t shared = q->shared_bytes / (ORDER_EACH + 1) + 1024;
 
-    for (int i = 1; i < a->R && singly; i++) {
-        int from = (a->rank + a->R - i + 1) % a->R;
-        run_words(q, words + from, 1, true);
-        sy_launch(q, what, order_kernel, grid, THREADS, 0, *a, from);
-    }
-    if (a->ahead)
-        wait_for(q, given, SY_NEWS_ROWS, a->piece);
+    if (a->ahead && !(given->alone && a->in_order))
+        stream_wait(q, given, SY_NEWS_ROWS, a->piece);
     if (a->in_order)
-        sy_launch(q, what, order_kernel, grid, THREADS, 0, *a, singly ? (a->rank + 1) % a->R : 0);
+        sy_launch(q, "rows in order of experts", order_kernel, (unsigned)(ORDER_EACH * q->n_sms), THREADS, shared, *a);
 }
 
 /* These, or the rows as they came, to where results are wanted. */
@@ -581,12 +632,18 @@ static __global__ void __launch_bounds__(THREADS) return_kernel(const struct acr
     }
 }
 
-/* Results are stored by the kernel before. */
+/* Results are stored by the kernel before, and nothing here asks any more for what a rank sent, which it may send anew when it
+ * has been told. */
 static __global__ void tell_kernel(const struct across a)
 {
+    int r = (int)threadIdx.x;
+
     sy_begin();
-    if ((int)threadIdx.x < a.R)
-        tell(a, (int)threadIdx.x, SY_NEWS_RESULTS);
+    if (r >= a.R)
+        return;
+    *word_of(a, a.rank, SY_NEWS_ROWS, r) = 0;
+    *word_of(a, a.rank, SY_NEWS_CHOICES, r) = 0;
+    tell(a, r, SY_NEWS_RESULTS);
 }
 
 static void run_tell(struct sy_queue *q, const struct across *a)
@@ -622,10 +679,12 @@ static void run_finish(struct sy_queue *q, const struct sy_moe_across *given, co
                                     run->weights, run->shared, run->x};
 
     SY_RANGE("combine");
-    if (a->ahead && !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
-        return;
-    for (int i = 0; i < given->n_pieces; i++)
-        wait_for(q, given, SY_NEWS_RESULTS, i);
+    /* Then rows that went ahead are gone: all ranks have seen them. */
+    for (int i = 0; i < given->n_pieces; i++) {
+        struct across piece = *a;
+        piece.piece = i;
+        wait_for(q, given, &piece, SY_NEWS_RESULTS);
+    }
     if (a->T && run->x)
         sy_cuda_moe_combine(q, &c);
 }
@@ -645,7 +704,7 @@ void sy_cuda_across(struct sy_queue *q, const struct sy_moe_across *given, enum 
         break;
     case SY_ACROSS_RECEIVE: {
         SY_RANGE("dispatch wait");
-        wait_for(q, given, a.ahead ? SY_NEWS_CHOICES : SY_NEWS_ROWS, a.piece);
+        wait_for(q, given, &a, a.ahead ? SY_NEWS_CHOICES : SY_NEWS_ROWS);
         break;
     }
     case SY_ACROSS_SORT:

@@ -21,8 +21,8 @@ extern "C" {
 
 struct sy_queue {
     cudaStream_t stream;
-    cudaStream_t beside;                /* for what goes on while `stream` does: from `fork` on, until `join` */
-    cudaEvent_t fork, join;
+    cudaStream_t beside;                /* for what goes on while `stream` does: from `fork` on */
+    cudaEvent_t fork, join;             /* join: of a recording, where `beside` ends */
     int device, n_sms, major, minor;
     bool wgmma;                         /* sy_cuda_has_wgmma() */
     bool early;                         /* kernels were compiled so that they wait for the one before (launch.cuh) */

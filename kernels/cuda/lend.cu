@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "cuda/cuda.h"
+#include "cuda/porter.cuh"
 
 /* CUDA lends whole blocks of so many bytes: memory that has none to itself would be lent together with somebody else's. */
 #define BLOCK_BYTES ((size_t)2 << 20)
@@ -27,6 +27,7 @@ static enum sy_status lend(size_t bytes, void **memory, struct sy_handle *handle
         return sy_error_set(err, SY_ERR_SYSTEM, "the GPU's memory cannot be lent: %s", cudaGetErrorString(code));
     }
     memcpy(handle->bytes, &ipc, sizeof ipc);
+    handle->device = sy_cuda_porter_device();
     return SY_OK;
 }
 

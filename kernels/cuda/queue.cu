@@ -268,9 +268,8 @@ enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err)
 
 bool sy_cuda_queue_done(struct sy_queue *q)
 {
-    cudaError_t code = sy_cuda_works(q) ? cudaStreamQuery(q->stream) : cudaSuccess;
-
-    return code != cudaErrorNotReady;
+    return !sy_cuda_works(q) || (cudaStreamQuery(q->stream) != cudaErrorNotReady &&
+                                 cudaStreamQuery(q->beside) != cudaErrorNotReady);
 }
 
 /* By a stream that waits for no other. */

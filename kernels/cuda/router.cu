@@ -16,6 +16,8 @@
 #define DEPTH       16 /* inputs in shared memory */
 #define SHARE_MOST  3  /* blocks of a multiprocessor */
 
+#define CHOOSE_EARLY 4 /* tokens for each multiprocessor */
+
 /* ---- logits of few tokens: a block for 8 experts (an atom) and some tokens, a thread for a slice of one expert ---- */
 
 struct slice {
@@ -208,6 +210,7 @@ static __global__ void choose_kernel(struct sy_router_rule rule, const float *lo
     extern __shared__ float shared[];
     size_t t = blockIdx.x, E = (size_t)rule.n_experts, K = (size_t)rule.top_k;
 
+    sy_begin();
     sy_router_choose(rule, logits + t * E, shared, ids + t * K, weights + t * K);
 }
 
@@ -219,6 +222,11 @@ void sy_cuda_router(struct sy_queue *q, const struct sy_router_rule *rule, const
     sy_cuda_router_logits(q, w, x, T, logits);
     if (!sy_cuda_works(q) || T < 1)
         return;
+    /* Many blocks that wait would take the places of another stream's. */
+    if (T <= CHOOSE_EARLY * q->n_sms) {
+        sy_launch(q, "router", choose_kernel, (unsigned)T, 32, bytes, *rule, logits, ids, weights);
+        return;
+    }
     choose_kernel<<<(unsigned)T, 32, bytes, q->stream>>>(*rule, logits, ids, weights);
     sy_cuda_launched(q, "router");
 }

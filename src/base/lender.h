@@ -16,6 +16,7 @@
 
 struct sy_handle {
     uint8_t bytes[SY_HANDLE_BYTES];
+    int64_t device; /* whose the memory is: a number that processes of one machine share with it; -1: not told */
 };
 
 struct sy_lender {

@@ -548,6 +548,11 @@ bool sy_fabric_on_device(const struct sy_fabric *fabric)
     return fabric->windows || fabric->carried;
 }
 
+bool sy_fabric_apart(const struct sy_fabric *fabric)
+{
+    return !fabric->carried && fabric->windows && fabric->windows->apart;
+}
+
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes)
 {
     *bytes = 0;

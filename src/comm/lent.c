@@ -12,6 +12,16 @@ static void give_back(struct sy_lent *lent)
             lent->lender->give_back(lent->windows[i]);
 }
 
+/* Whether no handle but that of the team's rank is of its device, as far as devices are told. */
+static bool is_apart(const struct sy_handle *handles, int size, int rank)
+{
+    bool apart = handles[rank].device >= 0;
+
+    for (int i = 0; i < size; i++)
+        apart = apart && (i == rank || (handles[i].device >= 0 && handles[i].device != handles[rank].device));
+    return apart;
+}
+
 /* The others' windows. */
 static enum sy_status borrow(struct sy_lent *lent, const struct sy_handle *handles, struct sy_error *err)
 {
@@ -32,7 +42,7 @@ enum sy_status sy_lent_open(struct sy_team *team, const struct sy_lender *lender
                             struct sy_error *err)
 {
     struct sy_lent *lent = calloc(1, sizeof *lent + (size_t)team->size * sizeof lent->windows[0]);
-    struct sy_handle mine = {{0}}, handles[team->size];
+    struct sy_handle mine = {.device = -1}, handles[team->size];
     enum sy_status status;
 
     if (lent) {
@@ -48,6 +58,7 @@ enum sy_status sy_lent_open(struct sy_team *team, const struct sy_lender *lender
         free(lent);
         return status;
     }
+    lent->apart = is_apart(handles, team->size, team->rank);
     status = sy_team_agree(team, SY_TEAM_SHARE, borrow(lent, handles, err), NULL, 0, NULL, err);
     if (status == SY_OK)
         *out = lent;

@@ -4,6 +4,7 @@
 #ifndef SY_COMM_LENT_H
 #define SY_COMM_LENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/lender.h"
@@ -13,6 +14,7 @@ struct sy_lent {
     const struct sy_lender *lender;
     struct sy_team *team;
     size_t bytes;
+    bool apart;      /* nobody else's window is on this rank's device */
     void *windows[]; /* [team->size] as this rank sees them; its own it has lent */
 };
 

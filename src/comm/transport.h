@@ -161,6 +161,8 @@ size_t sy_fabric_need(const struct sy_group *group, const struct sy_transport_co
 void *sy_fabric_window(const struct sy_fabric *fabric);
 /* Whether windows are in memory of devices: what is stored there must be there before the chunk that tells of it is put. */
 bool sy_fabric_on_device(const struct sy_fabric *fabric);
+/* Whether all of them are, and no other rank's is on this rank's device. */
+bool sy_fabric_apart(const struct sy_fabric *fabric);
 /* The block of the host's memory that holds this rank's window and those of the ranks that it writes to through memory; NULL
  * where they are in memory of devices. */
 void *sy_fabric_block(const struct sy_fabric *fabric, size_t *bytes);

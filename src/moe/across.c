@@ -282,6 +282,7 @@ static struct sy_moe_across call_here(const struct sy_moe *moe, int layer)
     call.run.workspace = moe->across.workspace;
     call.n_pieces = moe->across.n_pieces;
     call.apart = moe->in_turn;
+    call.alone = sy_fabric_apart(config->fabric);
     call.windows = moe->across.windows;
     call.peers = moe->across.peers;
     call.own = moe->across.own;

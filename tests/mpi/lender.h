@@ -17,6 +17,7 @@
 
 static int n_lent, n_borrowed; /* that are not yet freed, and given back */
 static bool lending_fails, borrowing_fails;
+static int64_t lent_device = -1; /* that memory is said to be of */
 
 struct lent_file {
     int pid, fd;
@@ -38,6 +39,7 @@ static enum sy_status lend_file(size_t bytes, void **memory, struct sy_handle *h
     if (*memory == MAP_FAILED)
         return sy_error_set(err, SY_ERR_SYSTEM, "no memory to lend");
     memcpy(handle->bytes, &file, sizeof file);
+    handle->device = lent_device;
     n_lent++;
     return SY_OK;
 }

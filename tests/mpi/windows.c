@@ -130,6 +130,32 @@ static void test_lent(struct sy_group *group, const struct sy_lender *lender)
         test_lent_refusals(group, &config);
 }
 
+/* Whose memory is on a device that no other rank has. */
+static void test_apart(struct sy_group *group)
+{
+    struct sy_transport_config config = {
+        .chunk_bytes = {8, 8}, .n_slots = 2, .window_bytes = ROW, .choice = SY_TRANSPORT_IPC, .lender = &file_lender};
+    const struct {
+        const char *of;
+        int64_t device;
+        bool apart;
+    } cases[] = {{"a device each", rank, true},
+                 {"one device", 7, size == 1},
+                 {"one device but rank 0's", rank ? 7 : 1, !rank || size == 2},
+                 {"devices, rank 0's unknown", rank ? rank : -1, false}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sy_error err = SY_ERROR_INIT;
+        struct sy_fabric *fabric = NULL;
+        lent_device = cases[i].device;
+        if (sy_fabric_open(group, &config, &fabric, &err) != SY_OK)
+            bail("rank %d: %s", rank, err.text);
+        ok_all(sy_fabric_apart(fabric) == cases[i].apart, "ipc: who has a device alone, of %s", cases[i].of);
+        sy_fabric_close(fabric);
+    }
+    lent_device = -1;
+}
+
 /* What auto makes of memory that can be lent, and of a rank that cannot reach another's. */
 static void test_auto_lent(struct sy_group *group)
 {
@@ -502,6 +528,8 @@ int main(int argc, char **argv)
         test_direct(group, direct_ways[i].choice, direct_ways[i].name,
                     kernels->on_device ? kernels->porter : &test_porter);
     if (!kernels->on_device) {
+        if (sy_group_n_nodes(group) == 1)
+            test_apart(group);
         test_auto_lent(group);
         for (size_t i = 0; i < sizeof direct_ways / sizeof *direct_ways; i++)
             test_not_direct(group, direct_ways[i].choice, direct_ways[i].name);
