@@ -16,6 +16,7 @@
 #define LOOKS        4                 /* at whether the device goes on, within the deadline */
 #define PIECE_BYTES  ((size_t)1 << 30) /* of rows and activations */
 #define COPIED_BYTES ((size_t)8 << 20) /* of a piece's rows: copies take some microseconds for each rank to begin */
+#define AHEAD_BYTES  ((size_t)1 << 20) /* of a rank's rows */
 #define AHEAD_SHARE  0.8        /* of ranks that a token goes to: then it may as well go to all, before that is known */
 #define STOPPED_NS   100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
 #define RELEASE_NS   5000000000 /* to end what the device waits for */
@@ -242,6 +243,17 @@ enum sy_status sy_across_init(struct sy_moe *moe, struct sy_error *err)
     return st;
 }
 
+/* Whether rows go out while the router chooses: where nearly all go everywhere, if choices are even, and they are not so few
+ * that it would take longer to have them go on their own. */
+static bool goes_ahead(const struct sy_moe *moe, int most)
+{
+    const struct sy_moe_config *config = &moe->config;
+    double elsewhere = pow(1.0 - 1.0 / moe->n_ranks, config->rule.top_k);
+    size_t bytes = (size_t)most * (size_t)config->hidden * sizeof(uint16_t);
+
+    return (moe->across.way == SY_ACROSS_MANY || bytes >= AHEAD_BYTES) && 1.0 - elsewhere >= AHEAD_SHARE;
+}
+
 enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
 {
     const struct sy_moe_config *config = &moe->config;
@@ -260,13 +272,14 @@ enum sy_status sy_across_agree(struct sy_moe *moe, int T, struct sy_error *err)
     moe->across.n_pieces = pieces_of(most, moe->across.piece);
     if (moe->across.n_pieces <= pieces_most(config, moe->n_ranks))
         moe->across.way = few ? SY_ACROSS_AT_ONCE : SY_ACROSS_MANY;
+    moe->across.ahead = goes_ahead(moe, most);
     return SY_OK;
 }
 
 /* How large pieces are follows from the way. */
 int sy_across_records(const struct sy_moe *moe)
 {
-    return moe->across.way ? moe->across.way + 2 * moe->across.n_pieces : 0;
+    return moe->across.way ? 2 * (moe->across.way + 2 * moe->across.n_pieces) + moe->across.ahead : 0;
 }
 
 /* What all parts of a layer have in common. */
@@ -288,14 +301,6 @@ static struct sy_moe_across call_here(const struct sy_moe *moe, int layer)
     call.own = moe->across.own;
     call.homes = moe->across.homes + 2 * layer * config->rule.n_experts;
     return call;
-}
-
-/* Whether rows go out while the router chooses: where nearly all go everywhere, if choices are even. */
-static bool goes_ahead(const struct sy_moe *moe)
-{
-    double elsewhere = pow(1.0 - 1.0 / moe->n_ranks, moe->config.rule.top_k);
-
-    return moe->across.way == SY_ACROSS_MANY && !moe->in_turn && 1.0 - elsewhere >= AHEAD_SHARE;
 }
 
 /* Ask for a part of a layer, of its i-th piece. */
@@ -393,7 +398,7 @@ enum sy_status sy_across_run(struct sy_moe *moe, int layer, const struct sy_laye
     call.run.weights = moe->weights;
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
-    call.ahead = goes_ahead(moe);
+    call.ahead = moe->across.ahead && !moe->in_turn;
     call.copied = (size_t)less(T, moe->across.piece) * (size_t)config->hidden * sizeof(uint16_t) >= COPIED_BYTES;
     for (int i = 0; i < call.n_pieces && call.ahead; i++)
         ask(moe, &call, i, SY_ACROSS_AHEAD);

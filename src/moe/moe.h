@@ -160,6 +160,7 @@ struct sy_moe {
     /* Where layers go from device to device (across.h); workspace is NULL elsewhere. On the device */
     struct {
         int way, n_pieces, piece;      /* SY_ACROSS_OFF or how the layers of this step do, and tokens of a piece */
+        bool ahead;                    /* whether rows do not wait for the router */
         struct sy_moe_window own, *windows, *peers; /* [R], and the same on the host */
         void *workspace;
         uint8_t *tables;               /* of each layer's experts here */

@@ -120,7 +120,7 @@ static void job_begin(struct job *job, const struct sy_kernels *backend, struct 
     size_t D = (size_t)layer->shape.D, K = (size_t)layer->shape.K, R = (size_t)n_ranks;
     *job = (struct job){.backend = backend, .layer = layer, .n_ranks = n_ranks, .many = many};
     job->apart = random_int(0, 1);
-    job->ahead = many && random_int(0, 2);
+    job->ahead = random_int(0, 2);
     job->copied = random_int(0, 1);
     /* Any cut, with ranks that have none. */
     for (int r = 1; r <= n_ranks; r++)
