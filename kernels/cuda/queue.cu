@@ -214,10 +214,14 @@ void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes)
                : NULL;
 }
 
+/* The stream beside takes places that become free before a kernel with many blocks, for others wait for what it brings. */
 static bool make_streams(struct sy_queue *q)
 {
-    return sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream") &&
-           sy_cuda_check(q, cudaStreamCreateWithFlags(&q->beside, cudaStreamNonBlocking), "making a stream") &&
+    int least = 0, most = 0;
+
+    return sy_cuda_check(q, cudaDeviceGetStreamPriorityRange(&least, &most), "making a stream") &&
+           sy_cuda_check(q, cudaStreamCreateWithFlags(&q->stream, cudaStreamNonBlocking), "making a stream") &&
+           sy_cuda_check(q, cudaStreamCreateWithPriority(&q->beside, cudaStreamNonBlocking, most), "making a stream") &&
            sy_cuda_check(q, cudaEventCreateWithFlags(&q->fork, cudaEventDisableTiming), "making an event") &&
            sy_cuda_check(q, cudaEventCreateWithFlags(&q->join, cudaEventDisableTiming), "making an event");
 }
