@@ -4,7 +4,8 @@
 #
 # usage: tests/gpu/multi.sh [PART]...     from the build folder after `make check-programs`; ends with a table
 #
-# Parts: machine, right, rows, overlap, scaling, lost. All of them are to take under nine minutes (four H200s: 403 s).
+# Parts: machine, right, rows, overlap, scaling, lost. Each shows its lines of the table and how long it took when it is done.
+# All of them are to take under nine minutes.
 # One rank on each GPU; with one GPU two ranks share it, and what that cannot show is skipped. Figures of NCCL's own all-to-all
 # need a python3 with PyTorch.
 
@@ -29,6 +30,7 @@ parts=" ${*:-machine right rows overlap scaling lost} "
 began=$(date +%s)
 demo=$SY_SRCDIR/tests/data/demo
 table=$SY_TMP/table
+n_shown=0 # lines of it
 n_gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU')
 [ "$n_gpus" -gt 0 ] || skip_all "nvidia-smi lists no GPU"
 ranks=
@@ -44,8 +46,8 @@ line() { # TEXT...: of the table
     printf '%s\n' "$*" >>"$table"
 }
 
-seconds() {
-    echo $(($(date +%s) - began))
+seconds() { # SINCE
+    echo $(($(date +%s) - $1))
 }
 
 wanted() { # PART
@@ -53,6 +55,11 @@ wanted() { # PART
     *" $1 "*) return 0 ;;
     *) return 1 ;;
     esac
+}
+
+show() { # what is new in the table
+    diag "$(tail -n +$((n_shown + 1)) "$table")"
+    n_shown=$(wc -l <"$table")
 }
 
 switchyard_ranks "$most" doctor --transport nccl
@@ -112,7 +119,6 @@ check_right() {
 
 # Rows of one layer to the experts and back.
 measure_rows() {
-    line ""
     line "rows of a layer on $most ranks, hidden 7168, 8 of 256 experts, BF16: us to the experts and back (GB/s)"
     line "published for 8 GPUs and 128 tokens (FP8 to the experts): 42.6 by DeepEP and 64.2 by pplx-garden"
     for transport in $transports; do
@@ -121,7 +127,7 @@ measure_rows() {
         name=$transport
         case " $direct " in *" $transport "*) name="$transport, direct" ;; esac
         SY_RUN_TIMEOUT=60 switchyard_ranks "$most" bench dispatch --transport "$transport" --hidden 7168 --experts 256 \
-            --active 8 --tokens 1,8,64,128,4096 --reps $reps
+            --active 8 --tokens 1,8,64,128,4096 --reps "$reps"
         is "$most ranks, $transport: bench dispatch" "$rc" 0 || diag "$(cat "$SY_TMP/err")"
         awk -v name="$name" '
             $2 == "dispatch" { to[$1] = $4 " (" $7 ")"; if (!n[$1]++) order[++k] = $1 }
@@ -148,7 +154,6 @@ measure_rows() {
 
 # Exchange behind computing.
 measure_overlap() {
-    line ""
     line "overlap of a layer on $most ranks (1: the shorter of exchange and computing is hidden whole)"
     for transport in $near; do
         for shape in qwen3-30b-a3b deepseek-v3-experts; do
@@ -163,7 +168,6 @@ measure_overlap() {
 
 # More GPUs.
 measure_scaling() {
-    line ""
     line "a model of 8 of Qwen3-30B-A3B's layers, prompts of 2048 tokens and 32 sequences for each rank: tokens/s"
     for n in 1 $ranks; do
         SY_RUN_TIMEOUT=90 switchyard_ranks "$n" bench model --shape qwen3-30b-a3b --layers 8 --prefill "${n}x2048" \
@@ -203,14 +207,23 @@ check_lost() {
     done
 }
 
-if wanted machine; then check_machine; fi
-if wanted right; then check_right; fi
-if wanted rows; then measure_rows; fi
-if wanted overlap; then measure_overlap; fi
-if wanted scaling; then measure_scaling; fi
-if wanted lost; then check_lost; fi
+for part in machine right rows overlap scaling lost; do
+    wanted "$part" || continue
+    part_began=$(date +%s)
+    line ""
+    case $part in
+    machine) check_machine ;;
+    right) check_right ;;
+    rows) measure_rows ;;
+    overlap) measure_overlap ;;
+    scaling) measure_scaling ;;
+    lost) check_lost ;;
+    esac
+    line "$part: $(seconds "$part_began") s"
+    show
+done
 
 line ""
-line "all of it in $(seconds) s"
+line "all of it in $(seconds "$began") s"
 diag "$(cat "$table")"
 done_testing
