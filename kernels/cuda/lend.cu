@@ -5,10 +5,23 @@
  */
 #include <string.h>
 
-#include "cuda/porter.cuh"
+#include "cuda/cuda.h"
 
 /* CUDA lends whole blocks of so many bytes: memory that has none to itself would be lent together with somebody else's. */
 #define BLOCK_BYTES ((size_t)2 << 20)
+
+/* -1 also where the driver ends kernels that run for seconds, as those that wait for another rank may. */
+static int64_t own_device(void)
+{
+    int device = 0, limited = 1;
+
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&limited, cudaDevAttrKernelExecTimeout, device) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return -1;
+    }
+    return limited ? -1 : sy_cuda_pci(device);
+}
 
 static enum sy_status lend(size_t bytes, void **memory, struct sy_handle *handle, struct sy_error *err)
 {
@@ -27,7 +40,7 @@ static enum sy_status lend(size_t bytes, void **memory, struct sy_handle *handle
         return sy_error_set(err, SY_ERR_SYSTEM, "the GPU's memory cannot be lent: %s", cudaGetErrorString(code));
     }
     memcpy(handle->bytes, &ipc, sizeof ipc);
-    handle->device = sy_cuda_porter_device();
+    handle->device = own_device();
     return SY_OK;
 }
 
