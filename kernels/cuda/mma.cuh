@@ -27,6 +27,14 @@ static __device__ __forceinline__ void sy_copy_piece(void *to, const void *from,
                  : "memory");
 }
 
+/* One number, or zero. */
+static __device__ __forceinline__ void sy_copy_word(float *to, const float *from, bool there)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(sy_shared_address(to)), "l"(from),
+                 "r"(there ? 4 : 0)
+                 : "memory");
+}
+
 static __device__ __forceinline__ void sy_copy_commit(void)
 {
     asm volatile("cp.async.commit_group;" ::: "memory");

@@ -2,19 +2,23 @@
  * router.cu - which experts get a token, and with what weight
  *
  * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few logits
- * have a thread for each slice, many go through tiles of 64 tokens by 64 experts; both add in that order.
+ * have a thread for each slice, many go through tiles of 64 or 32 tokens by 64 experts; all add in that order.
  */
 #include "cuda/launch.cuh"
+#include "cuda/mma.cuh"
 #include "cuda/router.cuh"
 
-#define SLICE       32
-#define MANY        131072 /* logits: from there on tiles are faster (measured on an H200) */
-#define TOGETHER    4      /* tokens of a block that reads its weights once, where there are enough blocks */
-#define FEW_THREADS 512
-#define THREADS     256
-#define TILE        64
-#define DEPTH       16 /* inputs in shared memory */
-#define SHARE_MOST  3  /* blocks of a multiprocessor */
+#define SLICE        32
+#define MANY         81920 /* logits: from there on tiles are faster (measured on an H200) */
+#define TOGETHER     4     /* tokens of a block that reads its weights once, where there are enough blocks */
+#define FEW_THREADS  512
+#define THREADS      256
+#define TILE         64
+#define DEPTH        16 /* inputs in shared memory */
+#define HALF         32 /* tokens */
+#define HALF_THREADS 128
+#define STAGES       4 /* slices in shared memory */
+#define SHARE_MOST   3 /* blocks of a multiprocessor */
 
 #define CHOOSE_EARLY 4 /* tokens for each multiprocessor */
 
@@ -172,19 +176,144 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* Where a multiprocessor gets few blocks, each asks for so much memory that none gets more than its share: two on one take
- * twice as long as one, while another multiprocessor idles. */
-static void run_many(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
-{
-    dim3 grid((unsigned)(w->n + TILE - 1) / TILE, (unsigned)(T + TILE - 1) / TILE);
-    size_t share = (size_t)(grid.x * grid.y - 1) / (size_t)q->n_sms + 1, own = 2 * sizeof(struct tile);
-    size_t most = q->shared_bytes - own, more = q->shared_bytes / (share + 1) + 1024;
+/* ---- of not so many: the same for tiles of half as many tokens, whose slices are on their way several ahead ---- */
 
-    more = share > SHARE_MOST || more < own ? 0 : more - own < most ? more - own : most;
+/* Rows are so long that threads which read one behind the other do not meet in a bank. */
+struct half_stage {
+    float x[HALF][SLICE + 4], w[TILE][SLICE + 4];
+};
+
+/* A block's work. */
+struct half_tile {
+    const struct sy_weight &w;
+    const float *x;
+    int T, t0, e0;
+    bool aligned;
+};
+
+/* Inputs [k, k + 4) of token t; what is not there becomes zero. */
+static __device__ __forceinline__ void load_inputs(const struct half_tile &tile, float *to, int t, int k)
+{
+    int k_all = tile.w.k, n = t < tile.T && k < k_all ? (k_all - k < 4 ? k_all - k : 4) : 0;
+    const float *from = n ? tile.x + (size_t)t * (size_t)k_all + (size_t)k : tile.x;
+
+    if (tile.aligned) {
+        sy_copy_piece(to, from, n * (int)sizeof(float));
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        sy_copy_word(to + i, i < n ? from + i : from, i < n);
+}
+
+static __device__ __forceinline__ void load_half(const struct half_tile &tile, struct half_stage *to, int slice)
+{
+    const int pieces = SLICE / 4;
+    int thread = (int)threadIdx.x, k0 = slice * SLICE;
+
+#pragma unroll
+    for (int i = 0; i < HALF * pieces / HALF_THREADS; i++) {
+        int at = i * HALF_THREADS + thread, t = at / pieces, k = at % pieces * 4;
+        load_inputs(tile, &to->x[t][k], tile.t0 + t, k0 + k);
+    }
+#pragma unroll
+    for (int i = 0; i < TILE * pieces / HALF_THREADS; i++) {
+        int at = i * HALF_THREADS + thread, e = at / (8 * pieces) * 8 + at % 8, k = at / 8 % pieces * 4;
+        bool there = tile.e0 + e < tile.w.n;
+        size_t from = sy_cuda_piece_at(SY_F32, tile.w.k, there ? tile.e0 + e : 0, k0 + k);
+        sy_copy_piece(&to->w[e][k], (const uint8_t *)tile.w.data + from, there ? 16 : 0);
+    }
+}
+
+static __device__ __forceinline__ float part_of(const float4 &f, int i)
+{
+    return i == 0 ? f.x : i == 1 ? f.y : i == 2 ? f.z : f.w;
+}
+
+/* total += a slice's sums: of tokens t + i by experts e + 16 j. */
+static __device__ __forceinline__ void add_slice(const struct half_stage &stage, int t, int e, float (&total)[4][4])
+{
+    float sum[4][4] = {};
+
+#pragma unroll 4
+    for (int k = 0; k < SLICE; k += 4) {
+        float4 a[4], b[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            a[i] = *(const float4 *)&stage.x[t + i][k];
+            b[i] = *(const float4 *)&stage.w[e + i * 16][k];
+        }
+#pragma unroll
+        for (int at = 0; at < 64; at++) {
+            int i = at / 4 % 4, j = at % 4, part = at / 16;
+            sum[i][j] = __fmaf_rn(part_of(a[i], part), part_of(b[j], part), sum[i][j]);
+        }
+    }
+#pragma unroll
+    for (int at = 0; at < 16; at++)
+        total[at / 4][at % 4] = __fadd_rn(total[at / 4][at % 4], sum[at / 4][at % 4]);
+}
+
+static __global__ void __launch_bounds__(HALF_THREADS)
+    half_kernel(const struct sy_weight w, const float *x, int T, float *logits)
+{
+    extern __shared__ __align__(16) uint8_t slices[];
+    struct half_stage *stages = (struct half_stage *)slices;
+    int n_slices = (w.k + SLICE - 1) / SLICE, t = (int)threadIdx.x / 16 * 4, e = (int)threadIdx.x % 16;
+    bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
+    struct half_tile tile = {w, x, T, (int)blockIdx.y * HALF, (int)blockIdx.x * TILE, aligned};
+    float total[4][4] = {};
+
+    sy_begin();
+    for (int s = 0; s < STAGES - 1; s++) {
+        if (s < n_slices)
+            load_half(tile, &stages[s], s);
+        sy_copy_commit();
+    }
+    for (int s = 0; s < n_slices; s++) {
+        int next = s + STAGES - 1;
+        sy_copy_wait<STAGES - 2>();
+        __syncthreads();
+        if (next < n_slices)
+            load_half(tile, &stages[next % STAGES], next);
+        sy_copy_commit();
+        add_slice(stages[s % STAGES], t, e, total);
+    }
+#pragma unroll
+    for (int at = 0; at < 16; at++) {
+        int token = tile.t0 + t + at / 4, expert = tile.e0 + e + at % 4 * 16;
+        float sum = total[at / 4][at % 4];
+        if (token < T && expert < w.n)
+            logits[(size_t)token * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
+    }
+}
+
+/* ---- which of these ---- */
+
+typedef void (*tiles_kernel)(const struct sy_weight, const float *, int, float *);
+
+/* Tiles of so many tokens, whose blocks use `own` bytes, of which the kernel has `fixed` already. Where a multiprocessor gets few
+ * blocks, each asks for so much memory that none gets more than its share: two on one take twice as long as one, while another
+ * multiprocessor idles. */
+static void run_tiles(struct sy_queue *q, tiles_kernel kernel, int tokens, size_t fixed, size_t asked,
+                      const struct sy_weight *w, const float *x, int T, float *logits)
+{
+    dim3 grid((unsigned)(w->n + TILE - 1) / TILE, (unsigned)((T + tokens - 1) / tokens));
+    size_t share = (size_t)(grid.x * grid.y - 1) / (size_t)q->n_sms + 1, most = q->shared_bytes - fixed;
+    size_t more = q->shared_bytes / (share + 1) + 1024;
+
+    more = share > SHARE_MOST || more < fixed + asked ? asked : more - fixed < most ? more - fixed : most;
     if (sy_cuda_check(
-            q, cudaFuncSetAttribute((const void *)many_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
+            q, cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
             "router logits"))
-        sy_launch(q, "router logits", many_kernel, grid, THREADS, more, *w, x, T, logits);
+        sy_launch(q, "router logits", kernel, grid, (unsigned)(tokens * TILE / 16), more, *w, x, T, logits);
+}
+
+/* What a multiprocessor has to do, in tokens by TILE experts, with tiles of so many tokens. */
+static int longest(const struct sy_queue *q, const struct sy_weight *w, int T, int tokens)
+{
+    int n_blocks = (w->n + TILE - 1) / TILE * ((T + tokens - 1) / tokens);
+
+    return (n_blocks + q->n_sms - 1) / q->n_sms * tokens;
 }
 
 void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
@@ -199,8 +328,10 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
     if (T < 65536 && T * w->n < MANY && shared <= 48 * 1024)
         sy_launch(q, "router logits", few_kernel, dim3((unsigned)atoms, (unsigned)((T + together - 1) / together)),
                   (unsigned)threads, shared, *w, x, T, together, logits);
+    else if (longest(q, w, T, HALF) < longest(q, w, T, TILE))
+        run_tiles(q, half_kernel, HALF, 0, STAGES * sizeof(struct half_stage), w, x, T, logits);
     else
-        run_many(q, w, x, T, logits);
+        run_tiles(q, many_kernel, TILE, 2 * sizeof(struct tile), 0, w, x, T, logits);
 }
 
 /* ---- the choice: a block of one warp for each token ---- */

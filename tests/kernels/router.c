@@ -380,13 +380,13 @@ static void test_hostile(const struct sy_kernels *backend)
     free_matrix(&m);
 }
 
-static void test_exact(const struct sy_kernels *backend)
+/* T tokens, and few of them, which a GPU has another kernel for. */
+static void test_exact(const struct sy_kernels *backend, int T, int width)
 {
     const struct sy_router_rule rule = SOFTMAX(93, 8, true, 1.0f);
-    int T = random_int(1410, 1500); /* and few of them, which a GPU has another kernel for */
-    struct matrix m = new_matrix(backend, SY_F32, 93, D);
+    struct matrix m = new_matrix(backend, SY_F32, 93, width);
     struct result whole = new_result(T, 93, 8), r = new_result(T, 93, 8);
-    float *x = random_floats((size_t)T * D);
+    float *x = random_floats((size_t)(T * width));
     bool threads = true, rows = true;
 
     run(backend, queues[0], &rule, &m, x, &whole);
@@ -397,12 +397,12 @@ static void test_exact(const struct sy_kernels *backend)
     }
     for (int t = 0; t < T; t += r.T) {
         r.T = random_int(1, T - t < 90 ? T - t : 90);
-        run(backend, queues[1], &rule, &m, x + t * D, &r);
+        run(backend, queues[1], &rule, &m, x + t * width, &r);
         rows = rows && !memcmp(r.ids, whole.ids + t * 8, (size_t)r.T * 32) &&
                !memcmp(r.weights, whole.weights + t * 8, (size_t)r.T * 32);
     }
-    ok(threads, "%s: the same bits with 1, 2 and 3 threads", backend->name);
-    ok(rows, "%s: the same bits with any other rows", backend->name);
+    ok(threads, "%s, %d rows of %d: the same bits with 1, 2 and 3 threads", backend->name, T, width);
+    ok(rows, "%s, %d rows of %d: the same bits with any other rows", backend->name, T, width);
     free_bytes(x);
     free_result(&whole);
     free_result(&r);
@@ -414,7 +414,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * (12 + 7 * 3));
+    plan_backends(n * (18 + 7 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
@@ -423,7 +423,10 @@ int main(void)
         test_ties(backends[b]);
         test_far(backends[b]);
         test_hostile(backends[b]);
-        test_exact(backends[b]);
+        for (int i = 0; i < 2; i++) {
+            test_exact(backends[b], random_int(930, 1500), 130 + 2 * i);
+            test_exact(backends[b], random_int(2200, 2300), 130 + 2 * i);
+        }
         queues_end(backends[b]);
     }
     return tap_exit();
