@@ -146,12 +146,9 @@ typedef CUresult (*memory_ops)(CUstream, unsigned, CUstreamBatchMemOpParams *, u
 static memory_ops find_memory_ops(void)
 {
     static memory_ops found;
-    cudaDriverEntryPointQueryResult result;
-    void *function = NULL;
 
-    if (!found && cudaGetDriverEntryPointByVersion("cuStreamBatchMemOp", &function, 12000, cudaEnableDefault,
-                                                   &result) == cudaSuccess)
-        found = (memory_ops)function;
+    if (!found)
+        found = (memory_ops)sy_cuda_driver("cuStreamBatchMemOp");
     return found;
 }
 

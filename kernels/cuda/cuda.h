@@ -62,6 +62,9 @@ static inline bool sy_cuda_has_wgmma(const struct sy_queue *q)
 
 bool sy_cuda_find_wgmma(const struct sy_queue *q);
 
+/* A function of the driver's, as CUDA 12.0 has it, looked up so that nothing links to the driver; NULL: it has none. */
+void *sy_cuda_driver(const char *name);
+
 /* Copy a small table of the host's to the device, where it stays until what was launched before the ring comes round is
  * done. Returns its address there, aligned to 256 bytes; NULL after an error. */
 void *sy_cuda_table(struct sy_queue *q, const void *table, size_t bytes);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * map.cu - tensor maps, by the driver's encoder, which is looked up so that nothing links to the driver
+ * map.cu - tensor maps, by the driver's encoder
  */
 #include <cudaTypedefs.h>
 #include <stdlib.h>
@@ -9,12 +9,9 @@
 static PFN_cuTensorMapEncodeTiled_v12000 find_encoder(void)
 {
     static PFN_cuTensorMapEncodeTiled_v12000 encode;
-    cudaDriverEntryPointQueryResult found;
-    void *function = NULL;
 
-    if (!encode && cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-                                                    &found) == cudaSuccess)
-        encode = (PFN_cuTensorMapEncodeTiled_v12000)function;
+    if (!encode)
+        encode = (PFN_cuTensorMapEncodeTiled_v12000)sy_cuda_driver("cuTensorMapEncodeTiled");
     return encode;
 }
 

@@ -35,6 +35,18 @@ int sy_cuda_count(char *why, size_t why_bytes)
     return 0;
 }
 
+void *sy_cuda_driver(const char *name)
+{
+    cudaDriverEntryPointQueryResult found;
+    void *function = NULL;
+
+    if (cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return NULL;
+    }
+    return function;
+}
+
 int64_t sy_cuda_pci(int device)
 {
     int domain, bus, slot;
@@ -272,8 +284,8 @@ enum sy_status sy_cuda_queue_sync(struct sy_queue *q, struct sy_error *err)
 
 bool sy_cuda_queue_done(struct sy_queue *q)
 {
-    return !sy_cuda_works(q) || (cudaStreamQuery(q->stream) != cudaErrorNotReady &&
-                                 cudaStreamQuery(q->beside) != cudaErrorNotReady);
+    return !sy_cuda_works(q) ||
+           (cudaStreamQuery(q->stream) != cudaErrorNotReady && cudaStreamQuery(q->beside) != cudaErrorNotReady);
 }
 
 /* By a stream that waits for no other. */
