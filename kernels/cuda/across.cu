@@ -429,11 +429,17 @@ static void run_send(struct sy_queue *q, const struct across *a)
         sy_launch(q, "rows to other ranks", send_kernel, (unsigned)(a->T ? a->T : 1), THREADS, 0, *a);
         return;
     }
-    /* Branches of a graph need not run beside each other: there nothing waits for words before this rank's rows are gone. */
-    if (q->recording && (!sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks") ||
-                         !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks")))
+    unsigned n_blocks = (unsigned)(a->T * a->K) / THREADS + 1;
+    if (!q->recording) {
+        sy_launch(q, "choices of rows", choices_kernel, n_blocks, THREADS, 0, *a);
         return;
-    sy_launch(q, "choices of rows", choices_kernel, (unsigned)(a->T * a->K) / THREADS + 1, THREADS, 0, *a);
+    }
+    /* Branches of a graph need not run beside each other: there nothing waits for words before this rank's rows are gone. */
+    if (!sy_cuda_check(q, cudaEventRecord(q->join, q->beside), "rows to other ranks") ||
+        !sy_cuda_check(q, cudaStreamWaitEvent(q->stream, q->join, 0), "rows to other ranks"))
+        return;
+    choices_kernel<<<n_blocks, THREADS, 0, q->stream>>>(*a);
+    sy_cuda_launched(q, "choices of rows");
 }
 
 /* ---- sort ---- */

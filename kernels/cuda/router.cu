@@ -291,8 +291,8 @@ static __global__ void __launch_bounds__(HALF_THREADS)
 
 typedef void (*tiles_kernel)(const struct sy_weight, const float *, int, float *);
 
-/* Tiles of so many tokens, whose blocks use `own` bytes, of which the kernel has `fixed` already. Where a multiprocessor gets few
- * blocks, each asks for so much memory that none gets more than its share: two on one take twice as long as one, while another
+/* Tiles of so many tokens, whose blocks have `fixed` bytes of shared memory and ask for `asked` more. Where a multiprocessor gets
+ * few blocks, each asks for so much that none gets more than its share: two on one take twice as long as one, while another
  * multiprocessor idles. */
 static void run_tiles(struct sy_queue *q, tiles_kernel kernel, int tokens, size_t fixed, size_t asked,
                       const struct sy_weight *w, const float *x, int T, float *logits)

@@ -16,7 +16,7 @@
 
 struct sy_handle {
     uint8_t bytes[SY_HANDLE_BYTES];
-    int64_t device; /* whose the memory is: a number that processes of one machine share with it; -1: not told */
+    int64_t device; /* the memory's: the same number in all processes; -1: not told, or it ends kernels that wait */
 };
 
 struct sy_lender {
