@@ -24,7 +24,7 @@ struct sy_sort {
 /* Bytes of shared memory. */
 static inline size_t sy_sort_bytes(int E)
 {
-    return (size_t)E * (sizeof(unsigned long long) + sizeof(int));
+    return (size_t)E * (sizeof(unsigned long long) + 2 * sizeof(int));
 }
 
 /* Sum of what the block's threads before this one have; *all: of all of them. */
@@ -63,18 +63,30 @@ static __device__ void sy_make_tiles(const struct sy_sort &s, int expert, int ro
     }
 }
 
-/* Rows of expert e, and how many of them are in chunks before this one. */
-static __device__ int sy_count_rows(const struct sy_sort &s, int chunk, int e, int *before)
+/* total[e] = rows of expert e, and before[e] = how many of them are in chunks before this one. Several threads take an expert's
+ * chunks in turn. */
+static __device__ void sy_count_rows(const struct sy_sort &s, int chunk, const unsigned long long *masks, int *before,
+                                     int *total)
 {
-    int total = 0;
+    int n_each = s.E && s.E < (int)blockDim.x ? (int)blockDim.x / s.E : 1;
 
-    *before = 0;
-    for (int c = 0; c < s.n_chunks; c++) {
-        int n = s.counts[(size_t)c * (size_t)s.E + (size_t)e];
-        total += n;
-        *before += c < chunk ? n : 0;
+    for (int e = (int)threadIdx.x; e < s.E; e += (int)blockDim.x) {
+        before[e] = 0;
+        total[e] = s.n_chunks > 1 ? 0 : __popcll(masks[e]);
     }
-    return total;
+    __syncthreads();
+    for (int i = (int)threadIdx.x; i < s.E * n_each && s.n_chunks > 1; i += (int)blockDim.x) {
+        int e = i % s.E, sum = 0, sum_before = 0;
+#pragma unroll 8
+        for (int c = i / s.E; c < s.n_chunks; c += n_each) {
+            int n = s.counts[(size_t)c * (size_t)s.E + (size_t)e];
+            sum += n;
+            sum_before += c < chunk ? n : 0;
+        }
+        atomicAdd(&total[e], sum);
+        atomicAdd(&before[e], sum_before);
+    }
+    __syncthreads();
 }
 
 /* Whether expert e has rows, n now, for the first time; by one thread. */
@@ -87,33 +99,29 @@ static __device__ bool sy_is_new(const struct sy_sort &s, int e, int n)
     return n > 0 && !had;
 }
 
-/* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. */
+/* start[e] = place of the chunk's first row of expert e, of [2E]; the first chunk's block makes the tiles. */
 static __device__ void sy_sort_starts(const struct sy_sort &s, int chunk, const unsigned long long *masks, int *start)
 {
-    int n_active = 0;
+    int n_active = 0, *total = start + s.E;
     int each = (s.E + (int)blockDim.x - 1) / (int)blockDim.x, e_begin = (int)threadIdx.x * each;
     int e_end = e_begin + each < s.E ? e_begin + each : s.E;
     uint64_t rows = 0, tiles = 0, all;
 
+    sy_count_rows(s, chunk, masks, start, total);
     for (int e = e_begin; e < e_end; e++) {
-        int total = __popcll(masks[e]), before = 0;
-        if (s.n_chunks > 1)
-            total = sy_count_rows(s, chunk, e, &before);
-        start[e] = before;
-        rows += (uint64_t)total;
-        tiles += (uint64_t)((total + s.tile_rows - 1) / s.tile_rows);
+        rows += (uint64_t)total[e];
+        tiles += (uint64_t)((total[e] + s.tile_rows - 1) / s.tile_rows);
     }
     uint64_t at = sy_sum_before(rows << 32 | tiles, &all);
     int row = (int)(at >> 32), tile = (int)(at & 0xffffffffu);
     for (int e = e_begin; e < e_end; e++) {
-        int before, total = s.n_chunks > 1 ? sy_count_rows(s, chunk, e, &before) : __popcll(masks[e]);
-        int n_tiles = (total + s.tile_rows - 1) / s.tile_rows;
+        int n_tiles = (total[e] + s.tile_rows - 1) / s.tile_rows;
         if (chunk == 0) {
-            sy_make_tiles(s, e, row, total, tile, n_tiles);
-            n_active += sy_is_new(s, e, total);
+            sy_make_tiles(s, e, row, total[e], tile, n_tiles);
+            n_active += sy_is_new(s, e, total[e]);
         }
         start[e] += row;
-        row += total;
+        row += total[e];
         tile += n_tiles;
     }
     if (chunk == 0 && s.n_active && n_active)
