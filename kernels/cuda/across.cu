@@ -26,6 +26,7 @@
 #define SORT_THREADS 512
 #define WAIT_NS      50 /* between two looks at what another rank says */
 #define ORDER_EACH   4  /* blocks of a multiprocessor that put rows in order */
+#define ORDER_PART   128 /* uint4 of a row that a warp takes */
 
 struct across {
     int T, D, E, K, R, rank, rows_each, most, first, piece, pieces_most;
@@ -553,41 +554,37 @@ static struct sy_cuda_group half_of(const struct sy_moe_across *given, const str
     return g;
 }
 
-/* Rows of a rank, one behind the other as experts want them; a warp takes a token. */
-static __device__ __forceinline__ void order_rows(const struct across &a, const struct sy_moe_window &own, int r)
+/* A part of the row of rank r's token t, from the d-th uint4 on, to where experts want it. By a warp. */
+static __device__ __forceinline__ void order_part(const struct across &a, const struct sy_moe_window &own, int r, int t,
+                                                  int d)
 {
-    int lane = (int)threadIdx.x % 32, at = (int)(blockIdx.x * THREADS + threadIdx.x), n_pieces = a.D / 8;
-    int n_tokens = __ldcg(own.n_tokens + a.piece * a.R + r);
+    int lane = (int)threadIdx.x % 32, n_left = a.D / 8 - d - lane;
+    size_t row = (size_t)(r * a.rows_each + a.first + t);
+    const uint4 *from = (const uint4 *)((const uint16_t *)own.rows + row * (size_t)a.D) + d + lane;
+    bool here = lane < a.K && __ldcg(own.slots + row * (size_t)a.K + (size_t)lane) >= 0;
+    int place = here ? a.places[(r * a.most + t) * a.K + lane] : 0;
+    unsigned targets = __ballot_sync(0xffffffffu, here);
+    uint4 piece[ORDER_PART / 32];
 
-    for (int t = at / 32; t < n_tokens; t += (int)gridDim.x * (THREADS / 32)) {
-        size_t row = (size_t)(r * a.rows_each + a.first + t);
-        const uint4 *from = (const uint4 *)((const uint16_t *)own.rows + row * (size_t)a.D);
-        bool here = lane < a.K && __ldcg(own.slots + row * (size_t)a.K + (size_t)lane) >= 0;
-        int place = here ? a.places[(r * a.most + t) * a.K + lane] : 0;
-        unsigned targets = __ballot_sync(0xffffffffu, here);
-        for (int begin = 0; begin < n_pieces && targets; begin += 4 * 32) {
-            uint4 piece[4];
-            int d = begin + lane;
 #pragma unroll
-            for (int i = 0; i < 4; i++)
-                if (d + i * 32 < n_pieces)
-                    piece[i] = __ldcg(from + d + i * 32);
-            for (unsigned left = targets; left; left &= left - 1) {
-                int to = __shfl_sync(0xffffffffu, place, __ffs((int)left) - 1);
-                uint4 *sorted = (uint4 *)(a.sorted + (size_t)to * (size_t)a.D);
+    for (int i = 0; i < ORDER_PART / 32 && targets; i++)
+        if (i * 32 < n_left)
+            piece[i] = __ldcg(from + i * 32);
+    for (unsigned left = targets; left; left &= left - 1) {
+        int to = __shfl_sync(0xffffffffu, place, __ffs((int)left) - 1);
+        uint4 *sorted = (uint4 *)(a.sorted + (size_t)to * (size_t)a.D) + d + lane;
 #pragma unroll
-                for (int i = 0; i < 4; i++)
-                    if (d + i * 32 < n_pieces)
-                        sorted[d + i * 32] = piece[i];
-            }
-        }
+        for (int i = 0; i < ORDER_PART / 32; i++)
+            if (i * 32 < n_left)
+                sorted[i * 32] = piece[i];
     }
 }
 
 /* Rows of all ranks in the order in which those that went ahead come; and nothing of them is done yet. */
 static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) order_kernel(const struct across a)
 {
-    int at = (int)(blockIdx.x * THREADS + threadIdx.x);
+    int at = (int)(blockIdx.x * THREADS + threadIdx.x), n_warps = (int)gridDim.x * (THREADS / 32);
+    int n_parts = (a.D / 8 + ORDER_PART - 1) / ORDER_PART;
 
     sy_begin();
     const struct sy_moe_window &own = a.windows[a.rank];
@@ -595,12 +592,18 @@ static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) order_kernel(c
         *a.both.next = 0;
     for (int i = at; i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
         a.both.done[i] = 0;
-    for (int i = 0; i < a.R; i++) {
-        int r = (a.rank + a.R - i) % a.R;
-        if (a.ahead && threadIdx.x == 0)
-            await(a, SY_NEWS_ROWS, r);
-        __syncthreads();
-        order_rows(a, own, r);
+    /* Parts of all ranks' rows are numbered, and a warp takes every n_warps-th. The first one sees to it that all are here even
+     * of a rank that has none. */
+    for (int i = 0, part = at / 32; i < a.R; i++) {
+        int r = (a.rank + a.R - i) % a.R, n = __ldcg(own.n_tokens + a.piece * a.R + r) * n_parts;
+        if (a.ahead && (part < n || at < 32)) {
+            if (threadIdx.x % 32 == 0)
+                await(a, SY_NEWS_ROWS, r);
+            __syncwarp();
+        }
+        for (; part < n; part += n_warps)
+            order_part(a, own, r, part / n_parts, part % n_parts * ORDER_PART);
+        part -= n;
     }
 }
 
