@@ -349,15 +349,27 @@ static __global__ void __launch_bounds__(THREADS) send_kernel(const struct acros
 }
 
 /* Rows to this rank's own window, or to all, which the last block says. */
-template <bool ALL> static __global__ void __launch_bounds__(THREADS) ahead_kernel(const struct across a)
+template <bool ALL>
+static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) ahead_kernel(const struct across a)
 {
-    size_t n = (size_t)a.T * (size_t)a.D, row = row_of(a, 0) * (size_t)a.D;
+    size_t n = (size_t)a.T * (size_t)a.D, row = row_of(a, 0) * (size_t)a.D, step = (size_t)gridDim.x * THREADS * 8;
     int begin = ALL ? 0 : a.rank, end = ALL ? a.R : a.rank + 1;
+    /* Many at once, for blocks are few; but stores that pile up on their way to others hold up the router's loads. */
+    constexpr int AT_ONCE = ALL ? 1 : 4;
 
-    for (size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 8; i < n; i += (size_t)gridDim.x * THREADS * 8) {
-        uint4 narrow = piece(a, i);
-        for (int p = begin; p < end; p++)
-            *(uint4 *)((uint16_t *)a.windows[p].rows + row + i) = narrow;
+    for (size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 8; i < n; i += AT_ONCE * step) {
+        uint4 narrow[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++)
+            if (i + (size_t)j * step < n)
+                narrow[j] = piece(a, i + (size_t)j * step);
+        for (int p = begin; p < end; p++) {
+            uint16_t *rows = (uint16_t *)a.windows[p].rows + row + i;
+#pragma unroll
+            for (int j = 0; j < AT_ONCE; j++)
+                if (i + (size_t)j * step < n)
+                    *(uint4 *)(rows + (size_t)j * step) = narrow[j];
+        }
     }
     if (ALL && comes_last(a.counter_ahead) && (int)threadIdx.x < a.R)
         tell(a, (int)threadIdx.x, SY_NEWS_ROWS);
