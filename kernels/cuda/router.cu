@@ -2,23 +2,24 @@
  * router.cu - which experts get a token, and with what weight
  *
  * A logit is summed in slices of SLICE inputs, each a chain of multiply-adds, and the slices one after the other. Few logits
- * have a thread for each slice, many go through tiles of 64 or 32 tokens by 64 experts; all add in that order.
+ * have a thread for each slice; many go through tiles of 32 or 16 tokens by 64 experts, which have a warp for each. All add in
+ * that order.
  */
 #include "cuda/launch.cuh"
 #include "cuda/mma.cuh"
 #include "cuda/router.cuh"
 
 #define SLICE        32
-#define MANY         81920 /* logits: from there on tiles are faster (measured on an H200) */
+#define MANY         29000 /* logits for each tile of SMALL tokens that a multiprocessor gets: from there on tiles are faster */
 #define TOGETHER     4     /* tokens of a block that reads its weights once, where there are enough blocks */
 #define FEW_THREADS  512
-#define THREADS      256
-#define TILE         64
-#define DEPTH        16 /* inputs in shared memory */
-#define HALF         32 /* tokens */
-#define HALF_THREADS 128
-#define STAGES       4 /* slices in shared memory */
-#define SHARE_MOST   3 /* blocks of a multiprocessor */
+#define TILE         64 /* experts */
+#define LARGE        32 /* tokens */
+#define SMALL        16
+#define SMALL_COST   1.14 /* what a token takes in a small tile, of what it takes in a large one */
+#define WARPS_MOST   8
+#define WARPS_LEAST  2 /* of a large tile where multiprocessors get several at once */
+#define AT_ONCE      4 /* so many */
 
 #define CHOOSE_EARLY 4 /* tokens for each multiprocessor */
 
@@ -92,99 +93,23 @@ static __global__ void __launch_bounds__(FEW_THREADS)
     logits[(size_t)(t0 + first) * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
 }
 
-/* ---- of many: a thread for 4 tokens by 4 experts ---- */
+/* ---- of many: a block for a tile, a warp for a slice of it, a thread for 8 or 4 tokens by 8 experts ---- */
 
-struct tile {
-    float x[DEPTH][TILE + 4], w[DEPTH][TILE + 4];
-};
+/* Where a thread's tokens and experts are: every 4th and every 8th of the tile. */
+#define TOKEN_STEP  4
+#define EXPERT_STEP SY_CUDA_ATOM_ROWS
 
-/* A thread's part of a tile on its way from memory: 4 inputs of a token and of an expert. */
-struct part {
-    float4 x, w;
-};
+/* A slice: rows so long that threads which read one behind the other do not meet in a bank; weights as they are packed, which a
+ * slice of an atom is a piece of. */
+#define ATOM_BYTES (SLICE * SY_CUDA_ATOM_ROWS * (int)sizeof(float))
 
-static __device__ __forceinline__ struct part load_part(const struct sy_weight &w, const float *x, int T, int t0,
-                                                        int e0, int k0, bool aligned)
-{
-    int i = (int)threadIdx.x, t = t0 + i / 4, k = k0 + i % 4 * 4, e = e0 + i % 64, ke = k0 + i / 64 * 4;
-    const float *from = x + (size_t)t * (size_t)w.k + (size_t)k;
-    struct part part = {};
-
-    if (t < T && aligned && k < w.k)
-        part.x = *(const float4 *)from;
-    else if (t < T)
-        part.x = make_float4(k < w.k ? from[0] : 0, k + 1 < w.k ? from[1] : 0, k + 2 < w.k ? from[2] : 0,
-                             k + 3 < w.k ? from[3] : 0);
-    if (e < w.n && ke < w.k)
-        part.w = *(const float4 *)((const uint8_t *)w.data + sy_cuda_piece_at(SY_F32, w.k, e, ke));
-    return part;
-}
-
-static __device__ __forceinline__ void store_part(struct tile *tile, const struct part &part)
-{
-    int i = (int)threadIdx.x;
-    float x[4] = {part.x.x, part.x.y, part.x.z, part.x.w}, w[4] = {part.w.x, part.w.y, part.w.z, part.w.w};
-
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        tile->x[i % 4 * 4 + k][i / 4] = x[k];
-        tile->w[i / 64 * 4 + k][i % 64] = w[k];
-    }
-}
-
-static __global__ void __launch_bounds__(THREADS)
-    many_kernel(const struct sy_weight w, const float *x, int T, float *logits)
-{
-    __shared__ struct tile tiles[2];
-    int t0 = (int)blockIdx.y * TILE, e0 = (int)blockIdx.x * TILE, n_steps = (w.k + DEPTH - 1) / DEPTH;
-    int ty = (int)threadIdx.x / 16 * 4, tx = (int)threadIdx.x % 16 * 4;
-    bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
-    float total[4][4] = {}, sum[4][4] = {};
-
-    sy_begin();
-    store_part(&tiles[0], load_part(w, x, T, t0, e0, 0, aligned));
-    for (int step = 0; step < n_steps; step++) {
-        const struct tile *tile = &tiles[step % 2];
-        bool more = step + 1 < n_steps;
-        struct part next = {};
-        __syncthreads();
-        if (more)
-            next = load_part(w, x, T, t0, e0, (step + 1) * DEPTH, aligned);
-#pragma unroll
-        for (int k = 0; k < DEPTH; k++) {
-            float4 a = *(const float4 *)&tile->x[k][ty], b = *(const float4 *)&tile->w[k][tx];
-            float as[4] = {a.x, a.y, a.z, a.w}, bs[4] = {b.x, b.y, b.z, b.w};
-#pragma unroll
-            for (int i = 0; i < 16; i++)
-                sum[i / 4][i % 4] = __fmaf_rn(as[i / 4], bs[i % 4], sum[i / 4][i % 4]);
-        }
-        if (more)
-            store_part(&tiles[(step + 1) % 2], next);
-        if (more && (step + 1) * DEPTH % SLICE)
-            continue;
-#pragma unroll
-        for (int i = 0; i < 16; i++) {
-            total[i / 4][i % 4] = __fadd_rn(total[i / 4][i % 4], sum[i / 4][i % 4]);
-            sum[i / 4][i % 4] = 0.0f;
-        }
-    }
-    for (int i = 0; i < 16; i++) {
-        int t = t0 + ty + i / 4, e = e0 + tx + i % 4;
-        if (t < T && e < w.n)
-            logits[(size_t)t * (size_t)w.n + (size_t)e] = w.bias ? __fadd_rn(total[i / 4][i % 4], w.bias[e])
-                                                                 : total[i / 4][i % 4];
-    }
-}
-
-/* ---- of not so many: the same for tiles of half as many tokens, whose slices are on their way several ahead ---- */
-
-/* Rows are so long that threads which read one behind the other do not meet in a bank. */
-struct half_stage {
-    float x[HALF][SLICE + 4], w[TILE][SLICE + 4];
+template <int TOKENS> struct stage {
+    float x[TOKENS][SLICE + 4];
+    uint8_t w[TILE / SY_CUDA_ATOM_ROWS][ATOM_BYTES];
 };
 
 /* A block's work. */
-struct half_tile {
+struct tile {
     const struct sy_weight &w;
     const float *x;
     int T, t0, e0;
@@ -192,7 +117,7 @@ struct half_tile {
 };
 
 /* Inputs [k, k + 4) of token t; what is not there becomes zero. */
-static __device__ __forceinline__ void load_inputs(const struct half_tile &tile, float *to, int t, int k)
+static __device__ __forceinline__ void load_inputs(const struct tile &tile, float *to, int t, int k)
 {
     int k_all = tile.w.k, n = t < tile.T && k < k_all ? (k_all - k < 4 ? k_all - k : 4) : 0;
     const float *from = n ? tile.x + (size_t)t * (size_t)k_all + (size_t)k : tile.x;
@@ -205,22 +130,78 @@ static __device__ __forceinline__ void load_inputs(const struct half_tile &tile,
         sy_copy_word(to + i, i < n ? from + i : from, i < n);
 }
 
-static __device__ __forceinline__ void load_half(const struct half_tile &tile, struct half_stage *to, int slice)
+/* A slice on its way to shared memory; by a warp. */
+template <int TOKENS>
+static __device__ __forceinline__ void load_stage(const struct tile &tile, struct stage<TOKENS> *to, int slice)
 {
-    const int pieces = SLICE / 4;
-    int thread = (int)threadIdx.x, k0 = slice * SLICE;
+    const int pieces = SLICE / 4, n_atoms = TILE / SY_CUDA_ATOM_ROWS;
+    int lane = (int)threadIdx.x % 32;
+    const uint8_t *w = (const uint8_t *)tile.w.data + sy_cuda_piece_at(SY_F32, tile.w.k, tile.e0, slice * SLICE) +
+                       lane * 16;
+    size_t panel = sy_cuda_panel_size(SY_F32, tile.w.k);
 
 #pragma unroll
-    for (int i = 0; i < HALF * pieces / HALF_THREADS; i++) {
-        int at = i * HALF_THREADS + thread, t = at / pieces, k = at % pieces * 4;
-        load_inputs(tile, &to->x[t][k], tile.t0 + t, k0 + k);
+    for (int i = 0; i < TOKENS / (32 / pieces); i++) {
+        int t = lane / pieces + i * (32 / pieces), k = lane % pieces * 4;
+        load_inputs(tile, &to->x[t][k], tile.t0 + t, slice * SLICE + k);
     }
 #pragma unroll
-    for (int i = 0; i < TILE * pieces / HALF_THREADS; i++) {
-        int at = i * HALF_THREADS + thread, e = at / (8 * pieces) * 8 + at % 8, k = at / 8 % pieces * 4;
-        bool there = tile.e0 + e < tile.w.n;
-        size_t from = sy_cuda_piece_at(SY_F32, tile.w.k, there ? tile.e0 + e : 0, k0 + k);
-        sy_copy_piece(&to->w[e][k], (const uint8_t *)tile.w.data + from, there ? 16 : 0);
+    for (int atom = 0; atom < n_atoms; atom++) {
+        bool there = tile.e0 + atom * SY_CUDA_ATOM_ROWS < tile.w.n;
+        const uint8_t *from = w + (there ? (size_t)(atom / 2) * panel + (size_t)(atom % 2) * sy_cuda_atom_bytes(SY_F32)
+                                         : 0);
+#pragma unroll
+        for (int i = 0; i < ATOM_BYTES; i += 32 * 16)
+            sy_copy_piece(&to->w[atom][i + lane * 16], from + i, there ? 16 : 0);
+    }
+}
+
+/* Two inputs of a thread's tokens and experts. */
+template <int N_TOKENS> struct inputs {
+    float2 x[N_TOKENS], w[TILE / EXPERT_STEP];
+};
+
+template <int TOKENS>
+static __device__ __forceinline__ struct inputs<TOKENS / TOKEN_STEP> read_inputs(const struct stage<TOKENS> &stage,
+                                                                                 int k) {
+    int lane = (int)threadIdx.x % 32, t = lane / EXPERT_STEP, e = lane % EXPERT_STEP;
+    struct inputs<TOKENS / TOKEN_STEP> in;
+
+#pragma unroll
+    for (int i = 0; i < TOKENS / TOKEN_STEP; i++)
+        in.x[i] = *(const float2 *)&stage.x[t + i * TOKEN_STEP][k];
+#pragma unroll
+    for (int j = 0; j < TILE / EXPERT_STEP; j++)
+        in.w[j] = *(const float2 *)&stage.w[j][k / 4 * 128 + e * 16 + k % 4 * (int)sizeof(float)];
+    return in;
+}
+
+/* The slice's sums take its place, [TOKENS * TILE / 128][32] float4: thread by thread, in order of its tokens. By a warp. */
+template <int TOKENS>
+static __device__ __forceinline__ void sum_stage(struct stage<TOKENS> *stage)
+{
+    const int n_tokens = TOKENS / TOKEN_STEP, n_experts = TILE / EXPERT_STEP;
+    int lane = (int)threadIdx.x % 32;
+    float sum[n_tokens][n_experts] = {};
+    struct inputs<n_tokens> next = read_inputs(*stage, 0);
+
+#pragma unroll 2
+    for (int k = 0; k < SLICE; k += 2) {
+        struct inputs<n_tokens> in = next;
+        next = read_inputs(*stage, (k + 2) % SLICE);
+#pragma unroll
+        for (int at = 0; at < 2 * n_tokens * n_experts; at++) {
+            int i = at % n_tokens, j = at / n_tokens % n_experts;
+            sum[i][j] = at < n_tokens * n_experts ? __fmaf_rn(in.x[i].x, in.w[j].x, sum[i][j])
+                                                  : __fmaf_rn(in.x[i].y, in.w[j].y, sum[i][j]);
+        }
+    }
+    __syncwarp();
+    float4 *to = (float4 *)stage;
+#pragma unroll
+    for (int i = 0; i < n_tokens * n_experts / 4; i++) {
+        const float *of = &sum[i * 4 / n_experts][i * 4 % n_experts];
+        to[i * 32 + lane] = make_float4(of[0], of[1], of[2], of[3]);
     }
 }
 
@@ -229,93 +210,85 @@ static __device__ __forceinline__ float part_of(const float4 &f, int i)
     return i == 0 ? f.x : i == 1 ? f.y : i == 2 ? f.z : f.w;
 }
 
-/* total += a slice's sums: of tokens t + i by experts e + 16 j. */
-static __device__ __forceinline__ void add_slice(const struct half_stage &stage, int t, int e, float (&total)[4][4])
+/* The block's warps take a slice each, and then each adds up all their sums of its part of the tile. */
+template <int TOKENS, int WARPS>
+static __global__ void __launch_bounds__(32 * WARPS, WARPS == WARPS_LEAST ? AT_ONCE + 1 : 1)
+    tile_kernel(const struct sy_weight w, const float *x, int T, float *logits)
 {
-    float sum[4][4] = {};
-
-#pragma unroll 4
-    for (int k = 0; k < SLICE; k += 4) {
-        float4 a[4], b[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            a[i] = *(const float4 *)&stage.x[t + i][k];
-            b[i] = *(const float4 *)&stage.w[e + i * 16][k];
-        }
-#pragma unroll
-        for (int at = 0; at < 64; at++) {
-            int i = at / 4 % 4, j = at % 4, part = at / 16;
-            sum[i][j] = __fmaf_rn(part_of(a[i], part), part_of(b[j], part), sum[i][j]);
-        }
-    }
-#pragma unroll
-    for (int at = 0; at < 16; at++)
-        total[at / 4][at % 4] = __fadd_rn(total[at / 4][at % 4], sum[at / 4][at % 4]);
-}
-
-static __global__ void __launch_bounds__(HALF_THREADS)
-    half_kernel(const struct sy_weight w, const float *x, int T, float *logits)
-{
+    const int n_own = TOKENS * TILE / 32 / WARPS, n_experts = TILE / EXPERT_STEP;
     extern __shared__ __align__(16) uint8_t slices[];
-    struct half_stage *stages = (struct half_stage *)slices;
-    int n_slices = (w.k + SLICE - 1) / SLICE, t = (int)threadIdx.x / 16 * 4, e = (int)threadIdx.x % 16;
+    struct stage<TOKENS> *stages = (struct stage<TOKENS> *)slices; /* [2][WARPS] */
+    int n_slices = (w.k + SLICE - 1) / SLICE, warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
     bool aligned = w.k % 4 == 0 && (uintptr_t)x % 16 == 0;
-    struct half_tile tile = {w, x, T, (int)blockIdx.y * HALF, (int)blockIdx.x * TILE, aligned};
-    float total[4][4] = {};
+    struct tile tile = {w, x, T, (int)blockIdx.y * TOKENS, (int)blockIdx.x * TILE, aligned};
+    float total[n_own] = {};
 
     sy_begin();
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (s < n_slices)
-            load_half(tile, &stages[s], s);
+    for (int round = 0; round < 2; round++) {
+        if (round * WARPS + warp < n_slices)
+            load_stage(tile, &stages[round * WARPS + warp], round * WARPS + warp);
         sy_copy_commit();
     }
-    for (int s = 0; s < n_slices; s++) {
-        int next = s + STAGES - 1;
-        sy_copy_wait<STAGES - 2>();
+    for (int first = 0; first < n_slices; first += WARPS) {
+        struct stage<TOKENS> *now = stages + first / WARPS % 2 * WARPS;
+        sy_copy_wait<1>();
+        __syncwarp();
+        if (first + warp < n_slices)
+            sum_stage(&now[warp]);
         __syncthreads();
-        if (next < n_slices)
-            load_half(tile, &stages[next % STAGES], next);
+#pragma unroll
+        for (int s = 0; s < WARPS; s++) {
+            const float4 *sums = (const float4 *)&now[s] + warp * (n_own / 4) * 32 + lane;
+            if (first + s >= n_slices)
+                break;
+#pragma unroll
+            for (int i = 0; i < n_own; i++)
+                total[i] = __fadd_rn(total[i], part_of(sums[i / 4 * 32], i % 4));
+        }
+        __syncthreads();
+        if (first + 2 * WARPS + warp < n_slices)
+            load_stage(tile, &now[warp], first + 2 * WARPS + warp);
         sy_copy_commit();
-        add_slice(stages[s % STAGES], t, e, total);
     }
 #pragma unroll
-    for (int at = 0; at < 16; at++) {
-        int token = tile.t0 + t + at / 4, expert = tile.e0 + e + at % 4 * 16;
-        float sum = total[at / 4][at % 4];
+    for (int i = 0; i < n_own; i++) {
+        int at = warp * n_own + i, token = tile.t0 + lane / EXPERT_STEP + at / n_experts * TOKEN_STEP;
+        int expert = tile.e0 + lane % EXPERT_STEP + at % n_experts * EXPERT_STEP;
         if (token < T && expert < w.n)
-            logits[(size_t)token * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(sum, w.bias[expert]) : sum;
+            logits[(size_t)token * (size_t)w.n + (size_t)expert] = w.bias ? __fadd_rn(total[i], w.bias[expert])
+                                                                          : total[i];
     }
 }
 
 /* ---- which of these ---- */
 
-typedef void (*tiles_kernel)(const struct sy_weight, const float *, int, float *);
-
-/* Tiles of so many tokens, whose blocks have `fixed` bytes of shared memory and ask for `asked` more. Where a multiprocessor gets
- * few blocks, each asks for so much that none gets more than its share: two on one take twice as long as one, while another
- * multiprocessor idles. */
-static void run_tiles(struct sy_queue *q, tiles_kernel kernel, int tokens, size_t fixed, size_t asked,
-                      const struct sy_weight *w, const float *x, int T, float *logits)
+template <int TOKENS, int WARPS> static size_t tile_bytes(void)
 {
-    dim3 grid((unsigned)(w->n + TILE - 1) / TILE, (unsigned)((T + tokens - 1) / tokens));
-    size_t share = (size_t)(grid.x * grid.y - 1) / (size_t)q->n_sms + 1, most = q->shared_bytes - fixed;
-    size_t more = q->shared_bytes / (share + 1) + 1024;
-
-    more = share > SHARE_MOST || more < fixed + asked ? asked : more - fixed < most ? more - fixed : most;
-    if (sy_cuda_check(
-            q, cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)most),
-            "router logits"))
-        sy_launch(q, "router logits", kernel, grid, (unsigned)(tokens * TILE / 16), more, *w, x, T, logits);
+    return 2 * WARPS * sizeof(struct stage<TOKENS>);
 }
 
-/* What a multiprocessor has to do, in tokens by TILE experts, with tiles of so many tokens. */
-static int longest(const struct sy_queue *q, const struct sy_weight *w, int T, int tokens)
+template <int TOKENS, int WARPS>
+static void run_tiles(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
 {
-    int n_blocks = (w->n + TILE - 1) / TILE * ((T + tokens - 1) / tokens);
+    dim3 grid((unsigned)(w->n + TILE - 1) / TILE, (unsigned)((T + TOKENS - 1) / TOKENS));
+    size_t bytes = tile_bytes<TOKENS, WARPS>();
 
-    return (n_blocks + q->n_sms - 1) / q->n_sms * tokens;
+    if (sy_cuda_check(q,
+                      cudaFuncSetAttribute((const void *)tile_kernel<TOKENS, WARPS>,
+                                           cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                      "router logits"))
+        sy_launch(q, "router logits", tile_kernel<TOKENS, WARPS>, grid, 32 * WARPS, bytes, *w, x, T, logits);
 }
 
+/* Tiles of so many tokens that a multiprocessor gets. */
+static int share_of(const struct sy_queue *q, const struct sy_weight *w, int T, int tokens)
+{
+    int n_tiles = (w->n + TILE - 1) / TILE * ((T + tokens - 1) / tokens);
+
+    return (n_tiles + q->n_sms - 1) / q->n_sms;
+}
+
+/* Figures that this goes by were measured on an H200. */
 void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const float *x, int T, float *logits)
 {
     int n_slices = (w->k + SLICE - 1) / SLICE;
@@ -324,14 +297,17 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
         return;
     int atoms = (w->n + 7) / 8, threads = n_slices * 8 < FEW_THREADS ? n_slices * 8 : FEW_THREADS;
     int together = T * atoms < 4 * q->n_sms || threads < 8 * TOGETHER ? 1 : TOGETHER;
+    int small = share_of(q, w, T, SMALL), large = share_of(q, w, T, LARGE);
     size_t shared = (size_t)together * (size_t)n_slices * 8 * sizeof(float);
-    if (T < 65536 && T * w->n < MANY && shared <= 48 * 1024)
+    if (T < 65536 && (long long)T * w->n < (long long)MANY * small && shared <= 48 * 1024)
         sy_launch(q, "router logits", few_kernel, dim3((unsigned)atoms, (unsigned)((T + together - 1) / together)),
                   (unsigned)threads, shared, *w, x, T, together, logits);
-    else if (longest(q, w, T, HALF) < longest(q, w, T, TILE))
-        run_tiles(q, half_kernel, HALF, 0, STAGES * sizeof(struct half_stage), w, x, T, logits);
+    else if (large >= AT_ONCE || q->shared_bytes < tile_bytes<LARGE, WARPS_MOST>())
+        run_tiles<LARGE, WARPS_LEAST>(q, w, x, T, logits);
+    else if (SMALL_COST * SMALL * small < LARGE * large)
+        run_tiles<SMALL, WARPS_MOST>(q, w, x, T, logits);
     else
-        run_tiles(q, many_kernel, TILE, 2 * sizeof(struct tile), 0, w, x, T, logits);
+        run_tiles<LARGE, WARPS_MOST>(q, w, x, T, logits);
 }
 
 /* ---- the choice: a block of one warp for each token ---- */

@@ -380,7 +380,7 @@ static void test_hostile(const struct sy_kernels *backend)
     free_matrix(&m);
 }
 
-/* T tokens, and few of them, which a GPU has another kernel for. */
+/* T tokens, and few of them, which a GPU has other kernels for. */
 static void test_exact(const struct sy_kernels *backend, int T, int width)
 {
     const struct sy_router_rule rule = SOFTMAX(93, 8, true, 1.0f);
@@ -414,7 +414,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * (18 + 7 * 3));
+    plan_backends(n * (22 + 7 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
@@ -426,6 +426,7 @@ int main(void)
         for (int i = 0; i < 2; i++) {
             test_exact(backends[b], random_int(930, 1500), 130 + 2 * i);
             test_exact(backends[b], random_int(2200, 2300), 130 + 2 * i);
+            test_exact(backends[b], random_int(6340, 6500), 130 + 2 * i);
         }
         queues_end(backends[b]);
     }
