@@ -18,8 +18,8 @@
 #define SMALL        16
 #define SMALL_COST   1.14 /* what a token takes in a small tile, of what it takes in a large one */
 #define WARPS_MOST   8
-#define WARPS_LEAST  2 /* of a large tile where multiprocessors get several at once */
-#define AT_ONCE      4 /* so many */
+#define WARPS_LEAST  2 /* of a large tile where multiprocessors get several at once: */
+#define AT_ONCE      4 /* as many as fit there; their registers leave room for a block of another stream */
 
 #define CHOOSE_EARLY 4 /* tokens for each multiprocessor */
 
@@ -99,8 +99,8 @@ static __global__ void __launch_bounds__(FEW_THREADS)
 #define TOKEN_STEP  4
 #define EXPERT_STEP SY_CUDA_ATOM_ROWS
 
-/* A slice: rows so long that threads which read one behind the other do not meet in a bank; weights as they are packed, which a
- * slice of an atom is a piece of. */
+/* A slice: rows so long that threads which read one behind the other do not meet in a bank; weights as they are packed:
+ * a slice of an atom is 1 KiB in one place. */
 #define ATOM_BYTES (SLICE * SY_CUDA_ATOM_ROWS * (int)sizeof(float))
 
 template <int TOKENS> struct stage {
@@ -176,7 +176,7 @@ static __device__ __forceinline__ struct inputs<TOKENS / TOKEN_STEP> read_inputs
     return in;
 }
 
-/* The slice's sums take its place, [TOKENS * TILE / 128][32] float4: thread by thread, in order of its tokens. By a warp. */
+/* The slice's sums take its place, [TOKENS * TILE / 128][32] float4: a lane's in order of its tokens, then experts. By a warp. */
 template <int TOKENS>
 static __device__ __forceinline__ void sum_stage(struct stage<TOKENS> *stage)
 {
@@ -302,8 +302,10 @@ void sy_cuda_router_logits(struct sy_queue *q, const struct sy_weight *w, const 
     if (T < 65536 && (long long)T * w->n < (long long)MANY * small && shared <= 48 * 1024)
         sy_launch(q, "router logits", few_kernel, dim3((unsigned)atoms, (unsigned)((T + together - 1) / together)),
                   (unsigned)threads, shared, *w, x, T, together, logits);
-    else if (large >= AT_ONCE || q->shared_bytes < tile_bytes<LARGE, WARPS_MOST>())
+    else if (large >= AT_ONCE)
         run_tiles<LARGE, WARPS_LEAST>(q, w, x, T, logits);
+    else if (q->shared_bytes < tile_bytes<LARGE, WARPS_MOST>())
+        run_tiles<SMALL, WARPS_MOST / 2>(q, w, x, T, logits);
     else if (SMALL_COST * SMALL * small < LARGE * large)
         run_tiles<SMALL, WARPS_MOST>(q, w, x, T, logits);
     else

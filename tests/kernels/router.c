@@ -393,13 +393,15 @@ static void test_exact(const struct sy_kernels *backend, int T, int width)
     for (int i = 1; i < THREADS_MAX; i++) {
         run(backend, queues[i], &rule, &m, x, &r);
         threads = threads && !memcmp(r.ids, whole.ids, (size_t)T * 32) &&
-                  !memcmp(r.weights, whole.weights, (size_t)T * 32);
+                  !memcmp(r.weights, whole.weights, (size_t)T * 32) &&
+                  !memcmp(r.logits, whole.logits, (size_t)T * 93 * 4);
     }
     for (int t = 0; t < T; t += r.T) {
         r.T = random_int(1, T - t < 90 ? T - t : 90);
         run(backend, queues[1], &rule, &m, x + t * width, &r);
         rows = rows && !memcmp(r.ids, whole.ids + t * 8, (size_t)r.T * 32) &&
-               !memcmp(r.weights, whole.weights + t * 8, (size_t)r.T * 32);
+               !memcmp(r.weights, whole.weights + t * 8, (size_t)r.T * 32) &&
+               !memcmp(r.logits, whole.logits + t * 93, (size_t)r.T * 93 * 4);
     }
     ok(threads, "%s, %d rows of %d: the same bits with 1, 2 and 3 threads", backend->name, T, width);
     ok(rows, "%s, %d rows of %d: the same bits with any other rows", backend->name, T, width);
@@ -414,7 +416,7 @@ int main(void)
     const struct sy_kernels *backends[BACKENDS_MAX];
     int n = all_backends(backends);
 
-    plan_backends(n * (22 + 7 * 3));
+    plan_backends(n * (28 + 7 * 3));
     random_begin();
     for (int b = 0; b < n; b++) {
         queues_begin(backends[b]);
@@ -423,10 +425,12 @@ int main(void)
         test_ties(backends[b]);
         test_far(backends[b]);
         test_hostile(backends[b]);
-        for (int i = 0; i < 2; i++) {
-            test_exact(backends[b], random_int(930, 1500), 130 + 2 * i);
-            test_exact(backends[b], random_int(2200, 2300), 130 + 2 * i);
-            test_exact(backends[b], random_int(6340, 6500), 130 + 2 * i);
+        /* Inputs of a few slices and of many, and such that the last is not whole. */
+        for (int i = 0; i < 3; i++) {
+            int width = i == 2 ? 546 : 130 + 2 * i;
+            test_exact(backends[b], random_int(930, 1050), width);
+            test_exact(backends[b], random_int(1060, 1500), width);
+            test_exact(backends[b], random_int(6340, 6500), width);
         }
         queues_end(backends[b]);
     }
