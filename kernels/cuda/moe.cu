@@ -17,6 +17,7 @@
 #define ONE_THREADS 256
 #define FEW         8 /* tokens that a smaller block chooses for */
 #define TOGETHER    8 /* loads that a thread has on the way at once */
+#define OWN_BYTES   1024 /* of shared memory, at most, beside what blocks ask for */
 
 /* Where things are in the workspace. */
 struct moe {
@@ -271,7 +272,7 @@ void sy_cuda_moe_table(struct sy_queue *q, const struct sy_expert *experts, int 
 
 static void run_choose(struct sy_queue *q, struct moe *m, const struct sy_router_rule *given)
 {
-    const size_t most = 200 * 1024;
+    const size_t most = q->shared_bytes - OWN_BYTES;
     struct sy_router_rule rule = {};
     if (given)
         rule = *given;
