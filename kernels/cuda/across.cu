@@ -201,7 +201,7 @@ static __device__ __forceinline__ uint32_t *word_of(const struct across &a, int 
     return a.windows[p].arrived + (news * a.pieces_most + a.piece) * a.R + from;
 }
 
-/* Tell rank p: it sees then what this thread has stored, or knows to be stored. */
+/* Tell rank p: it sees then what this thread has stored, or knows to be stored, as the last of a grid knows it of all blocks. */
 static __device__ void tell(const struct across &a, int p, enum sy_moe_news news)
 {
     asm volatile("st.release.sys.global.u32 [%0], 1;" ::"l"(word_of(a, p, news, a.rank)) : "memory");
@@ -244,24 +244,6 @@ static void wait_for(struct sy_queue *q, const struct sy_moe_across *given, cons
 }
 
 /* ---- send ---- */
-
-/* Whether this block is the last of the grid: what it tells then is told of all blocks. There is one fence here, for while rows
- * are on their way one takes microseconds. */
-static __device__ bool comes_last(uint32_t *counter)
-{
-    __shared__ bool last;
-
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        uint32_t before;
-        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
-        last = before == gridDim.x - 1;
-        if (last)
-            *counter = 0;
-    }
-    __syncthreads();
-    return last;
-}
 
 /* Eight numbers of this rank's rows. */
 static __device__ __forceinline__ uint4 piece(const struct across &a, size_t at)
@@ -335,7 +317,7 @@ static __device__ void send_token(const struct across &a, int t)
 /* The last block says at all ranks what is there. */
 static __device__ void say_sent(const struct across &a, enum sy_moe_news news)
 {
-    if (!comes_last(a.counter) || (int)threadIdx.x >= a.R)
+    if (!sy_comes_last(a.counter, gridDim.x) || (int)threadIdx.x >= a.R)
         return;
     a.windows[threadIdx.x].n_tokens[a.piece * a.R + a.rank] = a.T;
     tell(a, (int)threadIdx.x, news);
@@ -372,7 +354,7 @@ static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) ahead_kernel(c
                     *(uint4 *)(rows + (size_t)j * step) = narrow[j];
         }
     }
-    if (ALL && comes_last(a.counter_ahead) && (int)threadIdx.x < a.R)
+    if (ALL && sy_comes_last(a.counter_ahead, gridDim.x) && (int)threadIdx.x < a.R)
         tell(a, (int)threadIdx.x, SY_NEWS_ROWS);
 }
 
@@ -605,11 +587,11 @@ static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) order_kernel(c
         *a.both.next = 0;
     for (int i = at; i < *a.sort.n_tiles; i += (int)gridDim.x * THREADS)
         a.both.done[i] = 0;
-    /* Parts of all ranks' rows are numbered, and a warp takes every n_warps-th. The first one sees to it that all are here even
-     * of a rank that has none. */
+    /* Parts of all ranks' rows are numbered, and a warp takes every n_warps-th. A block stays until all are here, even of a rank
+     * that has none: see below. */
     for (int i = 0, part = at / 32; i < a.R; i++) {
         int r = (a.rank + a.R - i) % a.R, n = __ldcg(own.n_tokens + a.piece * a.R + r) * n_parts;
-        if (a.ahead && (part < n || at < 32)) {
+        if (a.ahead && (part < n || threadIdx.x < 32)) {
             if (threadIdx.x % 32 == 0)
                 await(a, SY_NEWS_ROWS, r);
             __syncwarp();

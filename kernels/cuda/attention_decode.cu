@@ -204,7 +204,7 @@ template <int D> static __global__ void __launch_bounds__(WARPS * 32, 128 / D) d
         walk = plan_walk(task, task.part_begin + p);
         set_out<D>(d, task, &walk, stages);
     }
-    if (n > 1 && sy_comes_last(task.counter, min(n, (int)gridDim.z)))
+    if (n > 1 && sy_comes_last(task.counter, (uint32_t)min(n, (int)gridDim.z)))
         sy_put_parts<HEADS, D, WARPS * 32>(d, task, (float *)shared);
 }
 

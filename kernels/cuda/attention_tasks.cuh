@@ -201,23 +201,6 @@ static __device__ __forceinline__ float sy_share(float largest, float most)
     return sy_exp2(__fsub_rn(largest, most == -CUDART_INF_F ? 0.0f : most));
 }
 
-/* Whether this block is the last of n to come here; what the others wrote before they came may be read then. */
-static __device__ __forceinline__ bool sy_comes_last(uint32_t *counter, int n)
-{
-    __shared__ bool last;
-
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        last = atomicAdd(counter, 1) == (uint32_t)n - 1;
-        if (last)
-            *counter = 0;
-    }
-    __syncthreads();
-    __threadfence();
-    return last;
-}
-
 /* All parts of a row to the result. shared: 2 * SY_PARTS_MAX * HEADS floats. */
 template <int HEADS, int D, int THREADS>
 static __device__ void sy_put_parts(const struct sy_decode &d, const struct sy_task &task, float *shared)

@@ -19,6 +19,25 @@ static __device__ __forceinline__ void sy_begin(void)
 #endif
 }
 
+/* Whether this block is the last of n to come here; what the others wrote before they came may be read then. The counter is zero
+ * before and after. There is one fence, in the atomic operation: while rows are on their way to other GPUs one takes
+ * microseconds. */
+static __device__ __forceinline__ bool sy_comes_last(uint32_t *counter, uint32_t n)
+{
+    __shared__ bool last;
+
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        uint32_t before;
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+        last = before == n - 1;
+        if (last)
+            *counter = 0;
+    }
+    __syncthreads();
+    return last;
+}
+
 template <class... Given, class... Arguments>
 static void sy_launch(struct sy_queue *q, const char *what, void (*kernel)(Given...), dim3 grid, unsigned n_threads,
                       size_t shared, Arguments... arguments)
