@@ -337,7 +337,7 @@ static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) ahead_kernel(c
 {
     size_t n = (size_t)a.T * (size_t)a.D, row = row_of(a, 0) * (size_t)a.D, step = (size_t)gridDim.x * THREADS * 8;
     int begin = ALL ? 0 : a.rank, end = ALL ? a.R : a.rank + 1;
-    /* Many at once, for blocks are few; but stores that pile up on their way to others hold up the router's loads. */
+    /* Several at once, for blocks are few; where they go to others the links are what takes time. */
     constexpr int AT_ONCE = ALL ? 1 : 4;
 
     for (size_t i = ((size_t)blockIdx.x * THREADS + threadIdx.x) * 8; i < n; i += AT_ONCE * step) {
@@ -351,7 +351,7 @@ static __global__ void __launch_bounds__(THREADS, ORDER_EACH + 1) ahead_kernel(c
 #pragma unroll
             for (int j = 0; j < AT_ONCE; j++)
                 if (i + (size_t)j * step < n)
-                    *(uint4 *)(rows + (size_t)j * step) = narrow[j];
+                    __stcg((uint4 *)(rows + (size_t)j * step), narrow[j]); /* an assignment becomes four stores */
         }
     }
     if (ALL && sy_comes_last(a.counter_ahead, gridDim.x) && (int)threadIdx.x < a.R)

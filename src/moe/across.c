@@ -15,7 +15,9 @@
 #define N_COUNTS     4
 #define LOOKS        4                 /* at whether the device goes on, within the deadline */
 #define PIECE_BYTES  ((size_t)1 << 30) /* of rows and activations */
-#define COPIED_BYTES ((size_t)8 << 20) /* of a piece's rows: copies take some microseconds for each rank to begin */
+/* Of a piece's rows, from which on copy engines bring them to several ranks: a copy takes some microseconds to begin. One other
+ * rank gets them sooner from a kernel. */
+#define COPIED_BYTES ((size_t)8 << 20)
 #define AHEAD_BYTES  ((size_t)1 << 20) /* of a rank's rows */
 #define AHEAD_SHARE  0.8        /* of ranks that a token goes to: then it may as well go to all, before that is known */
 #define STOPPED_NS   100000000  /* between two looks: this process was stopped meanwhile, which counts for nothing */
@@ -399,7 +401,8 @@ enum sy_status sy_across_run(struct sy_moe *moe, int layer, const struct sy_laye
     call.run.shared = config->shared_width ? moe->shared : NULL;
     call.run.x = x;
     call.ahead = moe->across.ahead && !moe->in_turn;
-    call.copied = (size_t)less(T, moe->across.piece) * (size_t)config->hidden * sizeof(uint16_t) >= COPIED_BYTES;
+    call.copied = moe->n_ranks > 2 &&
+                  (size_t)less(T, moe->across.piece) * (size_t)config->hidden * sizeof(uint16_t) >= COPIED_BYTES;
     for (int i = 0; i < call.n_pieces && call.ahead; i++)
         ask(moe, &call, i, SY_ACROSS_AHEAD);
     if (T)
