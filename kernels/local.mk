@@ -24,7 +24,9 @@ libkernels_a_CPPFLAGS = $(AM_CPPFLAGS)
 
 # The GPU. Flags of a target do not reach the rule for .cu files, which is one for all.
 sy_cuda_sources = \
-	%D%/cuda/across.cu \
+	%D%/cuda/across.cu %D%/cuda/across.cuh \
+	%D%/cuda/across_send.cu \
+	%D%/cuda/across_words.cu \
 	%D%/cuda/attention.cu %D%/cuda/attention.cuh \
 	%D%/cuda/attention_decode.cu \
 	%D%/cuda/attention_hopper.cu \
