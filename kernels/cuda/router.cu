@@ -162,10 +162,10 @@ template <int N_TOKENS> struct inputs {
 };
 
 template <int TOKENS>
-static __device__ __forceinline__ struct inputs<TOKENS / TOKEN_STEP> read_inputs(const struct stage<TOKENS> &stage,
-                                                                                 int k) {
+static __device__ __forceinline__ inputs<TOKENS / TOKEN_STEP> read_inputs(const struct stage<TOKENS> &stage, int k)
+{
     int lane = (int)threadIdx.x % 32, t = lane / EXPERT_STEP, e = lane % EXPERT_STEP;
-    struct inputs<TOKENS / TOKEN_STEP> in;
+    inputs<TOKENS / TOKEN_STEP> in;
 
 #pragma unroll
     for (int i = 0; i < TOKENS / TOKEN_STEP; i++)

@@ -99,7 +99,8 @@ static __device__ bool sy_is_new(const struct sy_sort &s, int e, int n)
     return n > 0 && !had;
 }
 
-/* start[e] = place of the chunk's first row of expert e, of [2E]; the first chunk's block makes the tiles. */
+/* start[e] = place of the chunk's first row of expert e; the first chunk's block makes the tiles. start: [2E], whose second
+ * half is for sums. */
 static __device__ void sy_sort_starts(const struct sy_sort &s, int chunk, const unsigned long long *masks, int *start)
 {
     int n_active = 0, *total = start + s.E;
@@ -134,7 +135,7 @@ static __device__ void sy_sort_starts(const struct sy_sort &s, int chunk, const 
     __syncthreads();
 }
 
-/* masks[e]: which of the chunk's tokens go to expert e. own: the thread's first choice of the chunk. start: [E] */
+/* masks[e]: which of the chunk's tokens go to expert e. own: the thread's first choice of the chunk. start: [2E] */
 template <class Pairs>
 static __device__ void sy_sort_place(const struct sy_sort &s, const Pairs &pairs, int chunk,
                                      const unsigned long long *masks, int own, int *start)
